@@ -1,0 +1,187 @@
+package healthfeed
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Inventory is what the operator declares: the nodes that exist, and the
+// services made of them. It is immutable: whoever reads it may keep it.
+type Inventory struct {
+	// Nodes are sorted by ID; a node's index is valid for this Inventory only.
+	Nodes []Node
+
+	// Services by name. The service "" (all nodes, default policy) always
+	// exists and is not listed.
+	Services map[string]Service
+}
+
+// Node is one edge server.
+type Node struct {
+	// ID names the node in records, metrics and logs: 1 to 64 characters of
+	// letters, digits, '.', '_' and '-'.
+	ID string
+
+	// Addrs are the addresses that clients are sent to, at least one.
+	Addrs []netip.Addr
+
+	// Location is where the node stands; nil when the operator did not say.
+	Location *Location
+
+	// Labels are the operator's own words, matched by [Service.Select].
+	Labels map[string]string
+
+	// Weight is the node's share among equals. Default 100; 0 takes clients
+	// only when no other node is left.
+	Weight int
+
+	// Tier orders nodes by preference, 0 first. Default 0.
+	Tier int
+
+	// Capacity is what the node was built for; a zero field means unknown.
+	Capacity Capacity
+
+	// State is the operator's word; it wins over every measurement.
+	State AdminState
+
+	// SPIFFE is the identity that the node proves by its certificate, if any.
+	SPIFFE string
+
+	// Checks say how to find out whether the node is up. A node without
+	// checks is up.
+	Checks []Check
+}
+
+// Location is a place on earth in degrees, north and east positive.
+type Location struct {
+	Lat float64 `json:"lat"`
+	Lon float64 `json:"lon"`
+}
+
+// Capacity is the load a node was built for.
+type Capacity struct {
+	RPS   float64 `json:"rps,omitempty"`   // requests per second
+	Mbps  float64 `json:"mbps,omitempty"`  // megabits per second sent
+	Conns float64 `json:"conns,omitempty"` // open client connections
+}
+
+// AdminState is the operator's word about a node.
+type AdminState string
+
+// The operator's words. Auto, the default, leaves the state to the probes.
+const (
+	AdminAuto  AdminState = "auto"
+	AdminUp    AdminState = "up"
+	AdminDrain AdminState = "drain"
+	AdminDown  AdminState = "down"
+)
+
+// Check is one way to find out whether a node is up.
+type Check struct {
+	// Type is "http" or "tcp".
+	Type string
+
+	// URL is what an http check requests.
+	URL string
+
+	// Addr is the host:port that a tcp check connects to.
+	Addr string
+
+	// Interval is the time between the starts of two rounds. Default 2 s.
+	Interval time.Duration
+
+	// Timeout is for one attempt. Default 500 ms for http, 300 ms for tcp.
+	Timeout time.Duration
+
+	// Retries is how many more attempts a round has when the first fails.
+	// Default 2.
+	Retries int
+
+	// Fall is how many rounds in a row must fail before the node is down.
+	// Default 3.
+	Fall int
+
+	// Rise is how many rounds in a row must pass before a down node is up.
+	// Default 10.
+	Rise int
+
+	// Body must occur in the first 5120 bytes of an http answer. Empty: only
+	// the status counts, and the request is a HEAD.
+	Body string
+
+	// Critical makes the node down when this check alone is down. A check
+	// that is not critical makes it degraded. Default true.
+	Critical bool
+}
+
+// Service is a set of nodes that answer for the same names.
+type Service struct {
+	// Select holds the labels that a node must carry; empty selects all nodes.
+	Select map[string]string `json:"select,omitempty"`
+
+	// Policy names how to choose among the nodes. Default "default".
+	Policy string `json:"policy,omitempty"`
+}
+
+// Lookup returns the index of the node with the given ID, or -1.
+func (inv *Inventory) Lookup(id string) int {
+	i, ok := slices.BinarySearchFunc(inv.Nodes, id, func(n Node, id string) int {
+		switch {
+		case n.ID < id:
+			return -1
+		case n.ID > id:
+			return 1
+		}
+		return 0
+	})
+	if !ok {
+		return -1
+	}
+	return i
+}
+
+// Members returns the indexes of the nodes of a service, ascending, and false
+// when the inventory has no such service. The service "" is all nodes.
+func (inv *Inventory) Members(service string) ([]int, bool) {
+	svc, ok := inv.Services[service]
+	if !ok && service != "" {
+		return nil, false
+	}
+	members := make([]int, 0, len(inv.Nodes))
+	for i := range inv.Nodes {
+		if inv.Nodes[i].carries(svc.Select) {
+			members = append(members, i)
+		}
+	}
+	return members, true
+}
+
+// carries reports whether n has every one of the labels.
+func (n *Node) carries(labels map[string]string) bool {
+	for k, v := range labels {
+		if n.Labels[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// NewInventory returns an Inventory of nodes that were declared in code, with
+// defaults filled in, or an error that names the node and the offending word.
+// The arguments are not kept.
+func NewInventory(nodes []Node, services map[string]Service) (*Inventory, error) {
+	inv := &Inventory{Nodes: slices.Clone(nodes), Services: maps.Clone(services)}
+	for i := range inv.Nodes {
+		n := &inv.Nodes[i]
+		n.Checks = slices.Clone(n.Checks)
+		if err := n.complete(); err != nil {
+			return nil, err
+		}
+	}
+	if err := inv.complete(); err != nil {
+		return nil, err
+	}
+	return inv, nil
+}

@@ -1,0 +1,171 @@
+package healthfeed
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// A Record is what one prober sees, written by it alone. In JSON:
+//
+//	{"prober": "dns-1", "epoch": 1766217618123, "seq": 88123,
+//	 "interval_ms": 2000, "ttl_ms": 15000,
+//	 "nodes": {"lon1": {"state": "up", "health": 97, "rtt_us": {"p50": 4339, "p95": 6147}}}}
+//
+// Readers pass over fields they do not know.
+type Record struct {
+	// Prober names the writer.
+	Prober string `json:"prober"`
+
+	// Epoch and Seq order the records of one prober: a record replaces one
+	// with a smaller (Epoch, Seq). Epoch grows whenever the prober starts.
+	// Nothing is ordered by wall clocks.
+	Epoch int64  `json:"epoch"`
+	Seq   uint64 `json:"seq"`
+
+	// IntervalMS is how often the prober writes, in milliseconds.
+	IntervalMS int64 `json:"interval_ms"`
+
+	// TTLMS is how long the record counts in full, in milliseconds after it
+	// was seen. For twice as long again its states hold; then it abstains.
+	TTLMS int64 `json:"ttl_ms"`
+
+	// Nodes by ID. A node that is not in the inventory is ignored.
+	Nodes map[string]Observation `json:"nodes"`
+}
+
+// Observation is one prober's view of one node.
+type Observation struct {
+	State   State   `json:"state"`             // the prober's vote
+	Health  float64 `json:"health"`            // 0 to 100, without regard to load
+	Score   float64 `json:"score,omitempty"`   // 0 to 100, with regard to load
+	RTT     RTT     `json:"rtt_us,omitzero"`   // round trip from this prober
+	Breaker string  `json:"breaker,omitempty"` // the node's circuit to its origin: closed, half or open
+	SinceMS int64   `json:"since_ms,omitempty"`
+	Load    Load    `json:"load,omitzero"`
+}
+
+// RTT is a round-trip time distribution in microseconds; zero means unknown.
+type RTT struct {
+	P50 int64 `json:"p50"`
+	P95 int64 `json:"p95"`
+}
+
+// Load is what a node says of itself. A zero field means idle or unknown, which
+// steer alike.
+type Load struct {
+	CPU      float64 `json:"cpu,omitempty"`      // fraction of all cores, 0 to 1
+	Mem      float64 `json:"mem,omitempty"`      // fraction, 0 to 1
+	RPS      float64 `json:"rps,omitempty"`      // requests per second, rejected ones included
+	OKRPS    float64 `json:"ok_rps,omitempty"`   // requests per second that were served
+	EPS      float64 `json:"eps,omitempty"`      // errors per second
+	Mbps     float64 `json:"mbps,omitempty"`     // megabits per second sent
+	Conns    float64 `json:"conns,omitempty"`    // open client connections
+	InFlight float64 `json:"inflight,omitempty"` // requests being served
+	Hit      float64 `json:"hit,omitempty"`      // cache hit ratio, 0 to 1
+}
+
+// Bounds of a record, so that no prober can fill a reader's memory.
+const (
+	maxRecordNodes = 100_000
+	maxTTL         = time.Hour
+)
+
+// after reports whether r replaces old, a record of the same prober.
+func (r *Record) after(old *Record) bool {
+	if r.Epoch != old.Epoch {
+		return r.Epoch > old.Epoch
+	}
+	return r.Seq > old.Seq
+}
+
+// ttl is TTLMS as a duration.
+func (r *Record) ttl() time.Duration { return time.Duration(r.TTLMS) * time.Millisecond }
+
+// Validate returns what is wrong with a record, which is then refused whole.
+func (r *Record) Validate() error {
+	if err := checkName(r.Prober); err != nil {
+		return fmt.Errorf("record: prober %w", err)
+	}
+	switch {
+	case r.Epoch <= 0:
+		return fmt.Errorf("record of %q: epoch %d is not positive", r.Prober, r.Epoch)
+	case r.TTLMS <= 0 || r.ttl() > maxTTL:
+		return fmt.Errorf("record of %q: ttl_ms %d is outside 1 to %d", r.Prober, r.TTLMS, maxTTL.Milliseconds())
+	case r.IntervalMS <= 0 || r.IntervalMS > maxTTL.Milliseconds():
+		return fmt.Errorf("record of %q: interval_ms %d is outside 1 to %d", r.Prober, r.IntervalMS, maxTTL.Milliseconds())
+	case len(r.Nodes) > maxRecordNodes:
+		return fmt.Errorf("record of %q: %d nodes are more than %d", r.Prober, len(r.Nodes), maxRecordNodes)
+	}
+	for id, o := range r.Nodes {
+		if err := o.validate(); err != nil {
+			return fmt.Errorf("record of %q: node %q: %w", r.Prober, id, err)
+		}
+	}
+	return nil
+}
+
+func (o *Observation) validate() error {
+	if o.State > Abstain {
+		return fmt.Errorf("state %d is unknown", o.State)
+	}
+	if o.Health < 0 || o.Health > 100 || o.Score < 0 || o.Score > 100 {
+		return fmt.Errorf("health %v or score %v is outside 0 to 100", o.Health, o.Score)
+	}
+	if o.RTT.P50 < 0 || o.RTT.P95 < o.RTT.P50 {
+		return fmt.Errorf("rtt_us p50 %d, p95 %d are not in order", o.RTT.P50, o.RTT.P95)
+	}
+	l := &o.Load
+	for _, v := range [...]float64{l.CPU, l.Mem, l.RPS, l.OKRPS, l.EPS, l.Mbps, l.Conns, l.InFlight, l.Hit} {
+		if v < 0 {
+			return fmt.Errorf("load %v is negative", v)
+		}
+	}
+	return nil
+}
+
+// A Snapshot is what one process knows: the inventory, and the newest record of
+// every prober. It is what all transports carry. In JSON:
+//
+//	{"inventory": {"nodes": [...]}, "records": [{"age_ms": 12, "prober": "dns-1", ...}]}
+type Snapshot struct {
+	// Inventory is nil when the sender has none to give.
+	Inventory *Inventory `json:"inventory,omitempty"`
+	Records   []Aged     `json:"records"`
+}
+
+// Aged is a record and the milliseconds since the sender saw it change, which
+// make it as old for a late joiner as it is for the sender.
+type Aged struct {
+	AgeMS int64 `json:"age_ms"`
+	Record
+}
+
+// MaxSnapshot is the largest snapshot, in bytes, that a reader takes.
+const MaxSnapshot = 8 << 20
+
+// ParseSnapshot reads a snapshot and refuses it whole for any mistake in it.
+func ParseSnapshot(data []byte) (*Snapshot, error) {
+	if len(data) > MaxSnapshot {
+		return nil, fmt.Errorf("snapshot of %d bytes is larger than %d", len(data), MaxSnapshot)
+	}
+	var s Snapshot
+	if err := json.Unmarshal(data, &s); err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	seen := make(map[string]bool, len(s.Records))
+	for i := range s.Records {
+		r := &s.Records[i]
+		if err := r.Validate(); err != nil {
+			return nil, fmt.Errorf("snapshot: %w", err)
+		}
+		if r.AgeMS < 0 {
+			return nil, fmt.Errorf("snapshot: record of %q: age_ms %d is negative", r.Prober, r.AgeMS)
+		}
+		if seen[r.Prober] {
+			return nil, fmt.Errorf("snapshot: prober %q has two records", r.Prober)
+		}
+		seen[r.Prober] = true
+	}
+	return &s, nil
+}

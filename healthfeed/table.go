@@ -1,0 +1,153 @@
+package healthfeed
+
+import (
+	"fmt"
+	"time"
+)
+
+// State is what is known of a node: in a Table the outcome, in a Record a vote.
+type State uint8
+
+const (
+	// Unknown is a node that nobody has measured yet. It is treated as up.
+	Unknown State = iota
+
+	// Up takes its full share.
+	Up
+
+	// Degraded takes clients, but fewer.
+	Degraded
+
+	// Draining serves the clients it has and takes no new ones.
+	Draining
+
+	// Down takes no clients.
+	Down
+
+	// Abstain is a vote only: this prober cannot say. It is never in a Table.
+	Abstain
+)
+
+var stateNames = [...]string{"unknown", "up", "degraded", "draining", "down", "abstain"}
+
+// String returns the word used in records, metrics and logs.
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return fmt.Sprintf("state(%d)", uint8(s))
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (s *State) UnmarshalText(text []byte) error {
+	for i, name := range stateNames {
+		if name == string(text) {
+			*s = State(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is not a state", text)
+}
+
+// TakesClients reports whether new clients may be sent to a node in this state.
+func (s State) TakesClients() bool { return s == Unknown || s == Up || s == Degraded }
+
+// Freshness says what a Table rests on.
+type Freshness uint8
+
+const (
+	// Static: no prober has ever been heard, or none for so long that what
+	// they said is forgotten. Every node that the operator does not hold
+	// back takes clients.
+	Static Freshness = iota
+
+	// LastKnownGood: no prober has a say any more, and the states of the
+	// last table hold for a while.
+	LastKnownGood
+
+	// Frozen: all probers are past their TTL; their votes hold.
+	Frozen
+
+	// Fresh: at least one prober is within its TTL.
+	Fresh
+)
+
+var freshnessNames = [...]string{"static", "last-known-good", "frozen", "fresh"}
+
+// String returns the word used in metrics and logs.
+func (f Freshness) String() string {
+	if int(f) < len(freshnessNames) {
+		return freshnessNames[f]
+	}
+	return fmt.Sprintf("freshness(%d)", uint8(f))
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (f Freshness) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// Table is the outcome: one status for every node of the inventory. It is
+// immutable, so a reader loads it once and uses it for a whole query.
+type Table struct {
+	// Generation grows by one with each Table of this process that differs
+	// from the one before it.
+	Generation uint64
+
+	// Inventory is what the table is about.
+	Inventory *Inventory
+
+	// Nodes has the status of Inventory.Nodes[i] at index i.
+	Nodes []Status
+
+	// Freshness says what the states rest on.
+	Freshness Freshness
+
+	// heard is when the newest record was seen, on this process's monotonic
+	// clock; zero when none ever was.
+	heard time.Time
+}
+
+// Status is what is known of one node.
+type Status struct {
+	// State is the outcome after operator, votes and age of the data.
+	State State
+
+	// Reason says in a few words who decided State.
+	Reason string
+
+	// Health is 0 (useless) to 1 (perfect), without regard to load.
+	Health float64
+
+	// Acceptance is the fraction of the node's share that it can take, 0 to 1.
+	Acceptance float64
+
+	// RTT is the median over the probers.
+	RTT RTT
+
+	// Load is what the node said of itself last.
+	Load Load
+
+	// Since is when State began, on this process's clock.
+	Since time.Time
+
+	// What the next Merge needs: the state before the operator's word, when
+	// the newest vote was cast, and whether this status is only held.
+	measured State
+	voted    time.Time
+	held     bool
+}
+
+// Lookup returns the status of the node with the given ID.
+func (t *Table) Lookup(id string) (Status, bool) {
+	i := t.Inventory.Lookup(id)
+	if i < 0 {
+		return Status{}, false
+	}
+	return t.Nodes[i], true
+}
+
+// Heard returns when the newest record was seen, on this process's clock; zero
+// when none ever was.
+func (t *Table) Heard() time.Time { return t.heard }
