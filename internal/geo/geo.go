@@ -5,11 +5,11 @@
 // the distance between two points later costs one square root and one arcsine
 // and no other trigonometry:
 //
-//	        N
-//	     ,-‾|‾-.   p      chord = |p - q|
-//	   ,'   |  _\/'       arc   = 2·asin(chord/2)
-//	  |     |-‾  \ arc    distance = R·arc
-//	  |     +-----q
+//	      N
+//	   ,-‾|‾-.   p      chord = |p - q|
+//	 ,'   |  _\/'       arc   = 2·asin(chord/2)
+//	|     |-‾  \ arc    distance = R·arc
+//	|     +-----q
 //
 // The zero Point is nowhere: it has no distance to anything. Null Island
 // (0, 0) is a place like any other.
