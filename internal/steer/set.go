@@ -1,0 +1,79 @@
+package steer
+
+import (
+	"hash/fnv"
+	"slices"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/geo"
+)
+
+// Family is a family of addresses.
+type Family uint8
+
+const (
+	IPv4 Family = iota
+	IPv6
+)
+
+// Set is the nodes of a service, prepared for choosing. It is immutable and
+// belongs to one inventory.
+type Set struct {
+	members []member
+}
+
+type member struct {
+	node     int32 // index into the inventory's nodes
+	id       string
+	hash     uint64
+	point    geo.Point
+	weight   float64
+	tier     int
+	families [2]bool
+	heldDown bool // by the operator
+}
+
+// NewSet prepares the nodes of a service of the inventory; the service "" is
+// all nodes. It returns false when there is no such service. A node without a
+// location, or with one that is not on earth, is chosen when no node with a
+// location is left, or when the client's place is unknown too.
+func NewSet(inv *healthfeed.Inventory, service string) (*Set, bool) {
+	nodes, ok := inv.Members(service)
+	if !ok {
+		return nil, false
+	}
+	s := &Set{members: make([]member, len(nodes))}
+	for i, at := range nodes {
+		n := &inv.Nodes[at]
+		m := &s.members[i]
+		*m = member{
+			node:     int32(at),
+			id:       n.ID,
+			weight:   float64(n.Weight),
+			tier:     n.Tier,
+			heldDown: n.State == healthfeed.AdminDown,
+		}
+		h := fnv.New64a()
+		h.Write([]byte(n.ID))
+		m.hash = mix(h.Sum64()) // FNV alone leaves similar ids close together
+		if n.Location != nil {
+			m.point, _ = geo.At(n.Location.Lat, n.Location.Lon)
+		}
+		for _, a := range n.Addrs {
+			if a.Unmap().Is4() {
+				m.families[IPv4] = true
+			} else {
+				m.families[IPv6] = true
+			}
+		}
+	}
+	return s, true
+}
+
+// Has reports whether any node of the set has an address of the family.
+func (s *Set) Has(f Family) bool {
+	return slices.ContainsFunc(s.members, func(m member) bool { return m.has(f) })
+}
+
+func (m *member) has(f Family) bool    { return m.families[f] }
+func (m *member) in(ids []string) bool { return slices.Contains(ids, m.id) }
