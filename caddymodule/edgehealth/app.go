@@ -1,0 +1,167 @@
+// Package edgehealth brings the health feed into Caddy: the app keeps one feed
+// running for the whole process, and what wants to know about nodes asks it.
+//
+//	nodes.json ──┐
+//	feed hub ────┼──► feed ──► Table ──┬─► lb_policy edgehealth
+//	own probes ──┘  (one per           ├─► GET /edgehealth/nodes
+//	                 process)          └─► caddy_edgehealth_* metrics
+//
+// The feed outlives configurations. It lives in a [caddy.UsagePool] under a key
+// made of the settings that shape it, so a reload that leaves these alone keeps
+// its connections and everything it has learnt, and a reload that fails does not
+// touch it.
+package edgehealth
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+func init() {
+	caddy.RegisterModule(new(App))
+}
+
+// App holds the health feed of this process. Other modules get it by
+// `ctx.AppIfConfigured("edgehealth")`.
+//
+// At least one of `nodes` and `from` is needed, since without them there is no
+// node to know anything about.
+type App struct {
+	// The ID of the node that this Caddy is, or the name under which it votes
+	// when it probes. With `nodes`, and without `probe`, it has to be the ID
+	// of a node in that file. Default: none, this Caddy is not a node.
+	SelfID string `json:"self,omitempty"`
+
+	// The path of the inventory, a `nodes.json`. A relative path starts at
+	// the working directory. The file is watched: a changed one takes effect
+	// without a reload, and a wrong one is refused and logged while the last
+	// good one stays. Default: none, the inventory comes from `from`.
+	Nodes string `json:"nodes,omitempty"`
+
+	config shape
+
+	// acquired by Provision, released by Cleanup
+	feed     *feed
+	acquired bool
+
+	// attached to the feed from Start to Stop
+	log slog.Handler
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "edgehealth",
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// Provision checks the settings and takes hold of the feed. Nothing runs yet
+// when this is a new feed: it opens no socket and starts no goroutine. A feed
+// that the running configuration uses as well is already live.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.log = ctx.Slogger().Handler()
+	var err error
+	if a.config, err = a.shape(); err != nil {
+		return err
+	}
+	if a.feed, err = acquire(a.config); err != nil {
+		return err
+	}
+	a.acquired = true
+	if r := ctx.GetMetricsRegistry(); r != nil {
+		if err := r.Register(collector{}); err != nil {
+			return fmt.Errorf("registering metrics: %w", err)
+		}
+	}
+	return nil
+}
+
+// shape checks the settings and returns the ones that the feed is made of.
+func (a *App) shape() (shape, error) {
+	repl := caddy.NewReplacer()
+	for _, setting := range []*string{&a.SelfID, &a.Nodes} {
+		value, err := repl.ReplaceOrErr(*setting, true, true)
+		if err != nil {
+			return shape{}, err
+		}
+		*setting = value
+	}
+	if a.Nodes == "" {
+		return shape{}, errors.New("no nodes to know about: set nodes")
+	}
+	var s shape
+	if a.Nodes != "" {
+		path, err := caddy.FastAbs(a.Nodes)
+		if err != nil {
+			return s, fmt.Errorf("nodes %q: %w", a.Nodes, err)
+		}
+		// A feed that runs already would not read the file again, so a wrong
+		// one shows here or never.
+		inv, err := healthfeed.ReadInventory(path)
+		if err != nil {
+			return s, fmt.Errorf("nodes: %w", err)
+		}
+		if a.SelfID != "" && inv.Lookup(a.SelfID) < 0 {
+			return s, fmt.Errorf("self %q is not a node of %s", a.SelfID, path)
+		}
+		s.Nodes = path
+	}
+	return s, nil
+}
+
+// Start brings the feed to life if it is not.
+func (a *App) Start() error {
+	a.feed.attach(a.log)
+	a.feed.start()
+	return nil
+}
+
+// Stop takes this configuration's log away from the feed. The feed itself ends
+// in Cleanup, unless another configuration uses it.
+func (a *App) Stop() error {
+	a.feed.detach(a.log)
+	return nil
+}
+
+// Cleanup releases the feed. Its last Table stays readable for requests that
+// are still being served.
+func (a *App) Cleanup() error {
+	if !a.acquired {
+		return nil
+	}
+	a.acquired = false
+	return release(a.config)
+}
+
+// Table returns what is known of all nodes now. It never blocks and is never
+// nil once the app is provisioned; before any prober was heard it is static.
+func (a *App) Table() *healthfeed.Table { return a.feed.Table() }
+
+// Self returns the ID of the node that this Caddy is, or "".
+func (a *App) Self() string { return a.SelfID }
+
+// active returns the app of the configuration that is running now. What Caddy
+// builds early or keeps after a failed reload (admin routes, the metrics
+// registry) asks here each time, so that it never answers from a configuration
+// that is not in force.
+func active() (*App, bool) {
+	v, err := caddy.ActiveContext().AppIfConfigured("edgehealth")
+	if err != nil {
+		return nil, false
+	}
+	app, ok := v.(*App)
+	return app, ok
+}
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

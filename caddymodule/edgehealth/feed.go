@@ -1,0 +1,118 @@
+package edgehealth
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+// feeds holds the feeds of this process, by the key of their shape.
+var feeds = caddy.NewUsagePool()
+
+// A shape is what a feed is made of: the settings that, when changed, make it
+// another feed. Paths are absolute.
+type shape struct {
+	Nodes string `json:"nodes,omitempty"`
+}
+
+// key returns the shape in a comparable form.
+func (s shape) key() string {
+	k, err := json.Marshal(s)
+	if err != nil {
+		panic(fmt.Sprintf("edgehealth: shape of strings did not marshal: %v", err))
+	}
+	return string(k)
+}
+
+// A feed is a [healthfeed.Feed] shared by all configurations of one shape.
+type feed struct {
+	*healthfeed.Feed
+	*logs
+
+	// started says that Run was called; ending ends it
+	started sync.Once
+	ending  context.Context
+	end     context.CancelFunc
+
+	// addrs is replaced by whoever first sees another inventory
+	addrs atomic.Pointer[addrIndex]
+}
+
+// acquire returns the feed of a shape, and a reference to it that release gives
+// back. A new feed does not run before start.
+func acquire(s shape) (*feed, error) {
+	v, _, err := feeds.LoadOrNew(s.key(), func() (caddy.Destructor, error) { return open(s) })
+	if err != nil {
+		return nil, err
+	}
+	return v.(*feed), nil
+}
+
+// release gives back one reference to the feed of a shape.
+func release(s shape) error {
+	_, err := feeds.Delete(s.key())
+	return err
+}
+
+// open makes the feed of a shape.
+func open(s shape) (*feed, error) {
+	logs := new(logs)
+	f, err := healthfeed.Open(healthfeed.Config{
+		InventoryFile: s.Nodes,
+		Log:           slog.New(relay{logs: logs}),
+	})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &feed{Feed: f, logs: logs, ending: ctx, end: cancel}, nil
+}
+
+// start runs the feed, once.
+func (f *feed) start() {
+	f.started.Do(func() { go f.run() })
+}
+
+// run keeps the feed alive until Destruct.
+func (f *feed) run() {
+	if err := f.Run(f.ending); err != nil {
+		slog.New(relay{logs: f.logs}).Error("feed ended; its last table stays", "err", err)
+	}
+}
+
+// Destruct implements [caddy.Destructor]. It does not wait for the sources to
+// let go of their connections, since Caddy holds its configuration lock here.
+func (f *feed) Destruct() error {
+	f.end()
+	return nil
+}
+
+// An addrIndex finds a node of one inventory by its address.
+type addrIndex struct {
+	inventory *healthfeed.Inventory
+	nodes     map[netip.Addr]int
+}
+
+// index returns the nodes of inv by address, built when the inventory is not
+// the one of the call before.
+func (f *feed) index(inv *healthfeed.Inventory) map[netip.Addr]int {
+	if x := f.addrs.Load(); x != nil && x.inventory == inv {
+		return x.nodes
+	}
+	x := &addrIndex{inv, make(map[netip.Addr]int, len(inv.Nodes))}
+	for i := range inv.Nodes {
+		for _, a := range inv.Nodes[i].Addrs {
+			x.nodes[a] = i
+		}
+	}
+	f.addrs.Store(x)
+	return x.nodes
+}

@@ -1,0 +1,77 @@
+package edgehealth
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+// The metrics. Nodes come from the operator's inventory, never from a client.
+var (
+	descNodeState = prometheus.NewDesc("caddy_edgehealth_node_state",
+		"1 for the state that the node is in, 0 for the others.", []string{"node", "state"}, nil)
+	descFeedAge = prometheus.NewDesc("caddy_edgehealth_feed_age_seconds",
+		"Seconds since any prober was heard; absent until one is.", nil, nil)
+	descGeneration = prometheus.NewDesc("caddy_edgehealth_generation",
+		"Generation of the health table; it grows with every change.", nil, nil)
+	descRefused = prometheus.NewDesc("caddy_edgehealth_refused_total",
+		"Inputs of the feed (records, inventories) that were refused.", nil, nil)
+)
+
+// states are the states that a Table can hold.
+var states = [...]healthfeed.State{
+	healthfeed.Unknown, healthfeed.Up, healthfeed.Degraded, healthfeed.Draining, healthfeed.Down,
+}
+
+// collector reads the feed of the running configuration when it is asked. It
+// keeps nothing, so the series of a node go when the node goes, and a registry
+// that a failed reload left behind still tells the truth.
+type collector struct{}
+
+// Describe implements [prometheus.Collector].
+func (collector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- descNodeState
+	ch <- descFeedAge
+	ch <- descGeneration
+	ch <- descRefused
+}
+
+// Collect implements [prometheus.Collector].
+func (collector) Collect(ch chan<- prometheus.Metric) {
+	app, ok := active()
+	if !ok {
+		return
+	}
+	t := app.Table()
+	for i := range t.Nodes {
+		for _, s := range states {
+			is := 0.0
+			if t.Nodes[i].State == s {
+				is = 1
+			}
+			ch <- prometheus.MustNewConstMetric(descNodeState, prometheus.GaugeValue, is, t.Inventory.Nodes[i].ID, s.String())
+		}
+	}
+	if age, heard := app.feed.age(); heard {
+		ch <- prometheus.MustNewConstMetric(descFeedAge, prometheus.GaugeValue, age.Seconds())
+	}
+	ch <- prometheus.MustNewConstMetric(descGeneration, prometheus.GaugeValue, float64(t.Generation))
+	ch <- prometheus.MustNewConstMetric(descRefused, prometheus.CounterValue, float64(app.feed.Refused()))
+}
+
+// age returns how long ago the newest record was seen, and false when there is
+// none. The Table cannot say: it is not replaced by a record that changes
+// nothing.
+func (f *feed) age() (time.Duration, bool) {
+	records := f.Snapshot().Records
+	if len(records) == 0 {
+		return 0, false
+	}
+	age := records[0].AgeMS
+	for _, r := range records[1:] {
+		age = min(age, r.AgeMS)
+	}
+	return time.Duration(age) * time.Millisecond, true
+}
