@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +17,9 @@ import (
 // minMergeInterval bounds how often the Table is replaced, so that a storm of
 // records costs readers and caches keyed by generation no more than this.
 const minMergeInterval = 100 * time.Millisecond
+
+// maxProbers bounds the memory that records can take.
+const maxProbers = 1000
 
 // Config says what a Feed is made of. It is not changed after Open.
 type Config struct {
@@ -57,8 +59,9 @@ type Feed struct {
 	// mu guards what the sources deliver
 	mu        sync.Mutex
 	inventory *Inventory
-	records   map[string]Seen // by prober; At is monotonic
-	epochs    map[string]int64
+	records   map[string]Seen  // by prober, at most maxProbers; At is monotonic
+	epochs    map[string]int64 // by prober, those of the state file included
+	version   uint64           // grows with every change of the above
 
 	// kick wakes the merge loop
 	kick chan struct{}
@@ -66,7 +69,8 @@ type Feed struct {
 	// current is written by Open and by the merge loop alone
 	current atomic.Pointer[publication]
 
-	refused atomic.Uint64
+	refused   atomic.Uint64
+	unwritten atomic.Uint64
 }
 
 // A publication is a table and the promise of the next one.
@@ -115,7 +119,7 @@ func (f *Feed) restore(now time.Time) *Table {
 	if f.config.StateFile == "" {
 		return nil
 	}
-	data, err := os.ReadFile(f.config.StateFile)
+	data, err := readFile(f.config.StateFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -139,7 +143,9 @@ func (f *Feed) restore(now time.Time) *Table {
 	if f.inventory == nil {
 		return nil
 	}
-	return Merge(f.inventory, seen, nil, now)
+	t := Merge(f.inventory, seen, nil, now)
+	t.heard = time.Time{} // by this process, nothing was
+	return t
 }
 
 // Table returns the current table. It never blocks and is never nil.
@@ -163,46 +169,98 @@ func (f *Feed) Next(ctx context.Context, after uint64) (*Table, error) {
 
 // Offer hands the feed what a source has learnt. A record that is not newer
 // than the one known of its prober changes nothing, so the same data may come
-// again and by several ways. An inventory is ignored when there is a local one.
-// What breaks a rule is refused whole, with an error.
+// again and by several ways; nor does one that is too old to count. An inventory
+// is ignored when there is a local one; else the last one offered holds, so
+// several sources must bring the same. What breaks a rule is refused whole, with
+// an error: a record that is not valid, more than 1000 probers, an inventory
+// without nodes. The snapshot is kept and must not be changed afterwards.
 func (f *Feed) Offer(s *Snapshot) error {
-	for i := range s.Records {
-		if err := s.Records[i].Validate(); err != nil {
-			f.refused.Add(1)
-			return err
-		}
-	}
-	now := time.Now()
-	changed := false
 	f.mu.Lock()
-	if s.Inventory != nil && !f.local() {
-		f.inventory, changed = s.Inventory, true
-	}
-	for i := range s.Records {
-		r := &s.Records[i].Record
-		if old, known := f.records[r.Prober]; known && !r.after(&old.Record) {
-			continue
-		}
-		age := time.Duration(s.Records[i].AgeMS) * time.Millisecond
-		f.records[r.Prober] = Seen{*r, now.Add(-age)}
-		f.epochs[r.Prober] = r.Epoch
-		changed = true
-	}
+	changed, err := f.offerLocked(s, time.Now())
 	f.mu.Unlock()
+	if err != nil {
+		f.refused.Add(1)
+		return err
+	}
 	if changed {
 		f.wake()
 	}
 	return nil
 }
 
+// offerLocked does the work of Offer; f.mu is held.
+func (f *Feed) offerLocked(s *Snapshot, now time.Time) (changed bool, err error) {
+	if err := s.Validate(); err != nil {
+		return false, err
+	}
+	var newer []Seen
+	probers := len(f.records)
+	for i := range s.Records {
+		r := Seen{s.Records[i].Record, now.Add(-s.Records[i].age())}
+		old, known := f.records[r.Prober]
+		if r.forgotten(now) || known && !r.after(&old.Record) {
+			continue
+		}
+		if !known {
+			probers++
+		}
+		newer = append(newer, r)
+	}
+	if probers > maxProbers {
+		return false, fmt.Errorf("snapshot: %d probers are more than %d", probers, maxProbers)
+	}
+	for _, r := range newer {
+		f.records[r.Prober] = r
+		f.epochs[r.Prober] = r.Epoch
+		changed = true
+	}
+	if s.Inventory != nil && !f.local() && !s.Inventory.Equal(f.inventory) {
+		f.inventory, changed = s.Inventory, true
+	}
+	if changed {
+		f.version++
+	}
+	return changed, nil
+}
+
+// receive offers a snapshot as it came from elsewhere, delayed on its way.
+func (f *Feed) receive(data []byte, delay time.Duration) error {
+	s, err := ParseSnapshot(data)
+	if err != nil {
+		f.refused.Add(1)
+		return err
+	}
+	for i := range s.Records {
+		r := &s.Records[i]
+		r.AgeMS = (r.age() + min(delay, maxAge)).Milliseconds()
+	}
+	return f.Offer(s)
+}
+
+// forget drops the records that are too old to count, and what is known of their
+// probers with them; f.mu is held.
+func (f *Feed) forget(now time.Time) {
+	for prober, r := range f.records {
+		if r.forgotten(now) {
+			delete(f.records, prober)
+			delete(f.epochs, prober)
+			f.version++
+		}
+	}
+}
+
 // local reports whether this process has its own inventory.
 func (f *Feed) local() bool { return f.config.Inventory != nil || f.config.InventoryFile != "" }
 
-// setInventory replaces the local inventory.
+// setInventory replaces the local inventory, unless it says the same.
 func (f *Feed) setInventory(inv *Inventory) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
+	if inv.Equal(f.inventory) {
+		return
+	}
 	f.inventory = inv
-	f.mu.Unlock()
+	f.version++
 	f.wake()
 }
 
@@ -215,20 +273,35 @@ func (f *Feed) Epoch(prober string) int64 {
 	return max(time.Now().UnixMilli(), f.epochs[prober]+1)
 }
 
-// Snapshot returns what the feed knows, for others.
+// Snapshot returns what the feed knows, for others. Its Inventory is nil while
+// no node is known.
 func (f *Feed) Snapshot() *Snapshot {
 	now := time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := &Snapshot{Inventory: f.inventory, Records: make([]Aged, 0, len(f.records))}
+	s := &Snapshot{Records: make([]Aged, 0, len(f.records))}
+	if len(f.inventory.Nodes) > 0 {
+		s.Inventory = f.inventory
+	}
 	for _, r := range newest(f.seenLocked()) {
 		s.Records = append(s.Records, Aged{AgeMS: now.Sub(r.At).Milliseconds(), Record: r.Record})
 	}
 	return s
 }
 
+// currentVersion returns a number that grows with every change of what Snapshot
+// returns, the ages aside.
+func (f *Feed) currentVersion() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.version
+}
+
 // Refused returns how many inputs were refused since Open.
 func (f *Feed) Refused() uint64 { return f.refused.Load() }
+
+// Unwritten returns how many writes of the state file failed since Open.
+func (f *Feed) Unwritten() uint64 { return f.unwritten.Load() }
 
 // Run keeps the feed alive until ctx ends: it runs the sources, watches the
 // inventory file, merges, and writes the state file. It returns nil when ctx
@@ -252,7 +325,7 @@ func (f *Feed) Run(ctx context.Context) error {
 func (f *Feed) supervise(ctx context.Context, s Source) {
 	const first, longest = time.Second, 30 * time.Second
 	pause := first
-	complaint := complaint{log: f.config.Log, what: s.String()}
+	complaint := complaint{log: f.config.Log, what: s.String(), bad: "source ended; it is started again"}
 	for ctx.Err() == nil {
 		started := time.Now()
 		err := s.Run(ctx, f)
@@ -260,23 +333,18 @@ func (f *Feed) supervise(ctx context.Context, s Source) {
 			return
 		}
 		if time.Since(started) > longest {
-			pause = first
+			pause, complaint.last = first, ""
 		}
-		complaint.note(fmt.Errorf("source ended: %w", cmpErr(err)))
+		if err == nil {
+			err = errors.New("it returned early")
+		}
+		complaint.note(err)
 		select {
 		case <-time.After(pause/2 + rand.N(pause)):
 		case <-ctx.Done():
 		}
 		pause = min(2*pause, longest)
 	}
-}
-
-// cmpErr stands in for a source that returned no error although it should run on.
-func cmpErr(err error) error {
-	if err == nil {
-		return errors.New("it returned early")
-	}
-	return err
 }
 
 // wake asks the merge loop for a new table.
@@ -308,14 +376,17 @@ func (f *Feed) mergeLoop(ctx context.Context) {
 	}
 }
 
-// merge publishes the next table if it differs.
+// merge replaces the table, and wakes those who wait if a reader sees a
+// difference.
 func (f *Feed) merge(now time.Time) {
 	f.mu.Lock()
+	f.forget(now)
 	inv, seen := f.inventory, f.seenLocked()
 	f.mu.Unlock()
 	old := f.current.Load()
 	t := Merge(inv, seen, old.table, now)
-	if t == old.table {
+	if t.Generation == old.table.Generation {
+		f.current.Store(&publication{table: t, next: old.next})
 		return
 	}
 	f.logChanges(old.table, t)
@@ -343,24 +414,5 @@ func (f *Feed) logChanges(old, t *Table) {
 	}
 	if old.Freshness != t.Freshness {
 		f.config.Log.Info("feed changed", "freshness", t.Freshness.String(), "was", old.Freshness.String())
-	}
-}
-
-// A complaint logs an error when it begins or changes and when it is over, not
-// every time it is met.
-type complaint struct {
-	log  *slog.Logger
-	what string
-	last string
-}
-
-func (c *complaint) note(err error) {
-	switch {
-	case err == nil && c.last != "":
-		c.last = ""
-		c.log.Info("good again", "what", c.what)
-	case err != nil && err.Error() != c.last:
-		c.last = err.Error()
-		c.log.Warn("refused; the last good data stays", "what", c.what, "err", err)
 	}
 }

@@ -2,17 +2,127 @@ package healthfeed
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"runtime"
+	"time"
 )
 
 // ReadInventory reads and parses the nodes.json at path.
 func ReadInventory(path string) (*Inventory, error) {
-	data, err := os.ReadFile(path)
+	data, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
 	return ParseInventory(path, data)
 }
 
-func (f *Feed) watchInventory(ctx context.Context) { <-ctx.Done() }
-func (f *Feed) persist(ctx context.Context)        { <-ctx.Done() }
+// watchInventory follows the inventory file until ctx ends. A file that is wrong
+// or gone changes nothing.
+func (f *Feed) watchInventory(ctx context.Context) {
+	path := f.config.InventoryFile
+	complaint := complaint{log: f.config.Log, what: path}
+	watchFile(ctx, path, func(data []byte, _ time.Time, err error) {
+		var inv *Inventory
+		if err == nil {
+			inv, err = ParseInventory(path, data)
+		}
+		if err != nil {
+			f.refused.Add(1)
+		} else {
+			f.setInventory(inv)
+		}
+		complaint.note(err)
+	})
+}
+
+// FromFile returns a Source that follows a snapshot file which another process
+// writes with [WriteFile]. The records are as old as they say plus the age of the
+// file. A file that is wrong is refused whole and logged once; one that is not
+// there yet is waited for.
+func FromFile(path string) Source { return fileSource(path) }
+
+type fileSource string
+
+func (s fileSource) String() string { return "file " + string(s) }
+
+func (s fileSource) Run(ctx context.Context, f *Feed) error {
+	complaint := complaint{log: f.config.Log, what: s.String()}
+	watchFile(ctx, string(s), func(data []byte, modTime time.Time, err error) {
+		if err == nil {
+			err = f.receive(data, max(0, time.Since(modTime)))
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			f.refused.Add(1)
+		}
+		complaint.note(err)
+	})
+	return nil
+}
+
+// WriteFile writes a snapshot so that a reader, or a machine that loses power,
+// finds either the old file or the new one: a temporary file in the same
+// directory, which must exist, is renamed over path, with both synced.
+func WriteFile(path string, s *Snapshot) error {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := replaceFile(path, data); err != nil {
+		// The name of the temporary file differs every time and says nothing.
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = fmt.Errorf("%s: %w", pe.Op, pe.Err)
+		}
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+func replaceFile(path string, data []byte) (err error) {
+	dir := filepath.Dir(path)
+	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			tmp.Close()
+			os.Remove(tmp.Name())
+		}
+	}()
+	if _, err := tmp.Write(data); err != nil {
+		return err
+	}
+	// Others read the file; there are no secrets in it.
+	if err := tmp.Chmod(0o644); err != nil && runtime.GOOS != "windows" {
+		return err
+	}
+	if err := tmp.Sync(); err != nil {
+		return err
+	}
+	if err := tmp.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes a rename survive a loss of power. Windows has no such call and
+// does not need it.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

@@ -3,6 +3,7 @@ package healthfeed
 import (
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 )
@@ -140,6 +141,11 @@ func (inv *Inventory) Lookup(id string) int {
 		return -1
 	}
 	return i
+}
+
+// Equal reports whether two inventories say the same.
+func (inv *Inventory) Equal(other *Inventory) bool {
+	return inv == other || inv != nil && other != nil && reflect.DeepEqual(inv, other)
 }
 
 // Members returns the indexes of the nodes of a service, ascending, and false

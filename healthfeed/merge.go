@@ -16,6 +16,9 @@ const holdVote = 3
 // node which nobody watches any more is not held down for ever.
 const holdState = 5 * time.Minute
 
+// forgotten reports whether a record counts for nothing any more.
+func (s *Seen) forgotten(now time.Time) bool { return now.Sub(s.At) > holdVote*s.ttl()+holdState }
+
 // Seen is a record and when this process saw it, on its monotonic clock. The
 // age that a sender declared is subtracted already.
 type Seen struct {
@@ -27,8 +30,8 @@ type Seen struct {
 // time. It depends on neither the order nor the repetition of records, and two
 // processes with the same data reach the same states. prev, which may be nil, is
 // the table before: it lends states where votes have run out, the start of
-// unchanged states, and the generation. When nothing changed, Merge returns prev
-// itself.
+// unchanged states, and the generation, which grows by one when a reader of the
+// tables would see a difference and stays when not.
 func Merge(inv *Inventory, seen []Seen, prev *Table, now time.Time) *Table {
 	records := newest(seen)
 	t := &Table{Inventory: inv, Nodes: make([]Status, len(inv.Nodes))}
@@ -63,7 +66,8 @@ func Merge(inv *Inventory, seen []Seen, prev *Table, now time.Time) *Table {
 		return t
 	}
 	if prev.Inventory == inv && prev.Freshness == t.Freshness && slices.EqualFunc(prev.Nodes, t.Nodes, sameStatus) {
-		return prev
+		t.Generation = prev.Generation
+		return t
 	}
 	t.Generation = prev.Generation + 1
 	return t
@@ -93,8 +97,8 @@ func judge(n *Node, records []Seen, before *Status, now time.Time) Status {
 		s.count(votes)
 	case len(n.Checks) == 0:
 		s.State, s.Reason = Up, "no checks"
-	case before != nil && !before.voted.IsZero() && now.Sub(before.voted) <= holdState:
-		s.State, s.Health, s.RTT, s.voted = before.measured, before.Health, before.RTT, before.voted
+	case before != nil && !before.hold.IsZero() && now.Sub(before.hold) <= holdState:
+		s.State, s.Health, s.RTT, s.hold = before.measured, before.Health, before.RTT, before.hold
 		s.Reason, s.held = "last known", true
 	default:
 		s.Reason = "not measured"
@@ -118,7 +122,8 @@ func judge(n *Node, records []Seen, before *Status, now time.Time) Status {
 // A vote is one prober's observation of one node, not yet expired.
 type vote struct {
 	Observation
-	at time.Time
+	at   time.Time // when it was seen
+	ends time.Time // when it stops to count
 }
 
 // votesOn collects the votes that count, in the order of their probers.
@@ -130,7 +135,7 @@ func votesOn(id string, records []Seen, now time.Time) []vote {
 			continue
 		}
 		if o, ok := r.Nodes[id]; ok && o.State != Abstain && o.State != Unknown {
-			votes = append(votes, vote{o, r.At})
+			votes = append(votes, vote{o, r.At, r.At.Add(holdVote * r.ttl())})
 		}
 	}
 	return votes
@@ -143,7 +148,7 @@ func (s *Status) count(votes []vote) {
 	var down, draining, degraded int
 	var health []float64
 	var p50, p95 []int64
-	latest := votes[0]
+	var loaded time.Time
 	for _, v := range votes {
 		switch v.State {
 		case Down:
@@ -159,8 +164,11 @@ func (s *Status) count(votes []vote) {
 		if v.RTT.P50 > 0 {
 			p50, p95 = append(p50, v.RTT.P50), append(p95, v.RTT.P95)
 		}
-		if v.at.After(latest.at) {
-			latest = v
+		if v.Load != (Load{}) && (s.Load == (Load{}) || v.at.After(loaded)) {
+			s.Load, loaded = v.Load, v.at
+		}
+		if v.ends.After(s.hold) {
+			s.hold = v.ends
 		}
 	}
 	n := len(votes)
@@ -182,7 +190,6 @@ func (s *Status) count(votes []vote) {
 		s.Health = median(health)
 	}
 	s.RTT = RTT{P50: median(p50), P95: median(p95)}
-	s.Load, s.voted = latest.Load, latest.at
 }
 
 // median returns the upper median, which is the better of two healths.
@@ -195,9 +202,9 @@ func median[T cmp.Ordered](values []T) T {
 	return values[len(values)/2]
 }
 
-// sameStatus reports whether a reader would see no difference. When a vote was
-// cast is not a difference as long as the votes agree.
+// sameStatus reports whether a reader would see no difference. Until when
+// votes count is not a difference as long as they agree.
 func sameStatus(a, b Status) bool {
-	a.voted, b.voted = time.Time{}, time.Time{}
+	a.hold, b.hold = time.Time{}, time.Time{}
 	return a == b
 }

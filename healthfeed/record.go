@@ -2,7 +2,9 @@ package healthfeed
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -69,6 +71,8 @@ type Load struct {
 const (
 	maxRecordNodes = 100_000
 	maxTTL         = time.Hour
+	maxEpoch       = 1 << 53 // more than any clock will say, and exact in every language's JSON
+	maxAge         = 24 * time.Hour
 )
 
 // after reports whether r replaces old, a record of the same prober.
@@ -88,9 +92,9 @@ func (r *Record) Validate() error {
 		return fmt.Errorf("record: prober %w", err)
 	}
 	switch {
-	case r.Epoch <= 0:
-		return fmt.Errorf("record of %q: epoch %d is not positive", r.Prober, r.Epoch)
-	case r.TTLMS <= 0 || r.ttl() > maxTTL:
+	case r.Epoch <= 0 || r.Epoch > maxEpoch:
+		return fmt.Errorf("record of %q: epoch %d is outside 1 to %d", r.Prober, r.Epoch, int64(maxEpoch))
+	case r.TTLMS <= 0 || r.TTLMS > maxTTL.Milliseconds():
 		return fmt.Errorf("record of %q: ttl_ms %d is outside 1 to %d", r.Prober, r.TTLMS, maxTTL.Milliseconds())
 	case r.IntervalMS <= 0 || r.IntervalMS > maxTTL.Milliseconds():
 		return fmt.Errorf("record of %q: interval_ms %d is outside 1 to %d", r.Prober, r.IntervalMS, maxTTL.Milliseconds())
@@ -109,7 +113,7 @@ func (o *Observation) validate() error {
 	if o.State > Abstain {
 		return fmt.Errorf("state %d is unknown", o.State)
 	}
-	if o.Health < 0 || o.Health > 100 || o.Score < 0 || o.Score > 100 {
+	if !(o.Health >= 0 && o.Health <= 100) || !(o.Score >= 0 && o.Score <= 100) {
 		return fmt.Errorf("health %v or score %v is outside 0 to 100", o.Health, o.Score)
 	}
 	if o.RTT.P50 < 0 || o.RTT.P95 < o.RTT.P50 {
@@ -117,8 +121,8 @@ func (o *Observation) validate() error {
 	}
 	l := &o.Load
 	for _, v := range [...]float64{l.CPU, l.Mem, l.RPS, l.OKRPS, l.EPS, l.Mbps, l.Conns, l.InFlight, l.Hit} {
-		if v < 0 {
-			return fmt.Errorf("load %v is negative", v)
+		if !(v >= 0 && v <= math.MaxFloat64) {
+			return fmt.Errorf("load %v is not a positive number", v)
 		}
 	}
 	return nil
@@ -141,6 +145,35 @@ type Aged struct {
 	Record
 }
 
+// age is AgeMS as a duration; beyond a day all ages are alike.
+func (a *Aged) age() time.Duration {
+	return time.Duration(min(a.AgeMS, maxAge.Milliseconds())) * time.Millisecond
+}
+
+// Validate returns what is wrong with a snapshot, which is then refused whole. An
+// inventory without nodes is wrong: it would take every node away, and comes of
+// an accident rather than of a wish.
+func (s *Snapshot) Validate() error {
+	if s.Inventory != nil && len(s.Inventory.Nodes) == 0 {
+		return errors.New("snapshot: the inventory has no nodes")
+	}
+	seen := make(map[string]bool, len(s.Records))
+	for i := range s.Records {
+		r := &s.Records[i]
+		if err := r.Validate(); err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
+		if r.AgeMS < 0 {
+			return fmt.Errorf("snapshot: record of %q: age_ms %d is negative", r.Prober, r.AgeMS)
+		}
+		if seen[r.Prober] {
+			return fmt.Errorf("snapshot: prober %q has two records", r.Prober)
+		}
+		seen[r.Prober] = true
+	}
+	return nil
+}
+
 // MaxSnapshot is the largest snapshot, in bytes, that a reader takes.
 const MaxSnapshot = 8 << 20
 
@@ -153,19 +186,8 @@ func ParseSnapshot(data []byte) (*Snapshot, error) {
 	if err := json.Unmarshal(data, &s); err != nil {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
-	seen := make(map[string]bool, len(s.Records))
-	for i := range s.Records {
-		r := &s.Records[i]
-		if err := r.Validate(); err != nil {
-			return nil, fmt.Errorf("snapshot: %w", err)
-		}
-		if r.AgeMS < 0 {
-			return nil, fmt.Errorf("snapshot: record of %q: age_ms %d is negative", r.Prober, r.AgeMS)
-		}
-		if seen[r.Prober] {
-			return nil, fmt.Errorf("snapshot: prober %q has two records", r.Prober)
-		}
-		seen[r.Prober] = true
+	if err := s.Validate(); err != nil {
+		return nil, err
 	}
 	return &s, nil
 }

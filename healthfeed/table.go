@@ -91,8 +91,8 @@ func (f Freshness) MarshalText() ([]byte, error) { return []byte(f.String()), ni
 // Table is the outcome: one status for every node of the inventory. It is
 // immutable, so a reader loads it once and uses it for a whole query.
 type Table struct {
-	// Generation grows by one with each Table of this process that differs
-	// from the one before it.
+	// Generation grows by one with each Table of this process that a reader
+	// can tell from the one before it.
 	Generation uint64
 
 	// Inventory is what the table is about.
@@ -133,9 +133,10 @@ type Status struct {
 	Since time.Time
 
 	// What the next Merge needs: the state before the operator's word, when
-	// the newest vote was cast, and whether this status is only held.
+	// the last vote stops or stopped to count, and whether this status is
+	// only held since.
 	measured State
-	voted    time.Time
+	hold     time.Time
 	held     bool
 }
 

@@ -128,6 +128,9 @@ func (inv *Inventory) complete() error {
 			owner[a] = n.ID
 		}
 	}
+	if inv.Services == nil {
+		inv.Services = map[string]Service{}
+	}
 	for name, s := range inv.Services {
 		if err := checkName(name); err != nil {
 			return wrong(name, "service name %w", err)

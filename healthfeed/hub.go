@@ -1,0 +1,167 @@
+package healthfeed
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	feedPath  = "/v1/feed"
+	nodesPath = "/v1/nodes"
+)
+
+// Hub serves what a Feed knows.
+//
+//	GET /v1/feed   the Snapshot, for FromURL; its ETag changes exactly when the
+//	               inventory or a record's (epoch, seq) does
+//	GET /v1/nodes  the Table, for people: text, or JSON with ?format=json or
+//	               "Accept: application/json"
+//
+// An answer is rendered at most once a second, or at most ten times while the
+// feed changes, however many ask. It says nothing secret but names every node, so
+// where to listen and whom to let in is for the server around it to decide.
+type Hub struct {
+	// set at construction
+	feed *Feed
+
+	snapshot, text, json rendering
+}
+
+// NewHub returns a Hub that serves what f knows.
+func NewHub(f *Feed) *Hub { return &Hub{feed: f} }
+
+// ServeHTTP implements [http.Handler].
+func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case feedPath, nodesPath:
+	default:
+		http.NotFound(w, r)
+		return
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	now := time.Now()
+	var page *page
+	var kind string
+	switch {
+	case r.URL.Path == feedPath:
+		page, kind = h.snapshot.get(h.feed.currentVersion(), now, h.renderSnapshot), "application/json"
+	case wantsJSON(r):
+		page, kind = h.json.get(h.feed.Table().Generation, now, h.renderJSON), "application/json"
+	default:
+		page, kind = h.text.get(h.feed.Table().Generation, now, h.renderText), "text/plain; charset=utf-8"
+	}
+	if page.err != nil {
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	header := w.Header()
+	header.Set("Content-Type", kind)
+	header.Set("Cache-Control", "no-cache")
+	if r.URL.Path == nodesPath {
+		header.Set("Vary", "Accept")
+	}
+	if page.etag != "" {
+		header.Set("ETag", page.etag)
+		if matches(r.Header.Values("If-None-Match"), page.etag) {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+	}
+	header.Set("Content-Length", strconv.Itoa(len(page.body)))
+	if r.Method == http.MethodGet {
+		w.Write(page.body) // an error is the client's
+	}
+}
+
+// matches implements If-None-Match (RFC 9110 section 13.1.2) for a tag without a
+// comma in it.
+func matches(fields []string, etag string) bool {
+	for _, field := range fields {
+		for tag := range strings.SplitSeq(field, ",") {
+			if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// wantsJSON reports whether the request asks for JSON rather than text.
+func wantsJSON(r *http.Request) bool {
+	if format := r.URL.Query().Get("format"); format != "" {
+		return format == "json"
+	}
+	for _, accept := range r.Header.Values("Accept") {
+		if strings.Contains(accept, "application/json") {
+			return true
+		}
+	}
+	return false
+}
+
+// A page is a rendered answer.
+type page struct {
+	body []byte
+	etag string
+	err  error
+}
+
+// A rendering remembers the last page, so that many readers cost one.
+type rendering struct {
+	mu      sync.Mutex
+	page    *page
+	version uint64 // of the data in page
+	at      time.Time
+}
+
+// get returns the page for a version of the data. It renders anew when the
+// version differs, but not more often than tables are merged, and when the ages
+// in the page are a second old.
+func (r *rendering) get(version uint64, now time.Time, render func(now time.Time) *page) *page {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	age := now.Sub(r.at)
+	if r.page == nil || age >= time.Second || version != r.version && age >= minMergeInterval {
+		r.page, r.version, r.at = render(now), version, now
+	}
+	return r.page
+}
+
+func (h *Hub) renderSnapshot(time.Time) *page {
+	s := h.feed.Snapshot()
+	body, err := json.Marshal(s)
+	if err != nil {
+		return &page{err: err}
+	}
+	return &page{body: append(body, '\n'), etag: s.etag()}
+}
+
+// etag is a strong entity tag (RFC 9110 section 8.8.3) of what a snapshot says,
+// the ages aside: they grow at the reader as they do here.
+func (s *Snapshot) etag() string {
+	sum := sha256.New()
+	if s.Inventory != nil {
+		inventory, _ := json.Marshal(s.Inventory)
+		sum.Write(inventory)
+	}
+	var order []byte
+	for i := range s.Records {
+		r := &s.Records[i]
+		order = strconv.AppendQuote(order[:0], r.Prober)
+		order = binary.BigEndian.AppendUint64(order, uint64(r.Epoch))
+		order = binary.BigEndian.AppendUint64(order, r.Seq)
+		sum.Write(order)
+	}
+	return `"` + hex.EncodeToString(sum.Sum(nil)[:16]) + `"`
+}
