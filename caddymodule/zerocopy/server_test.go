@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -58,11 +59,12 @@ func startCaddy(t testing.TB, servers map[string]object, logging object) map[str
 				DisableCompression:  true,
 				ForceAttemptHTTP2:   true,
 				MaxIdleConnsPerHost: 64,
-				TLSClientConfig:     &tls.Config{InsecureSkipVerify: true},
+				TLSClientConfig:     &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"},
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}}
-		server["listen"] = []string{"127.0.0.1:0"}
+		// Caddy refuses the same listener address twice, even with port 0.
+		server["listen"] = []string{fmt.Sprintf("127.0.0.%d:0", len(running))}
 		server["automatic_https"] = object{"disable": true}
 		server["listener_wrappers"] = []object{{"wrapper": "zerocopy_probe", "name": name}}
 		if server["tls_connection_policies"] != nil {
@@ -237,7 +239,6 @@ var testCertificate = sync.OnceValue(func() object {
 		SerialNumber: big.NewInt(1),
 		NotAfter:     time.Now().Add(time.Hour),
 		DNSNames:     []string{"localhost"},
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
