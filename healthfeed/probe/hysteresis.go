@@ -1,0 +1,100 @@
+package probe
+
+import (
+	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+const (
+	// slowFall is how many failed rounds make a check down however long they
+	// take, unless slowRise good rounds in a row come between: a node that
+	// fails every second round is no use either.
+	slowFall = 10
+	slowRise = 10
+
+	// holdRounds is for how many rounds more a check stays down with each
+	// fall but the first in flapWindow. With the default interval that is
+	// 30 s. holdStep bounds it for slow checks, holdMax in sum.
+	holdRounds = 15
+	holdStep   = 30 * time.Second
+	holdMax    = 300 * time.Second
+	flapWindow = 10 * time.Minute
+)
+
+// A hysteresis turns the rounds of one check into a state that does not flap:
+// unknown until the first good round or the first fall; down after Fall failures
+// in a row; up again after Rise good rounds in a row. The first fall costs
+// nothing more. From the second one in ten minutes on, the check also stays down
+// for min(30 s × earlier falls, 300 s), so that each flap is longer than the one
+// before; 30 s are 15 rounds of the default interval, and a faster check waits
+// for 15 of its own rounds.
+type hysteresis struct {
+	// set at construction
+	rise, fall int
+	step       time.Duration // of the hold-down
+
+	state    healthfeed.State // Unknown, Up or Down
+	good     int              // good rounds in a row
+	bad      int              // failed rounds in a row
+	slow     int              // failed rounds since slowRise good ones in a row
+	falls    []time.Time      // in the last flapWindow, oldest first
+	fell     bool             // with the failed rounds in a row that bad counts
+	heldTill time.Time
+}
+
+func newHysteresis(c *healthfeed.Check) hysteresis {
+	return hysteresis{rise: c.Rise, fall: c.Fall, step: min(holdRounds*c.Interval, holdStep)}
+}
+
+// note takes the outcome of a round that ended now, and reports whether the state
+// changed.
+func (h *hysteresis) note(passed bool, now time.Time) bool {
+	if passed {
+		return h.pass(now)
+	}
+	return h.fail(now)
+}
+
+func (h *hysteresis) pass(now time.Time) bool {
+	h.good, h.bad, h.fell = h.good+1, 0, false
+	if h.good >= slowRise {
+		h.slow = 0
+	}
+	switch {
+	case h.state == healthfeed.Up:
+		return false
+	case h.state == healthfeed.Down && (h.good < h.rise || now.Before(h.heldTill)):
+		return false
+	}
+	h.state, h.slow = healthfeed.Up, 0
+	return true
+}
+
+func (h *hysteresis) fail(now time.Time) bool {
+	h.good, h.bad, h.slow = 0, h.bad+1, h.slow+1
+	if h.state == healthfeed.Down || h.bad < h.fall && h.slow < max(slowFall, h.fall) {
+		return false
+	}
+	h.state, h.fell = healthfeed.Down, true
+	for len(h.falls) > 0 && now.Sub(h.falls[0]) >= flapWindow {
+		h.falls = h.falls[1:]
+	}
+	h.heldTill = now.Add(min(time.Duration(len(h.falls))*h.step, holdMax))
+	// More falls than this hold no longer, so older ones need no memory.
+	if len(h.falls) > int(holdMax/h.step) {
+		h.falls = h.falls[1:]
+	}
+	h.falls = append(h.falls, now)
+	return true
+}
+
+// forgive undoes the failed rounds in a row, and the fall that they led to.
+func (h *hysteresis) forgive() {
+	if h.fell {
+		h.state, h.fell = healthfeed.Up, false
+		h.falls = h.falls[:len(h.falls)-1]
+	}
+	h.slow -= h.bad
+	h.bad = 0
+}

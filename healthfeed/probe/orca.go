@@ -1,0 +1,104 @@
+package probe
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+// LoadHeader is the field in which a node reports its load in the answer to a
+// probe. It is that of ORCA, so that other back ends can join:
+//
+//	endpoint-load-metrics: JSON {"cpu_utilization": 0.3, "rps_fractional": 1200,
+//	                             "named_metrics": {"mbps": 984, "conns": 11287}}
+//	endpoint-load-metrics: TEXT cpu_utilization=0.3,named_metrics.mbps=984
+const LoadHeader = "endpoint-load-metrics"
+
+// maxLoadHeader is the longest value that is looked at, in bytes.
+const maxLoadHeader = 8 << 10
+
+// A loadReport is what ORCA names; other metrics are passed over.
+type loadReport struct {
+	CPU         float64            `json:"cpu_utilization"`
+	Mem         float64            `json:"mem_utilization"`
+	Application float64            `json:"application_utilization"`
+	RPS         float64            `json:"rps_fractional"`
+	EPS         float64            `json:"eps"`
+	Named       map[string]float64 `json:"named_metrics"`
+}
+
+// ParseLoad reads the value of a [LoadHeader]. Utilizations are fractions and
+// bounded by 1; application_utilization stands in for cpu_utilization where it is
+// greater. Of the named metrics, ok_rps, mbps, conns, inflight and hit are used,
+// in the units of [healthfeed.Load].
+func ParseLoad(value string) (healthfeed.Load, error) {
+	if len(value) > maxLoadHeader {
+		return healthfeed.Load{}, fmt.Errorf("load report of %d bytes is longer than %d", len(value), maxLoadHeader)
+	}
+	format, rest, _ := strings.Cut(strings.TrimSpace(value), " ")
+	var r loadReport
+	var err error
+	switch format {
+	case "JSON":
+		err = json.Unmarshal([]byte(rest), &r)
+	case "TEXT":
+		r, err = parseText(rest)
+	default:
+		err = fmt.Errorf("load report: format %.20q is not JSON or TEXT", format)
+	}
+	if err != nil {
+		return healthfeed.Load{}, err
+	}
+	return r.load()
+}
+
+// parseText reads name=value pairs with commas between.
+func parseText(s string) (loadReport, error) {
+	r := loadReport{Named: map[string]float64{}}
+	for pair := range strings.SplitSeq(s, ",") {
+		name, value, found := strings.Cut(strings.TrimSpace(pair), "=")
+		v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+		if !found || err != nil {
+			return r, fmt.Errorf("load report: %.40q is not name=number", pair)
+		}
+		switch name = strings.TrimSpace(name); name {
+		case "cpu_utilization":
+			r.CPU = v
+		case "mem_utilization":
+			r.Mem = v
+		case "application_utilization":
+			r.Application = v
+		case "rps_fractional":
+			r.RPS = v
+		case "eps":
+			r.EPS = v
+		default:
+			if name, named := strings.CutPrefix(name, "named_metrics."); named {
+				r.Named[name] = v
+			}
+		}
+	}
+	return r, nil
+}
+
+// load turns the report into the terms of the feed. A number that cannot be spoils
+// the whole report, since its neighbours are no more to be trusted.
+func (r *loadReport) load() (healthfeed.Load, error) {
+	l := healthfeed.Load{
+		CPU: max(r.CPU, r.Application), Mem: r.Mem, RPS: r.RPS, EPS: r.EPS,
+		OKRPS: r.Named["ok_rps"], Mbps: r.Named["mbps"], Conns: r.Named["conns"],
+		InFlight: r.Named["inflight"], Hit: r.Named["hit"],
+	}
+	for _, v := range [...]float64{l.CPU, r.CPU, r.Application, l.Mem, l.RPS, l.EPS, l.OKRPS, l.Mbps, l.Conns, l.InFlight, l.Hit} {
+		if !(v >= 0 && v <= math.MaxFloat64) {
+			return healthfeed.Load{}, errors.New("load report: a value is not a positive number")
+		}
+	}
+	l.CPU, l.Mem, l.Hit = min(1, l.CPU), min(1, l.Mem), min(1, l.Hit)
+	return l, nil
+}

@@ -1,0 +1,125 @@
+// Package probe finds out how the nodes of a feed are, by asking them.
+//
+//	Inventory ─► targets, one goroutine each ─► hysteresis, averages
+//	                 (equal checks are one)              │ views
+//	                                                     ▼
+//	Feed ◄─────────────── Record ◄── votes ◄── doubt ◄── publisher
+//
+// A target makes a round of attempts every interval, and its hysteresis turns the
+// rounds into up or down. The publisher turns the views of a node's checks into one
+// vote, keeps to itself what it suspects to be its own trouble, and offers a record
+// to the feed: at once when a state has changed, and else every interval_ms. Nothing
+// is voted on a node before its first good round or its first fall.
+package probe
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+const (
+	// slowest and fastest bound interval_ms. Between them it is the interval
+	// of the fastest check.
+	slowest = 2 * time.Second
+	fastest = 200 * time.Millisecond
+
+	// spacing is the least time between two records.
+	spacing = 100 * time.Millisecond
+
+	// ttl is how long a record counts in full.
+	ttl = 15 * time.Second
+)
+
+// Prober is a [healthfeed.Source] that runs the checks of the feed's inventory.
+type Prober struct {
+	// set at construction
+	name    string
+	log     *slog.Logger
+	attempt attemptFunc
+}
+
+// New returns a Prober whose records carry the given name, which must be 1 to 64
+// characters of letters, digits, '.', '_' and '-', and differ from that of all
+// other probers of the same nodes. A nil log is [slog.Default].
+func New(prober string, log *slog.Logger) *Prober {
+	if log == nil {
+		log = slog.Default()
+	}
+	return &Prober{name: prober, log: log, attempt: attempt}
+}
+
+// String implements [healthfeed.Source].
+func (p *Prober) String() string { return "prober " + p.name }
+
+// Run implements [healthfeed.Source]: it probes until ctx ends, following f's
+// inventory. A check that is the same in the next inventory goes on with its
+// counters. When Run returns, nothing of it runs any more.
+func (p *Prober) Run(ctx context.Context, f *healthfeed.Feed) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+
+	r := &publisher{
+		Prober:  p,
+		record:  healthfeed.Record{Prober: p.name, Epoch: f.Epoch(p.name), TTLMS: ttl.Milliseconds()},
+		targets: map[healthfeed.Check]*target{},
+		ballots: map[string]*ballot{},
+		changed: make(chan struct{}, 1),
+	}
+	inventories := make(chan *healthfeed.Inventory)
+	wg.Go(func() { follow(ctx, f, inventories) })
+	start := func(t *target) {
+		var targetCtx context.Context
+		targetCtx, t.cancel = context.WithCancel(ctx)
+		wg.Go(func() { t.run(targetCtx, &r.pool, r.wake) })
+	}
+
+	var last time.Time
+	due := time.NewTimer(slowest)
+	defer due.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case inv := <-inventories:
+			r.follow(inv, start)
+		case <-r.changed:
+			if wait := spacing - time.Since(last); wait > 0 {
+				due.Reset(wait)
+				continue
+			}
+		case <-due.C:
+		}
+		last = time.Now()
+		if record := r.next(last); record != nil {
+			if err := f.Offer(&healthfeed.Snapshot{Records: []healthfeed.Aged{{Record: *record}}}); err != nil {
+				return err
+			}
+		}
+		due.Reset(r.interval())
+	}
+}
+
+// follow sends every new inventory of f.
+func follow(ctx context.Context, f *healthfeed.Feed, to chan<- *healthfeed.Inventory) {
+	var sent *healthfeed.Inventory
+	for t := f.Table(); ; {
+		if t.Inventory != sent {
+			select {
+			case to <- t.Inventory:
+				sent = t.Inventory
+			case <-ctx.Done():
+				return
+			}
+		}
+		var err error
+		if t, err = f.Next(ctx, t.Generation); err != nil {
+			return
+		}
+	}
+}

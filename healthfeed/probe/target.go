@@ -1,0 +1,190 @@
+package probe
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+// A target is one check that runs, for all nodes that declare the same.
+type target struct {
+	// set at construction
+	check    healthfeed.Check // what is the node's own, Critical, is cleared
+	endpoint string
+	attempt  attemptFunc
+	log      *slog.Logger
+	cancel   context.CancelFunc
+
+	// owned by run
+	hysteresis hysteresis
+	average    average
+
+	// mu guards view
+	mu   sync.Mutex
+	view view
+}
+
+// A view is what the votes are made of.
+type view struct {
+	state   healthfeed.State // Unknown, Up or Down
+	health  float64          // 0 to 100
+	rtt     healthfeed.RTT
+	load    healthfeed.Load
+	failing time.Time // start of the first of the failed rounds in a row; zero if the last one passed
+	late    bool      // the last round had to wait too long for its turn
+	doubted bool      // set by the publisher; taken away by a round that passes
+}
+
+// attemptFunc tries a check once; ctx has the timeout.
+type attemptFunc func(ctx context.Context, c *healthfeed.Check) (answer, error)
+
+// key identifies a target: equal checks are one, whichever nodes declare them.
+func key(c healthfeed.Check) healthfeed.Check {
+	c.Critical = false
+	return c
+}
+
+// worst is how long a round lasts at most.
+func worst(c *healthfeed.Check) time.Duration {
+	return c.Timeout * time.Duration(1+c.Retries)
+}
+
+// endpoint is the host:port that a check talks to.
+func endpoint(c *healthfeed.Check) string {
+	if c.Type == "tcp" {
+		return c.Addr
+	}
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return c.URL
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// String names the target in logs.
+func (t *target) String() string {
+	if t.check.Type == "tcp" {
+		return "tcp " + t.check.Addr
+	}
+	return t.check.URL
+}
+
+// run makes round after round until ctx ends. The pool bounds how many rounds of
+// all targets run at once; changed is called when the state has.
+func (t *target) run(ctx context.Context, pool *pool, changed func()) {
+	// Not all at once, and not in step with other probers.
+	if !sleep(ctx, rand.N(t.check.Interval/10+1)) {
+		return
+	}
+	for {
+		start := time.Now()
+		release, ok := pool.acquire(ctx)
+		if !ok {
+			return
+		}
+		begun := time.Now()
+		a, err := t.round(ctx)
+		release()
+		if ctx.Err() != nil {
+			return // an attempt that we broke off ourselves is no failure
+		}
+		if t.note(a, err, begun, time.Now(), begun.Sub(start) > t.check.Interval) {
+			changed()
+		}
+		interval := t.check.Interval*9/10 + rand.N(t.check.Interval/5+1)
+		if !sleep(ctx, interval-time.Since(start)) {
+			return
+		}
+	}
+}
+
+// round attempts the check until it passes or its retries are used up.
+func (t *target) round(ctx context.Context) (a answer, err error) {
+	for range 1 + t.check.Retries {
+		attemptCtx, cancel := context.WithTimeout(ctx, t.check.Timeout)
+		a, err = t.attempt(attemptCtx, &t.check)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return a, err
+}
+
+// note takes the outcome of a round and reports whether the state changed. A
+// failure in a late round counts for nothing: who is late himself must not blame
+// others for being slow.
+func (t *target) note(a answer, err error, begun, now time.Time, late bool) (changed bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := &t.view
+	changed, v.late = v.late != late, late
+	if err != nil && late {
+		return changed
+	}
+	if err == nil && v.doubted {
+		// It was us. What we saw meanwhile is not held against the node.
+		v.doubted = false
+		t.hysteresis.forgive()
+		t.average.forgive()
+		changed = true
+	}
+	if t.hysteresis.note(err == nil, now) {
+		changed = true
+		if err != nil {
+			t.log.Info("check fails", "check", t.String(), "err", err)
+		} else {
+			t.log.Info("check passes", "check", t.String())
+		}
+	}
+	t.average.note(err == nil, a.rtt, now)
+	switch {
+	case err == nil:
+		v.failing, v.load = time.Time{}, a.load
+	case v.failing.IsZero():
+		v.failing = begun
+	}
+	v.state = t.hysteresis.state
+	v.rtt = t.average.rtt()
+	v.health = health(&t.average, v.load, now)
+	return changed
+}
+
+// look returns the view.
+func (t *target) look() view {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.view
+}
+
+// setDoubted marks the target, unless it has passed since it was looked at.
+func (t *target) setDoubted(doubted bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.view.doubted = doubted && !t.view.failing.IsZero()
+}
+
+// sleep waits and reports whether ctx has not ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,70 @@
+package probe
+
+import (
+	"math"
+	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+// A ballot is what the prober remembers of one node between votes.
+type ballot struct {
+	state healthfeed.State // of the last vote; Unknown before the first
+	since time.Time        // when state began
+}
+
+// cast makes the vote on a node from the views of its checks, in their order. It
+// returns false while nothing is known. A critical check that is down makes the
+// node down; one that is not, or a health below 60, makes it degraded, until the
+// health is above 75 again.
+func (b *ballot) cast(n *healthfeed.Node, views []view, now time.Time) (healthfeed.Observation, bool) {
+	var o healthfeed.Observation
+	known, down, silent, weak := false, false, false, false
+	o.Health = 100
+	for i, v := range views {
+		critical := n.Checks[i].Critical
+		switch {
+		case v.doubted || v.late:
+			silent = silent || critical
+			continue
+		case v.state == healthfeed.Unknown:
+			continue
+		case v.state == healthfeed.Down && critical:
+			down = true
+		case v.state == healthfeed.Down:
+			weak = true
+		}
+		known = true
+		if critical {
+			o.Health = min(o.Health, v.health)
+		}
+		if o.RTT == (healthfeed.RTT{}) {
+			o.RTT = v.rtt
+		}
+		if o.Load == (healthfeed.Load{}) {
+			o.Load = v.load
+		}
+	}
+	switch {
+	case down:
+		o = healthfeed.Observation{State: healthfeed.Down}
+	case silent:
+		o = healthfeed.Observation{State: healthfeed.Abstain}
+	case !known:
+		return o, false
+	case weak, o.Health < degradedBelow, b.state == healthfeed.Degraded && o.Health <= wellAbove:
+		o.State = healthfeed.Degraded
+	default:
+		o.State = healthfeed.Up
+	}
+	if o.State != b.state {
+		b.state, b.since = o.State, now
+	}
+	o.SinceMS = now.Sub(b.since).Milliseconds()
+	o.Score = round(score(o.Health, o.Load, n.Capacity))
+	o.Health = round(o.Health)
+	return o, true
+}
+
+// round keeps one digit, which is all that means something.
+func round(v float64) float64 { return math.Round(10*v) / 10 }
