@@ -133,8 +133,9 @@ func TestParity(t *testing.T) {
 	tests := map[string]func(handlerName string) object{
 		"defaults": only(),
 		"hide": only(object{"hide": []string{
-			"hidden.html", "*.secret", filepath.Join(root, "secret"), filepath.Join(root, "short", "*.txt"), filepath.Join(root, "a[1].txt"), "[",
+			"hidden.html", "*.secret", filepath.Join(root, "secret"), filepath.Join(root, "short", "*.txt"), filepath.Join(root, "a[1].txt"),
 		}}),
+		"hide-malformed":   only(object{"hide": []string{"[", filepath.Join(root, "[")}}),
 		"hide-placeholder": only(object{"hide": []string{"{http.request.uri.query.q}", filepath.Join(root, "{http.request.uri.query.q}", "s.txt")}}),
 		"hide-sibling":     only(siblings, object{"hide": []string{"hiddenside.txt.gz"}}),
 		"index":            only(object{"index_names": []string{"hidden.html", "index.txt"}}),
