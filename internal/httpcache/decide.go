@@ -1,0 +1,128 @@
+package httpcache
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Verdict is what to do with a request.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Miss         Verdict = iota // nothing usable is stored: fetch, and store if the response allows
+	Hit                         // answer from the stored response, which is fresh
+	StaleHit                    // answer from the stored response and validate it in the background
+	Validate                    // ask the origin server whether the stored response still holds
+	Bypass                      // not for this cache: forward as it is, store nothing
+	OnlyIfCached                // the client wants no fetch and nothing fresh is stored: 504
+)
+
+// Decision is a verdict and, where the request is forwarded, the reason in
+// the words of RFC 9211.
+type Decision struct {
+	Verdict Verdict
+	Forward Forward // empty for Hit and StaleHit
+	Detail  string  // why a Bypass is one, or empty
+}
+
+// Decide judges a request against the stored response its key and Vary
+// selected, nil if there is none. For a nil one the caller may know better
+// than uri-miss and replace it by vary-miss.
+//
+// A client's own no-cache, no-store aside, max-age, max-stale and min-fresh
+// are ignored: RFC 9111 §5.2.1 leaves them to the cache, and heeding them
+// lets any client aim at the origin server.
+func Decide(r *http.Request, s *Stored, now time.Time) Decision {
+	if d, bypass := bypass(r); bypass {
+		return d
+	}
+	if s != nil && len(r.Header["Authorization"]) > 0 && !s.shareable {
+		s = nil // stored for the anonymous; the authenticated may get another answer
+	}
+	if s != nil && !s.noCache {
+		switch ttl := s.TTL(now); {
+		case ttl > 0:
+			return Decision{Verdict: Hit}
+		case !s.neverStale && -ttl < s.staleRevalidate:
+			return Decision{Verdict: StaleHit}
+		}
+	}
+	fwd := ForwardURIMiss
+	if s != nil {
+		fwd = ForwardStale
+	}
+	if lines := r.Header["Cache-Control"]; len(lines) > 0 {
+		cc := ParseDirectives(lines)
+		if cc.OnlyIfCached {
+			return Decision{OnlyIfCached, fwd, ""}
+		}
+		if cc.NoStore { // RFC 9111 §5.2.1.5: a hit was fine, storing is not
+			return Decision{Bypass, ForwardRequest, "no-store"}
+		}
+	}
+	switch {
+	case r.Method == http.MethodHead:
+		return Decision{Bypass, fwd, "head"}
+	case len(r.Header["Range"]) > 0:
+		// A part can be cut from a whole in memory, but fetching the whole for
+		// one part might be gigabytes too many.
+		return Decision{Bypass, ForwardBypass, "range"}
+	case s == nil:
+		return Decision{Miss, fwd, ""}
+	}
+	return Decision{Validate, fwd, ""}
+}
+
+// bypass tells the requests a cache has no part in.
+func bypass(r *http.Request) (Decision, bool) {
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		return Decision{Bypass, ForwardMethod, ""}, true
+	case len(r.Header["Upgrade"]) > 0:
+		return Decision{Bypass, ForwardBypass, "upgrade"}, true
+	case r.ContentLength != 0:
+		// Content in a GET has no meaning, yet some servers give it one.
+		return Decision{Bypass, ForwardBypass, "content"}, true
+	case len(r.Header["If-Match"]) > 0 || len(r.Header["If-Unmodified-Since"]) > 0:
+		// RFC 9111 §4.3.2: only the origin server may evaluate these.
+		return Decision{Bypass, ForwardBypass, "precondition"}, true
+	case acceptsEventStream(r.Header["Accept"]):
+		return Decision{Bypass, ForwardBypass, "event-stream"}, true
+	}
+	return Decision{}, false
+}
+
+func acceptsEventStream(lines []string) bool {
+	for _, line := range lines {
+		if strings.Contains(line, "text/event-stream") {
+			return true
+		}
+	}
+	return false
+}
+
+// Shareable reports whether the response may answer r although it was fetched
+// for somebody else: Vary agrees, and r is not authenticated unless the
+// response is for everybody (RFC 9111 §3.5, §4.1).
+func (s *Stored) Shareable(r *http.Request) bool {
+	return s.Vary.Matches(r.Header) && (s.shareable || len(r.Header["Authorization"]) == 0)
+}
+
+// StaleIfError reports whether the stored response may stand in for an error
+// of the origin server at now (RFC 5861 §4).
+func (s *Stored) StaleIfError(now time.Time) bool {
+	return !s.noCache && !s.neverStale && -s.TTL(now) < s.staleError
+}
+
+// IsServerError reports whether a status is one that stale-if-error covers
+// (RFC 5861 §4).
+func IsServerError(status int) bool {
+	switch status {
+	case http.StatusInternalServerError, http.StatusBadGateway,
+		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,19 @@
+// Package httpcache holds the rules of a shared HTTP cache as pure functions
+// of a request, a stored response and a point in time. It has no clock, no
+// storage and no network; an adapter supplies all three:
+//
+//	     request ──► AppendKey ──► (lookup) ──► Stored or nil
+//	                                             │
+//	     request, Stored, now ──► Decide ────────┘
+//	                                │
+//	Hit ─ StaleHit ─ Validate ─ Miss ─ Bypass ─ OnlyIfCached
+//	                     │       │
+//	          Stored.Condition   │        what to ask the origin server
+//	                     ▼       ▼
+//	     response ──► Storable / NewStored / Stored.Freshen
+//
+// The rules are those of RFC 9111 (caching), RFC 9110 (conditional and range
+// requests), RFC 5861 (stale content) and RFC 9211 (Cache-Status), and the
+// words are theirs too. Where an RFC leaves a choice the safer one is taken
+// and the reason stands beside it.
+package httpcache

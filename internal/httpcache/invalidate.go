@@ -1,0 +1,47 @@
+package httpcache
+
+import "net/http"
+
+// Invalidates reports whether a response to a request of that method makes
+// what is stored under its target URI invalid (RFC 9111 §4.4): the method is
+// not known to be safe and the response is no error.
+func Invalidates(method string, status int) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace,
+		http.MethodConnect, "PROPFIND", "REPORT", "SEARCH", "QUERY":
+		return false
+	}
+	return status >= 200 && status < 400
+}
+
+// InvalidatedTargets returns the target itself and, where they name the same
+// host, the targets of Location and Content-Location. Each comes as a request
+// ready for AppendKey.
+func InvalidatedTargets(r *http.Request, response http.Header) []*http.Request {
+	targets := []*http.Request{r}
+	for _, name := range [...]string{"Location", "Content-Location"} {
+		v := response[name]
+		if len(v) != 1 {
+			continue
+		}
+		u, err := r.URL.Parse(v[0])
+		if err != nil {
+			continue
+		}
+		// Only of the same origin: otherwise one site could empty another's
+		// cache (RFC 9111 §4.4).
+		host := u.Host
+		if host == "" || host == r.URL.Host {
+			host = r.Host
+		}
+		scheme := "http"
+		if r.TLS != nil {
+			scheme = "https"
+		}
+		if host != r.Host || u.Scheme != "" && u.Scheme != scheme {
+			continue
+		}
+		targets = append(targets, &http.Request{Method: http.MethodGet, Host: r.Host, TLS: r.TLS, URL: u})
+	}
+	return targets
+}

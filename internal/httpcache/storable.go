@@ -1,0 +1,128 @@
+package httpcache
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Refusal says why a response may not be stored; the empty Refusal means it
+// may. The words are fit for the detail parameter of Cache-Status.
+type Refusal string
+
+// Why a response is not stored.
+const (
+	RefusedMethod     Refusal = "method"        // the request was not a GET
+	RefusedStatus     Refusal = "status"        // interim, 206, 304, or about the form of the request
+	RefusedNoStore    Refusal = "no-store"      // either side said no-store, or must-understand on an unknown status
+	RefusedPrivate    Refusal = "private"       // meant for one user
+	RefusedAuth       Refusal = "authorization" // answer to an authenticated request, not marked as shareable
+	RefusedSetCookie  Refusal = "set-cookie"    // would hand one client's cookie to the next
+	RefusedCookie     Refusal = "cookie"        // a page for a client with cookies, not marked as shareable
+	RefusedVary       Refusal = "vary"          // Vary: *, or more names than this cache cares for
+	RefusedFreshness  Refusal = "no-freshness"  // no explicit lifetime, or none left and nothing to validate with
+	RefusedField      Refusal = "field"         // a field that cannot be replayed as it came
+	RefusedTooLarge   Refusal = "too-large"     // for the caller: the body exceeds the object limit
+	RefusedIncomplete Refusal = "incomplete"    // for the caller: the body ended before its time
+)
+
+// Storable decides whether a shared cache may, and this one wants to, store
+// the response to req (RFC 9111 §3). header is the response's; now is the
+// time it arrived.
+//
+// Beyond the RFC it refuses responses with Set-Cookie; HTML answered to a
+// request with a Cookie unless it is marked public or s-maxage, since that is
+// what a personal page with a forgotten private looks like; and statuses that
+// blame the form of the request (400, 413, 414, 431), because that form is
+// not in the key and one bad request would deny the page to everybody.
+func Storable(req *http.Request, status int, header http.Header, now time.Time) Refusal {
+	if req.Method != http.MethodGet {
+		return RefusedMethod
+	}
+	cc := ParseDirectives(header["Cache-Control"])
+	switch {
+	case !storableStatus(status):
+		return RefusedStatus
+	case cc.MustUnderstand && !understood(status):
+		return RefusedNoStore
+	case cc.NoStore && !cc.MustUnderstand: // RFC 9111 §5.2.2.3
+		return RefusedNoStore
+	case ParseDirectives(req.Header["Cache-Control"]).NoStore:
+		return RefusedNoStore
+	case cc.Private:
+		return RefusedPrivate
+	case len(req.Header["Authorization"]) > 0 && !shareable(cc):
+		return RefusedAuth
+	case len(header["Set-Cookie"]) > 0:
+		return RefusedSetCookie
+	case len(req.Header["Cookie"]) > 0 && isHTML(header) && !cc.Public && !cc.SMaxAge.Present:
+		return RefusedCookie
+	case len(header["Trailer"]) > 0 || !replayable(header):
+		return RefusedField
+	}
+	if _, ok := varyNames(header["Vary"]); !ok {
+		return RefusedVary
+	}
+	lifetime, explicit := freshnessLifetime(header, cc, now)
+	useful := lifetime > 0 && !cc.NoCache ||
+		len(header["Etag"]) > 0 || len(header["Last-Modified"]) > 0 ||
+		cc.StaleWhileRevalidate.Duration > 0 || cc.StaleIfError.Duration > 0
+	if !(explicit || cc.NoCache) || !useful {
+		return RefusedFreshness
+	}
+	return ""
+}
+
+// shareable reports whether the response to an authenticated request may be
+// given to others (RFC 9111 §3.5).
+func shareable(cc Directives) bool {
+	return cc.Public || cc.MustRevalidate || cc.SMaxAge.Present
+}
+
+func storableStatus(status int) bool {
+	switch status {
+	case http.StatusPartialContent, http.StatusNotModified,
+		http.StatusBadRequest, http.StatusRequestEntityTooLarge,
+		http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge,
+		http.StatusRequestedRangeNotSatisfiable, http.StatusPreconditionFailed:
+		return false
+	}
+	return status >= 200 && status <= 999
+}
+
+// understood reports whether this cache knows the caching rules of a status
+// (RFC 9111 §3, "understands"): the heuristically cacheable ones of RFC 9110
+// §15.1 and the redirects.
+func understood(status int) bool {
+	switch status {
+	case 200, 203, 204, 300, 301, 302, 303, 307, 308, 404, 405, 410, 414, 421, 451, 501:
+		return true
+	}
+	return false
+}
+
+func isHTML(header http.Header) bool {
+	v := header["Content-Type"]
+	if len(v) == 0 {
+		return true // a browser may well guess so
+	}
+	mediaType, _, _ := strings.Cut(v[0], ";")
+	mediaType = trimOWS(mediaType)
+	return strings.EqualFold(mediaType, "text/html") || strings.EqualFold(mediaType, "application/xhtml+xml")
+}
+
+// replayable reports whether every field can be sent again as it came: no
+// control characters that could end a field early (RFC 9110 §5.5).
+func replayable(header http.Header) bool {
+	for name, lines := range header {
+		if strings.ContainsAny(name, "\r\n\x00: ") || strings.HasPrefix(name, http.TrailerPrefix) {
+			return false
+		}
+		for _, line := range lines {
+			if strings.ContainsAny(line, "\r\n\x00") {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -1,0 +1,176 @@
+package httpcache
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Field is one header field of a stored response. The values are shared by
+// everyone who replays them: len and cap are equal, so that an append makes a
+// copy instead of writing into them.
+type Field struct {
+	Name   string // canonical
+	Values []string
+}
+
+// Stored is a stored response without its content: what is replayed of it and
+// what the rules need to know, worked out once. It is immutable.
+type Stored struct {
+	Status int
+	Fields []Field // sorted by name; no Age, Cache-Status or connection fields
+	Vary   Vary
+
+	// CacheStatus is the Cache-Status list of caches nearer the origin server,
+	// joined, or empty.
+	CacheStatus string
+
+	etag             string // opaque-tag with its W/ prefix, or empty
+	lastModified     string
+	lastModifiedTime time.Time // zero if lastModified is no date
+
+	received        time.Time
+	initialAge      time.Duration
+	lifetime        time.Duration
+	staleRevalidate time.Duration // stale-while-revalidate
+	staleError      time.Duration // stale-if-error
+	noCache         bool          // never without validation
+	neverStale      bool          // must-revalidate or proxy-revalidate
+	shareable       bool          // even to authenticated requests
+}
+
+// NewStored records a response that Storable accepted. requested and received
+// are the times around the exchange with the origin server.
+func NewStored(req *http.Request, status int, header http.Header, requested, received time.Time) *Stored {
+	cc := ParseDirectives(header["Cache-Control"])
+	lifetime, _ := freshnessLifetime(header, cc, received)
+	s := &Stored{
+		Status:          status,
+		CacheStatus:     strings.Join(header["Cache-Status"], ", "),
+		received:        received,
+		initialAge:      initialAge(header, requested, received),
+		lifetime:        lifetime,
+		staleRevalidate: cc.StaleWhileRevalidate.Duration,
+		staleError:      cc.StaleIfError.Duration,
+		noCache:         cc.NoCache,
+		neverStale:      cc.MustRevalidate || cc.ProxyRevalidate,
+		shareable:       shareable(cc),
+	}
+	s.Vary, _ = NewVary(header["Vary"], req.Header)
+	if v := header["Etag"]; len(v) == 1 && validETag(v[0]) {
+		s.etag = v[0]
+	}
+	if v := header["Last-Modified"]; len(v) == 1 {
+		s.lastModified = v[0]
+		s.lastModifiedTime, _ = ParseDate(v[0], received)
+	}
+	s.Fields = fieldsOf(header)
+	if _, ok := s.field("Date"); !ok {
+		// RFC 9110 §6.6.1: record when it came, so that a later hit does not
+		// claim to have been generated just then.
+		s.setField("Date", received.UTC().Format(http.TimeFormat))
+	}
+	return s
+}
+
+// WithLength returns s with a Content-Length of n, for content whose length
+// was not known before its end.
+func (s *Stored) WithLength(n int) *Stored {
+	if _, ok := s.field("Content-Length"); ok || s.Status == http.StatusNoContent {
+		return s
+	}
+	t := *s
+	t.Fields = slices.Clone(s.Fields)
+	t.setField("Content-Length", strconv.Itoa(n))
+	return &t
+}
+
+// Header returns the stored fields as a fresh header map.
+func (s *Stored) Header() http.Header {
+	h := make(http.Header, len(s.Fields)+2)
+	for _, f := range s.Fields {
+		h[f.Name] = f.Values
+	}
+	if s.CacheStatus != "" {
+		h["Cache-Status"] = []string{s.CacheStatus}
+	}
+	return h
+}
+
+// Age is the current age at now (RFC 9111 §4.2.3).
+func (s *Stored) Age(now time.Time) time.Duration {
+	return s.initialAge + max(now.Sub(s.received), 0)
+}
+
+// TTL is what remains of the freshness lifetime at now; negative once stale.
+func (s *Stored) TTL(now time.Time) time.Duration { return s.lifetime - s.Age(now) }
+
+// Size is the number of bytes s keeps alive, about.
+func (s *Stored) Size() int {
+	const self = 360 // the struct and its allocation
+	n := self + s.Vary.Size() + len(s.CacheStatus)
+	for _, f := range s.Fields {
+		n += len(f.Name) + 40 // the Field
+		for _, v := range f.Values {
+			n += len(v) + 16 // its string header
+		}
+	}
+	return n
+}
+
+func (s *Stored) field(name string) ([]string, bool) {
+	i, ok := slices.BinarySearchFunc(s.Fields, name, func(f Field, name string) int {
+		return strings.Compare(f.Name, name)
+	})
+	if !ok {
+		return nil, false
+	}
+	return s.Fields[i].Values, true
+}
+
+func (s *Stored) setField(name, value string) {
+	i, ok := slices.BinarySearchFunc(s.Fields, name, func(f Field, name string) int {
+		return strings.Compare(f.Name, name)
+	})
+	if !ok {
+		s.Fields = slices.Insert(s.Fields, i, Field{Name: name})
+	}
+	s.Fields[i].Values = []string{value}
+}
+
+// fieldsOf copies the fields that are stored: all but those of the connection
+// (RFC 9111 §3.1), and Age and Cache-Status, which are made anew for each use.
+func fieldsOf(header http.Header) []Field {
+	fields := make([]Field, 0, len(header)+2)
+	for name, values := range header {
+		if len(values) == 0 || !storedField(name) || namedByConnection(header, name) {
+			continue
+		}
+		fields = append(fields, Field{name, slices.Clip(slices.Clone(values))})
+	}
+	slices.SortFunc(fields, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
+	return fields
+}
+
+func storedField(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+		"Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Authorization",
+		"Age", "Cache-Status":
+		return false
+	}
+	return true
+}
+
+func namedByConnection(header http.Header, name string) bool {
+	for _, line := range header["Connection"] {
+		for option := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(trimOWS(option), name) {
+				return true
+			}
+		}
+	}
+	return false
+}

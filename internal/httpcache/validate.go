@@ -1,0 +1,135 @@
+package httpcache
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// ConditionalFields are the request fields a fill must not inherit from the
+// client: they would make the origin server answer with less than the whole
+// (RFC 9110 §13.1, §14.2).
+var ConditionalFields = []string{"If-None-Match", "If-Modified-Since", "If-Range", "Range"}
+
+// Condition makes header the header of a request that validates s (RFC 9111
+// §4.3.1). It returns false, header being unconditional, if s has no
+// validator.
+func (s *Stored) Condition(header http.Header) bool {
+	for _, name := range ConditionalFields {
+		header.Del(name)
+	}
+	if s.etag != "" {
+		header["If-None-Match"] = []string{s.etag}
+	}
+	if s.lastModified != "" {
+		header["If-Modified-Since"] = []string{s.lastModified}
+	}
+	return s.etag != "" || s.lastModified != ""
+}
+
+// Freshen returns s as a 304 response to req updates it (RFC 9111 §4.3.4), or
+// false if the 304 speaks of another representation, or says that it may no
+// longer be stored.
+func (s *Stored) Freshen(req *http.Request, header http.Header, requested, received time.Time) (*Stored, bool) {
+	if v := header["Etag"]; len(v) > 0 && s.etag != "" && !weakEqual(v[0], s.etag) {
+		return nil, false
+	}
+	merged := s.Header()
+	delete(merged, "Cache-Status")
+	for name, values := range header {
+		// What describes the content itself, which the 304 does not carry,
+		// stays as it was.
+		if keepsOnFreshen(name) || !storedField(name) && name != "Age" && name != "Cache-Status" {
+			continue
+		}
+		merged[name] = values
+	}
+	if len(header["Date"]) == 0 {
+		merged["Date"] = []string{received.UTC().Format(http.TimeFormat)}
+	}
+	if Storable(req, s.Status, merged, received) != "" {
+		return nil, false
+	}
+	return NewStored(req, s.Status, merged, requested, received), true
+}
+
+func keepsOnFreshen(name string) bool {
+	switch name {
+	case "Content-Length", "Content-Encoding", "Content-Type", "Content-Range":
+		return true
+	}
+	return false
+}
+
+// NotModified reports whether the client's own condition holds, so that a 304
+// answers it (RFC 9111 §4.3.2, RFC 9110 §13.1.2 and §13.1.3). If-None-Match
+// decides alone if it is there.
+func (s *Stored) NotModified(r *http.Request, now time.Time) bool {
+	if s.Status != http.StatusOK {
+		return false
+	}
+	if lines := r.Header["If-None-Match"]; len(lines) > 0 {
+		return slices.ContainsFunc(lines, func(line string) bool { return s.matchesETag(line) })
+	}
+	if lines := r.Header["If-Modified-Since"]; len(lines) == 1 && !s.lastModifiedTime.IsZero() {
+		since, ok := ParseDate(lines[0], now)
+		return ok && !s.lastModifiedTime.After(since)
+	}
+	return false
+}
+
+// matchesETag looks for the stored entity tag in an If-None-Match list with
+// the weak comparison (RFC 9110 §8.8.3.2). The list is searched tag by tag
+// because a tag may contain a comma.
+func (s *Stored) matchesETag(list string) bool {
+	for {
+		list = strings.TrimLeft(list, " \t,")
+		if list == "" {
+			return false
+		}
+		if list[0] == '*' {
+			return true
+		}
+		tag, rest, ok := cutETag(list)
+		if !ok {
+			return false
+		}
+		if s.etag != "" && weakEqual(tag, s.etag) {
+			return true
+		}
+		list = rest
+	}
+}
+
+// NotModifiedField reports whether a stored field belongs in a 304: not those
+// that describe content which is not there (RFC 9110 §15.4.5).
+func NotModifiedField(name string) bool {
+	return !strings.HasPrefix(name, "Content-") || name == "Content-Location"
+}
+
+func weakEqual(a, b string) bool {
+	return strings.TrimPrefix(a, "W/") == strings.TrimPrefix(b, "W/")
+}
+
+func validETag(s string) bool {
+	tag, rest, ok := cutETag(s)
+	return ok && rest == "" && tag == s
+}
+
+// cutETag cuts the first entity-tag off s (RFC 9110 §8.8.3).
+func cutETag(s string) (tag, rest string, ok bool) {
+	open := 0
+	if strings.HasPrefix(s, "W/") {
+		open = 2
+	}
+	if len(s) < open+2 || s[open] != '"' {
+		return "", s, false
+	}
+	end := strings.IndexByte(s[open+1:], '"')
+	if end < 0 {
+		return "", s, false
+	}
+	end += open + 2
+	return s[:end], s[end:], true
+}
