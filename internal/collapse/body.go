@@ -1,0 +1,288 @@
+package collapse
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+)
+
+const (
+	// window is how far the writer of a body that is no longer kept whole may
+	// be ahead of its slowest reader.
+	window = 1 << 20
+
+	// stallTimeout is how long one reader may hold up all others.
+	stallTimeout = 30 * time.Second
+
+	// pieceSize bounds what a reader takes at a time, so that one who is slow
+	// but not stuck is seen to move.
+	pieceSize = 256 << 10
+)
+
+// Errors of bodies.
+var (
+	// ErrNoReaders ends a fetch that is neither stored nor read.
+	ErrNoReaders = errors.New("nobody reads the response any more")
+	// ErrTooSlow is what a reader gets that held up the others too long.
+	ErrTooSlow = errors.New("reader fell too far behind")
+)
+
+// Body is content that grows while many read it, each at their own pace.
+//
+// It is kept whole, so that it can be stored in the end, and the writer never
+// waits, until it proves longer than its limit. From then on only a window of
+// it is kept: the writer waits for the slowest reader, and whoever holds up
+// the others for 30 s is dropped.
+type Body struct {
+	// Set at construction.
+	max     int64
+	reserve func(int64) bool
+	release func(int64)
+
+	mu       sync.Mutex
+	buf      []byte // content from base on; what is written stays as it is
+	base     int64
+	reserved int64
+	partial  bool // only a window is kept
+	ended    bool
+	err      error // why it ended, nil for a complete one
+	readers  map[*Reader]struct{}
+	grown    chan struct{} // closed when buf grows or the body ends; nil if nobody waits
+	moved    chan struct{} // closed when a reader moves or leaves; nil if nobody waits
+}
+
+func newBody(max int64, reserve func(int64) bool, release func(int64)) *Body {
+	return &Body{max: max, reserve: reserve, release: release, readers: make(map[*Reader]struct{})}
+}
+
+// Expect prepares for content of n bytes. A little is allocated at once, the
+// rest as it comes, in case it never comes.
+func (b *Body) Expect(n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.buf == nil && n > 0 && n <= b.max {
+		b.buf = make([]byte, 0, min(n, window))
+	}
+}
+
+// Write appends p. It returns ErrNoReaders once the body is not kept whole
+// and nobody reads it.
+func (b *Body) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended {
+		return 0, io.ErrClosedPipe
+	}
+	if !b.partial {
+		if int64(len(b.buf)+len(p)) > b.max || !b.reserve(int64(len(p))) {
+			b.partial = true
+		} else {
+			b.reserved += int64(len(p))
+		}
+	}
+	if b.partial {
+		if err := b.makeRoom(); err != nil {
+			return 0, err
+		}
+	}
+	b.buf = append(b.buf, p...)
+	b.wake(&b.grown)
+	return len(p), nil
+}
+
+// Whole reports whether the body is still kept whole.
+func (b *Body) Whole() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.partial
+}
+
+// Len is the number of bytes written so far.
+func (b *Body) Len() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.base + int64(len(b.buf))
+}
+
+// Readers is the number of readers.
+func (b *Body) Readers() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.readers)
+}
+
+// End ends the body: with nil it is complete, otherwise readers get err once
+// they have read what there is. It returns the content, without room to
+// spare, if the body is complete and was kept whole.
+func (b *Body) End(err error) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.ended {
+		b.ended, b.err = true, err
+		b.wake(&b.grown)
+		b.release(b.reserved)
+		b.reserved = 0
+	}
+	if b.err != nil || b.partial {
+		return nil
+	}
+	if cap(b.buf) > len(b.buf)+len(b.buf)/16 {
+		b.buf = append(make([]byte, 0, len(b.buf)), b.buf...)
+	}
+	return b.buf[:len(b.buf):len(b.buf)]
+}
+
+// NewReader returns a reader from the beginning, or false if the beginning is
+// gone. Close it when done.
+func (b *Body) NewReader() (*Reader, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.partial {
+		return nil, false
+	}
+	r := &Reader{body: b}
+	b.readers[r] = struct{}{}
+	return r, true
+}
+
+// makeRoom waits until the slowest reader is within the window, and lets go
+// of what all have read. The caller holds mu.
+func (b *Body) makeRoom() error {
+	var timer *time.Timer
+	var seen int64
+	for {
+		slowest, ok := b.slowest()
+		if !ok {
+			return ErrNoReaders
+		}
+		if done := slowest - b.base; done >= window {
+			b.buf = append(make([]byte, 0, window), b.buf[done:]...)
+			b.base = slowest
+		}
+		if int64(len(b.buf)) < window {
+			return nil
+		}
+		if timer == nil {
+			timer, seen = time.NewTimer(stallTimeout), slowest
+			defer timer.Stop()
+		} else if slowest > seen {
+			timer.Reset(stallTimeout)
+			seen = slowest
+		}
+		if b.moved == nil {
+			b.moved = make(chan struct{})
+		}
+		moved := b.moved
+		b.mu.Unlock()
+		expired := false
+		select {
+		case <-moved:
+		case <-timer.C:
+			expired = true
+		}
+		b.mu.Lock()
+		if expired {
+			b.dropSlowest()
+			timer.Reset(stallTimeout)
+		}
+	}
+}
+
+func (b *Body) slowest() (off int64, ok bool) {
+	for r := range b.readers {
+		if !ok || r.off < off {
+			off, ok = r.off, true
+		}
+	}
+	return off, ok
+}
+
+func (b *Body) dropSlowest() {
+	off, _ := b.slowest()
+	for r := range b.readers {
+		if r.off == off {
+			r.dropped = true
+			delete(b.readers, r)
+		}
+	}
+}
+
+// wake closes a channel that somebody waits on. The caller holds mu.
+func (b *Body) wake(c *chan struct{}) {
+	if *c != nil {
+		close(*c)
+		*c = nil
+	}
+}
+
+// Reader reads a Body from its beginning. It is for one goroutine.
+type Reader struct {
+	body    *Body
+	off     int64 // body.mu; what has been taken and, but for the last piece, used
+	last    int   // length of the piece taken last
+	dropped bool  // body.mu
+}
+
+// Next returns the next piece of content, valid until the following call, or
+// io.EOF at the end of a complete body. If it has to wait it calls idle
+// first: the moment to flush what was written so far.
+func (r *Reader) Next(ctx context.Context, idle func()) ([]byte, error) {
+	b := r.body
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r.last > 0 {
+		r.off += int64(r.last)
+		r.last = 0
+		b.wake(&b.moved)
+	}
+	told := false
+	for {
+		if r.dropped {
+			return nil, ErrTooSlow
+		}
+		if p := b.buf[r.off-b.base:]; len(p) > 0 {
+			p = p[:min(len(p), pieceSize)]
+			r.last = len(p)
+			return p[:len(p):len(p)], nil
+		}
+		if b.ended {
+			if b.err != nil {
+				return nil, b.err
+			}
+			return nil, io.EOF
+		}
+		if !told {
+			told = true
+			b.mu.Unlock()
+			idle()
+			b.mu.Lock()
+			continue
+		}
+		if b.grown == nil {
+			b.grown = make(chan struct{})
+		}
+		grown := b.grown
+		b.mu.Unlock()
+		var err error
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		b.mu.Lock()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Close takes the reader's place away; the writer no longer waits for it.
+func (r *Reader) Close() {
+	b := r.body
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.readers, r)
+	b.wake(&b.moved)
+}

@@ -1,0 +1,22 @@
+package store
+
+import "github.com/tandem-cdn/tandem/internal/httpcache"
+
+// Entry is one stored response with its content. It is immutable, also once
+// it is no longer in the store: who looked it up may use it for as long as
+// they like.
+type Entry struct {
+	Key    string // primary key, in full
+	Stored *httpcache.Stored
+	Body   []byte
+}
+
+// overhead is what the index itself spends on an entry: the node, its place
+// in the variants of its key, and its share of the map.
+const overhead = 240
+
+// Size is the number of bytes the entry costs: key, fields, content, whatever
+// the content's array has beyond it, and the index.
+func (e *Entry) Size() int64 {
+	return int64(len(e.Key) + e.Stored.Size() + cap(e.Body) + overhead)
+}

@@ -1,0 +1,154 @@
+// Package store keeps stored responses in memory within a budget of bytes.
+//
+//	key ──hash──► one of 16 shards ──map, whole key──► variants of that key
+//	                     │                                  │ newest first, at most 32
+//	                     └── list by last use ◄─────────────┘
+//
+// A lookup takes one shard's lock, compares the whole key and picks the
+// newest variant that the request selects. Storing one entry too many evicts
+// the entry, of all shards, that was used longest ago. Time is the caller's:
+// every use comes with its now.
+package store
+
+import (
+	"hash/maphash"
+	"math"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	shardCount = 16
+
+	// MaxVariants bounds the variants kept for one primary key, so that a
+	// response that varies by a field with endless values does not fill the
+	// store. Beyond it the variant used longest ago goes.
+	MaxVariants = 32
+
+	// generationCount is the number of counters that invalidations share.
+	generationCount = 1024
+)
+
+// Store holds responses. Create it with New; all methods may be called at the
+// same time.
+type Store struct {
+	// Set at construction.
+	seed   maphash.Seed
+	shards [shardCount]shard
+
+	// Atomic.
+	budget      atomic.Int64
+	bytes       atomic.Int64
+	objects     atomic.Int64
+	evictions   atomic.Uint64
+	generations [generationCount]atomic.Uint64
+}
+
+// New returns an empty store for that many bytes.
+func New(budget int64) *Store {
+	s := &Store{seed: maphash.MakeSeed()}
+	s.budget.Store(budget)
+	for i := range s.shards {
+		s.shards[i].init()
+	}
+	return s
+}
+
+// Lookup returns the newest stored response under key that a request with
+// these fields selects, and notes its use at now. With no such response it
+// returns nil, and varied tells whether others are stored under the key.
+func (s *Store) Lookup(key []byte, request http.Header, now time.Time) (e *Entry, varied bool) {
+	return s.shard(maphash.Bytes(s.seed, key)).lookup(key, request, now)
+}
+
+// Generation returns a number that changes when something under key may have
+// been invalidated. Take it before asking the origin server and hand it to
+// Put.
+func (s *Store) Generation(key string) uint64 {
+	return s.generation(maphash.String(s.seed, key)).Load()
+}
+
+// Put stores e, used at now, in place of the same variant, and evicts what no
+// longer fits. It returns false and stores nothing if the entry is larger
+// than the whole budget, or if its key was invalidated since generation was
+// taken: the response may be older than the reason for the invalidation.
+func (s *Store) Put(e *Entry, generation uint64, now time.Time) bool {
+	size := e.Size()
+	if size > s.budget.Load() {
+		return false
+	}
+	hash := maphash.String(s.seed, e.Key)
+	fresh := func() bool { return s.generation(hash).Load() == generation }
+	added, grown, ok := s.shard(hash).put(e, size, now, fresh)
+	if !ok {
+		return false
+	}
+	s.objects.Add(int64(added))
+	s.bytes.Add(grown)
+	s.evict()
+	return true
+}
+
+// Invalidate removes all variants under key and keeps fills that are under
+// way from storing theirs. It returns how many variants were removed.
+func (s *Store) Invalidate(key []byte) int {
+	hash := maphash.Bytes(s.seed, key)
+	s.generation(hash).Add(1)
+	n, freed := s.shard(hash).remove(key)
+	s.objects.Add(int64(-n))
+	s.bytes.Add(-freed)
+	return n
+}
+
+// Remove removes e, if it is still the one stored for its variant.
+func (s *Store) Remove(e *Entry) {
+	if freed, ok := s.shard(maphash.String(s.seed, e.Key)).removeEntry(e); ok {
+		s.objects.Add(-1)
+		s.bytes.Add(-freed)
+	}
+}
+
+// Resize changes the budget. What no longer fits is evicted, the least
+// recently used first; all else stays.
+func (s *Store) Resize(budget int64) {
+	s.budget.Store(budget)
+	s.evict()
+}
+
+// Budget is the most bytes the store may hold.
+func (s *Store) Budget() int64 { return s.budget.Load() }
+
+// Bytes is what the stored entries cost now.
+func (s *Store) Bytes() int64 { return s.bytes.Load() }
+
+// Objects is the number of stored entries, every variant counted.
+func (s *Store) Objects() int64 { return s.objects.Load() }
+
+// Evictions counts the entries that had to go for want of room.
+func (s *Store) Evictions() uint64 { return s.evictions.Load() }
+
+func (s *Store) evict() {
+	for s.bytes.Load() > s.budget.Load() {
+		oldest, stamp := -1, int64(math.MaxInt64)
+		for i := range s.shards {
+			if t := s.shards[i].oldest.Load(); t < stamp {
+				oldest, stamp = i, t
+			}
+		}
+		if oldest < 0 {
+			return // empty: somebody else is evicting too
+		}
+		if freed, ok := s.shards[oldest].evictOldest(); ok {
+			s.bytes.Add(-freed)
+			s.objects.Add(-1)
+			s.evictions.Add(1)
+		}
+	}
+}
+
+func (s *Store) shard(hash uint64) *shard { return &s.shards[hash%shardCount] }
+
+func (s *Store) generation(hash uint64) *atomic.Uint64 {
+	return &s.generations[hash/shardCount%generationCount]
+}
