@@ -1,0 +1,158 @@
+package edgecache
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/dustin/go-humanize"
+)
+
+func init() {
+	httpcaddyfile.RegisterGlobalOption("edgecache", parseGlobalOption)
+	httpcaddyfile.RegisterHandlerDirective("edgecache", parseDirective)
+	// After what decides who may see a response (basic_auth, forward_auth,
+	// request_header), so that a hit cannot go round it; before encode, so
+	// that content is compressed once and stored so.
+	httpcaddyfile.RegisterDirectiveOrder("edgecache", httpcaddyfile.Before, "encode")
+}
+
+func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	handler := new(Handler)
+	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	edgecache [<matcher>] {
+//	    store      <name>
+//	    name       <identifier>
+//	    max_object <size>
+//	}
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	seen := make(map[string]bool)
+	for d.NextBlock(0) {
+		option := d.Val()
+		if seen[option] {
+			return d.Errf("duplicate subdirective %q", option)
+		}
+		seen[option] = true
+		var err error
+		switch option {
+		case "store":
+			err = oneArg(d, &h.Store)
+		case "name":
+			err = oneArg(d, &h.Name)
+		case "max_object":
+			err = oneSize(d, &h.MaxObject)
+		default:
+			err = d.Errf("unrecognized subdirective %q", option)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseGlobalOption reads the global option. It may appear more than once, as
+// imported snippets do; each time may define further stores. Syntax:
+//
+//	edgecache {
+//	    store <name> {
+//	        memory     <size>
+//	        max_object <size>
+//	    }
+//	}
+func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	app := &App{Stores: make(map[string]StoreConfig)}
+	if previous, ok := existing.(httpcaddyfile.App); ok {
+		if err := json.Unmarshal(previous.Value, app); err != nil {
+			return nil, d.WrapErr(err)
+		}
+	}
+	d.Next() // the option
+	if d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	for d.NextBlock(0) {
+		if d.Val() != "store" {
+			return nil, d.Errf("unrecognized subdirective %q", d.Val())
+		}
+		var name string
+		if err := oneArg(d, &name); err != nil {
+			return nil, err
+		}
+		if _, ok := app.Stores[name]; ok {
+			return nil, d.Errf("duplicate store %q", name)
+		}
+		c, err := parseStore(d)
+		if err != nil {
+			return nil, err
+		}
+		app.Stores[name] = c
+	}
+	return httpcaddyfile.App{Name: "edgecache", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+func parseStore(d *caddyfile.Dispenser) (c StoreConfig, err error) {
+	seen := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option := d.Val()
+		if seen[option] {
+			return c, d.Errf("duplicate subdirective %q", option)
+		}
+		seen[option] = true
+		switch option {
+		case "memory":
+			err = oneSize(d, &c.Memory)
+		case "max_object":
+			err = oneSize(d, &c.MaxObject)
+		default:
+			err = d.Errf("unrecognized subdirective %q", option)
+		}
+		if err != nil {
+			return c, err
+		}
+	}
+	if err := c.validate(); err != nil {
+		return c, d.WrapErr(err)
+	}
+	return c, nil
+}
+
+// oneArg reads exactly one argument.
+func oneArg(d *caddyfile.Dispenser, into *string) error {
+	if !d.AllArgs(into) {
+		return d.ArgErr()
+	}
+	if *into == "" {
+		return d.Err("empty argument")
+	}
+	return nil
+}
+
+// oneSize reads exactly one positive size such as 512MiB.
+func oneSize(d *caddyfile.Dispenser, into *int64) error {
+	var arg string
+	if err := oneArg(d, &arg); err != nil {
+		return err
+	}
+	n, err := humanize.ParseBytes(arg)
+	if err != nil || n == 0 || n > math.MaxInt64 || strings.HasPrefix(arg, "-") {
+		return d.Errf("bad size %q: want a positive number with a unit such as 512MiB", arg)
+	}
+	*into = int64(n)
+	return nil
+}
+
+// Interface guard
+var _ caddyfile.Unmarshaler = (*Handler)(nil)

@@ -1,0 +1,119 @@
+// Package edgecache is a shared HTTP cache for Caddy, in front of whatever
+// handler comes next, usually reverse_proxy:
+//
+//	request ──► key ──► store ──► httpcache.Decide
+//	                                │
+//	            Hit, StaleHit ◄─────┼─────► Bypass ──► next
+//	           from memory          │
+//	                                ▼
+//	                        Miss, Validate ──► collapse ──► one detached fill
+//	                                             │              │ runs next
+//	                            client and followers ◄── body ──┤
+//	                                                            └──► store
+//
+// The rules live in internal/httpcache, the memory in internal/store and the
+// sharing of fetches in internal/collapse; this package joins them to Caddy.
+// What outlives a configuration, the stored responses and the fetches under
+// way, is in a pool by store name; everything else belongs to one
+// configuration and is constant once provisioned.
+package edgecache
+
+import (
+	"fmt"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/tandem-cdn/tandem/internal/httpcache"
+)
+
+func init() {
+	caddy.RegisterModule(Handler{})
+	caddy.RegisterModule(new(App))
+}
+
+// Handler answers requests from a shared cache (RFC 9111) and fills it from
+// the next handler. It stores what the origin server marks as storable for
+// shared caches, for as long as it says, and nothing else.
+//
+// Placeholders it sets:
+//
+// Placeholder | Description
+// ------------|------------
+// `{http.edgecache.status}` | What the cache did: `hit`, `hit-stale`, `collapsed`, or why the request was forwarded: `uri-miss`, `vary-miss`, `stale`, `method`, `request`, `bypass`
+type Handler struct {
+	// The name of the store that holds the responses. Handlers with the same
+	// store share what it holds. Any name but `default` must be defined in
+	// the `edgecache` app. Default: `default`.
+	Store string `json:"store,omitempty"`
+
+	// How this cache calls itself in the `Cache-Status` response field
+	// (RFC 9211). Default: `edgecache`.
+	Name string `json:"name,omitempty"`
+
+	// The largest content this handler stores, in bytes, if smaller than the
+	// store's own limit. Larger responses are passed on without being stored.
+	// Default: the store's limit.
+	MaxObject int64 `json:"max_object,omitempty"`
+
+	// Set by Provision.
+	id           string // Name as written in Cache-Status
+	state        *state
+	metrics      *metrics
+	logger       *zap.Logger
+	placeholders *placeholders
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.edgecache",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision finds the handler's store. The app holds the reference to it.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	h.placeholders = new(placeholders)
+	if h.Store == "" {
+		h.Store = defaultStore
+	}
+	if h.Name == "" {
+		h.Name = "edgecache"
+	}
+	id, ok := httpcache.Identifier(h.Name)
+	if !ok {
+		return fmt.Errorf("name %q: want printable ASCII", h.Name)
+	}
+	h.id = id
+	if h.MaxObject < 0 {
+		return fmt.Errorf("max_object %d: want a positive number of bytes", h.MaxObject)
+	}
+	app, err := ctx.App("edgecache")
+	if err != nil {
+		return err
+	}
+	h.state, err = app.(*App).use(h.Store)
+	if err != nil {
+		return err
+	}
+	h.metrics = processMetrics()
+	return nil
+}
+
+// maxObject is the largest content the handler stores now.
+func (h *Handler) maxObject() int64 {
+	limit := h.state.maxObject.Load()
+	if h.MaxObject > 0 {
+		limit = min(limit, h.MaxObject)
+	}
+	return limit
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

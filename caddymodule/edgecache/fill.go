@@ -1,0 +1,286 @@
+package edgecache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/tandem-cdn/tandem/internal/collapse"
+	"github.com/tandem-cdn/tandem/internal/httpcache"
+	"github.com/tandem-cdn/tandem/internal/store"
+)
+
+// idleTimeout is how long a fill may make no progress once nobody waits for
+// it any more.
+const idleTimeout = time.Minute
+
+// errMismatch ends a validation whose 304 does not fit what is stored.
+var errMismatch = errors.New("origin server's 304 does not fit the stored response")
+
+// fill is one exchange with the origin server, apart from the client that
+// caused it: that client may leave and the fill goes on.
+type fill struct {
+	// Set at construction.
+	handler    *Handler
+	next       caddyhttp.Handler
+	want       want
+	flight     *collapse.Flight[*response]
+	client     *lease // nil in the background
+	ctx        context.Context
+	cancel     context.CancelFunc
+	clientCtx  context.Context
+	request    *http.Request // what next gets
+	asked      *http.Request // what the client asked, for the rules
+	carried    *carried
+	generation uint64
+
+	// Owned by run.
+	writer    *originWriter
+	requested time.Time
+	stored    *httpcache.Stored
+	body      *collapse.Body
+
+	active atomic.Bool // there was progress since check last looked
+	watch  *time.Timer // runs check
+}
+
+// newFill prepares a fill of what r is after; preset is the header of the
+// client's writer. Call it, but not run, in the goroutine of r.
+func (h *Handler) newFill(r *http.Request, next caddyhttp.Handler, want want, flight *collapse.Flight[*response], preset http.Header, client *lease) *fill {
+	f := &fill{
+		handler:    h,
+		next:       next,
+		want:       want,
+		flight:     flight,
+		client:     client,
+		clientCtx:  r.Context(),
+		asked:      askedBy(r),
+		generation: h.state.store.Generation(want.key),
+	}
+	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(r.Context()))
+	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	f.carried = h.placeholders.carry(repl)
+	f.writer = newOriginWriter(preset, f.onHeader)
+	f.writer.onWrite = func() { f.active.Store(true) }
+	f.request = detached(f.ctx, r, f.writer, f.carried)
+	// Ask for the whole, or whether the stored whole still holds.
+	if want.entry != nil {
+		want.entry.Stored.Condition(f.request.Header)
+	} else {
+		for _, name := range httpcache.ConditionalFields {
+			delete(f.request.Header, name)
+		}
+	}
+	f.watch = time.AfterFunc(math.MaxInt64, f.check)
+	return f
+}
+
+// run runs the next handler and settles the flight, whatever happens.
+func (f *fill) run() {
+	defer f.cancel()
+	f.watch.Reset(idleTimeout)
+	defer f.watch.Stop()
+	f.finish(f.exchange())
+}
+
+// exchange is one call of the next handler. A panic of it comes back as an
+// error.
+func (f *fill) exchange() (err error) {
+	defer func() {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler: // how reverse_proxy ends a broken response
+			err = http.ErrAbortHandler
+		default:
+			err = fmt.Errorf("panic: %v", p)
+			f.handler.logger.Error("panic while filling the cache",
+				zap.Any("error", p), zap.ByteString("stack", debug.Stack()))
+		}
+	}()
+	f.requested = time.Now()
+	if err := f.next.ServeHTTP(f.writer, f.request); err != nil {
+		return err
+	}
+	if !f.writer.wrote && f.ctx.Err() == nil {
+		f.writer.WriteHeader(http.StatusOK) // as net/http would
+	}
+	return nil
+}
+
+// onHeader decides what becomes of the response.
+func (f *fill) onHeader(status int) {
+	h, now, header := f.handler, time.Now(), f.writer.header
+	f.active.Store(true)
+	if f.ctx.Err() != nil {
+		// reverse_proxy answers a cancelled request with a status of its own.
+		f.flight.Fail(caddyhttp.Error(http.StatusGatewayTimeout, context.Cause(f.ctx)))
+		return
+	}
+	h.metrics.upstream.Observe(now.Sub(f.requested).Seconds())
+	entry, fwdStatus := f.want.entry, 0
+	if entry != nil {
+		fwdStatus = status
+		switch {
+		case status == http.StatusNotModified:
+			f.notModified(entry, now)
+			return
+		case httpcache.IsServerError(status) && entry.Stored.StaleIfError(now):
+			f.flight.Fail(caddyhttp.Error(status, fmt.Errorf("origin server answered %d", status)))
+			f.cancel()
+			return
+		}
+	}
+	refusal := httpcache.Storable(f.asked, status, header, now)
+	switch {
+	case refusal != "":
+	case f.writer.length() > h.maxObject():
+		refusal = httpcache.RefusedTooLarge
+	case !f.carried.complete():
+		refusal = httpcache.RefusedIncomplete
+	}
+	if refusal == "" {
+		f.stored = httpcache.NewStored(f.asked, status, header, f.requested, now)
+		f.body = h.state.flights.NewBody(h.maxObject())
+		f.body.Expect(f.writer.length())
+		f.writer.body = f.body
+		f.flight.Publish(&response{stored: f.stored, body: f.body, fwdStatus: fwdStatus})
+		return
+	}
+	if entry != nil && f.carried.complete() && !httpcache.IsServerError(status) {
+		h.state.store.Remove(entry) // the origin server has taken it back
+	}
+	f.live(status, httpcache.CacheStatus{
+		Cache: h.id, Forward: f.want.forward, FwdStatus: fwdStatus, Detail: string(refusal)})
+}
+
+// notModified updates the stored response and shares it.
+func (f *fill) notModified(entry *store.Entry, now time.Time) {
+	h := f.handler
+	fresh, ok := entry.Stored.Freshen(f.asked, f.writer.header, f.requested, now)
+	if !ok || !f.carried.complete() {
+		h.state.store.Remove(entry)
+		f.flight.Fail(errMismatch)
+		return
+	}
+	e := &store.Entry{Key: entry.Key, Stored: fresh, Body: entry.Body}
+	h.state.store.Put(e, f.generation, now)
+	f.flight.Publish(&response{entry: e, stored: fresh, fwdStatus: http.StatusNotModified})
+	f.flight.Done()
+}
+
+// live gives a response that cannot be shared to the client that caused it,
+// as it comes, and sends everybody else their own way.
+func (f *fill) live(status int, own httpcache.CacheStatus) {
+	if f.client != nil {
+		context.AfterFunc(f.clientCtx, f.cancel) // from here on it is this client's alone
+		f.writer.client = f.client.w
+		f.flight.Release(time.Now())
+		f.writer.sendHeader(status, own)
+		return
+	}
+	f.flight.Release(time.Now())
+	f.cancel()
+}
+
+// finish stores what is complete and tells everybody who still waits.
+func (f *fill) finish(err error) {
+	switch {
+	case f.writer.client != nil: // live
+		f.writer.sendTrailers()
+		f.client.end(err)
+	case f.body != nil:
+		f.commit(err)
+	default:
+		if err == nil {
+			err = context.Canceled // decided before, or cancelled without an answer
+		}
+		if !errors.As(err, new(caddyhttp.HandlerError)) {
+			err = caddyhttp.Error(http.StatusBadGateway, err)
+		}
+		f.flight.Fail(err) // does nothing if it is decided
+	}
+}
+
+func (f *fill) commit(err error) {
+	h := f.handler
+	if err == nil {
+		err = f.writer.complete()
+	}
+	if err != nil {
+		f.body.End(err)
+		f.flight.Done()
+		if c := h.logger.Check(zap.DebugLevel, "response not stored"); c != nil {
+			c.Write(zap.Error(err))
+		}
+		return
+	}
+	content := f.body.End(nil)
+	if !f.body.Whole() {
+		f.flight.Retire(time.Now()) // longer than what is stored
+		return
+	}
+	e := &store.Entry{Key: f.want.key, Stored: f.stored.WithLength(len(content)), Body: content}
+	h.state.store.Put(e, f.generation, time.Now())
+	f.flight.Done()
+}
+
+// check cancels a fill that stands still and that nobody waits for.
+func (f *fill) check() {
+	if f.active.Swap(false) || f.awaited() {
+		f.watch.Reset(idleTimeout)
+		return
+	}
+	f.cancel()
+}
+
+// awaited reports whether a client wants the response.
+func (f *fill) awaited() bool {
+	if f.client != nil && f.clientCtx.Err() == nil || f.flight.Waiters() > 0 {
+		return true
+	}
+	select {
+	case <-f.flight.Decided():
+		shared, _, _ := f.flight.Result()
+		return shared != nil && shared.body != nil && shared.body.Readers() > 0
+	default:
+		return false
+	}
+}
+
+// lease is a client's ResponseWriter on loan to the fill. The client's handler
+// waits for the flight to be decided and then, if the response is its alone,
+// for the fill to end; so the writer is valid for as long as the fill uses it.
+type lease struct {
+	w    http.ResponseWriter
+	done chan struct{} // closed by end
+	err  error         // written before done is closed
+}
+
+func newLease(w http.ResponseWriter) *lease {
+	return &lease{w: w, done: make(chan struct{})}
+}
+
+// end gives the writer back.
+func (l *lease) end(err error) {
+	l.err = err
+	close(l.done)
+}
+
+// wait waits for the fill to be done with the writer and returns, or panics
+// with, what it ended with.
+func (l *lease) wait() error {
+	<-l.done
+	if l.err == http.ErrAbortHandler {
+		panic(http.ErrAbortHandler)
+	}
+	return l.err
+}

@@ -1,0 +1,181 @@
+package edgecache
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/tandem-cdn/tandem/internal/collapse"
+	"github.com/tandem-cdn/tandem/internal/httpcache"
+)
+
+// errTruncated is why a response with less content than it announced is not
+// stored.
+var errTruncated = errors.New("origin server sent less than its Content-Length")
+
+// originWriter is what the next handler writes its response to. Its header is
+// private: what earlier handlers preset for one client is not stored, and
+// what the next handler clears for interim responses is not theirs.
+//
+// onHeader is called once, at the header of the final response, and decides
+// where content goes from there: into body, to client, both or nowhere.
+type originWriter struct {
+	// Set at construction.
+	header   http.Header
+	onHeader func(status int)
+
+	// Owned by the goroutine that runs the next handler.
+	client  http.ResponseWriter // nil: no client to write to
+	body    *collapse.Body      // nil: nothing is being stored or shared
+	wrote   bool
+	status  int
+	written int64
+	onWrite func() // called for progress, may be nil
+}
+
+// newOriginWriter takes from preset, the header of the client's writer, only
+// Caddy's own Server field: reverse_proxy removes it, other handlers do not,
+// and either should show.
+func newOriginWriter(preset http.Header, onHeader func(int)) *originWriter {
+	header := make(http.Header)
+	if server, ok := preset["Server"]; ok {
+		header["Server"] = server
+	}
+	return &originWriter{header: header, onHeader: onHeader}
+}
+
+// Header returns the private header.
+func (o *originWriter) Header() http.Header { return o.header }
+
+// WriteHeader passes interim responses on to a client that is there and
+// decides at the final one.
+func (o *originWriter) WriteHeader(status int) {
+	switch {
+	case o.wrote:
+	case status < 200:
+		o.interim(status)
+	default:
+		o.wrote, o.status = true, status
+		o.onHeader(status)
+	}
+}
+
+// Write writes content to wherever onHeader decided.
+func (o *originWriter) Write(p []byte) (int, error) {
+	if !o.wrote {
+		o.WriteHeader(http.StatusOK)
+	}
+	o.written += int64(len(p))
+	if o.onWrite != nil {
+		o.onWrite()
+	}
+	if o.body != nil {
+		if _, err := o.body.Write(p); err != nil && o.client == nil {
+			return 0, err
+		} else if err != nil {
+			o.body = nil // too long to store; the client goes on
+		}
+	}
+	if o.client != nil {
+		return o.client.Write(p)
+	}
+	return len(p), nil
+}
+
+// ReadFrom keeps the way to the kernel open while nothing is stored.
+func (o *originWriter) ReadFrom(r io.Reader) (int64, error) {
+	if !o.wrote {
+		o.WriteHeader(http.StatusOK)
+	}
+	if rf, ok := o.client.(io.ReaderFrom); ok && o.body == nil {
+		n, err := rf.ReadFrom(r)
+		o.written += n
+		return n, err
+	}
+	return io.Copy(struct{ io.Writer }{o}, r)
+}
+
+// FlushError flushes to the client, if there is one.
+func (o *originWriter) FlushError() error {
+	if !o.wrote {
+		o.WriteHeader(http.StatusOK)
+	}
+	if o.client == nil {
+		return nil
+	}
+	return http.NewResponseController(o.client).Flush()
+}
+
+// length is the announced length of the content, -1 if it is not known.
+func (o *originWriter) length() int64 {
+	if v := o.header["Content-Length"]; len(v) == 1 {
+		if n, err := strconv.ParseInt(v[0], 10, 64); err == nil && n >= 0 {
+			return n
+		}
+	}
+	return -1
+}
+
+// complete returns an error if less or more content came than was announced.
+func (o *originWriter) complete() error {
+	if n := o.length(); n >= 0 && n != o.written {
+		return fmt.Errorf("%w: %d of %d bytes", errTruncated, o.written, n)
+	}
+	return nil
+}
+
+// sendHeader sends the final header to the client, own being this cache's
+// member of Cache-Status.
+func (o *originWriter) sendHeader(status int, own httpcache.CacheStatus) {
+	header := o.client.Header()
+	delete(header, "Server")
+	for name, values := range o.header {
+		if name != "Cache-Status" {
+			addField(header, name, values)
+		}
+	}
+	upstream := strings.Join(o.header["Cache-Status"], ", ")
+	header["Cache-Status"] = []string{string(own.AppendTo(nil, upstream))}
+	o.client.WriteHeader(status)
+}
+
+// sendTrailers hands trailers to the client: fields set after the header that
+// it announced, or that carry the prefix net/http knows them by.
+func (o *originWriter) sendTrailers() {
+	if o.client == nil || !o.wrote {
+		return
+	}
+	header := o.client.Header()
+	for _, line := range o.header["Trailer"] {
+		for name := range strings.SplitSeq(line, ",") {
+			name = http.CanonicalHeaderKey(strings.TrimSpace(name))
+			if values, ok := o.header[name]; ok {
+				header[name] = values
+			}
+		}
+	}
+	for name, values := range o.header {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			header[name] = values
+		}
+	}
+}
+
+func (o *originWriter) interim(status int) {
+	if o.client == nil {
+		return // a detached fill: the response may be for many or for nobody
+	}
+	header := o.client.Header()
+	before := header.Clone()
+	for name, values := range o.header {
+		header[name] = values
+	}
+	o.client.WriteHeader(status)
+	clear(header)
+	for name, values := range before {
+		header[name] = values
+	}
+}

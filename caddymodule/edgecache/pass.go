@@ -1,0 +1,91 @@
+package edgecache
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/tandem-cdn/tandem/internal/httpcache"
+)
+
+// pass forwards a request the cache has no part in, notes so in Cache-Status
+// and, for unsafe methods, removes what the response makes invalid.
+func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, d httpcache.Decision) error {
+	h.count(r, result(d.Forward))
+	if len(r.Header["Upgrade"]) > 0 || r.Method == http.MethodConnect {
+		return next.ServeHTTP(w, r) // not HTTP for long: keep every writer out of its way
+	}
+	return next.ServeHTTP(&passWriter{
+		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
+		handler:               h,
+		target:                targetOf(r),
+		decision:              d,
+		began:                 time.Now(),
+	}, r)
+}
+
+// passWriter adds to the header of a response on its way and leaves the
+// content alone.
+type passWriter struct {
+	*caddyhttp.ResponseWriterWrapper
+	handler  *Handler
+	target   *http.Request // as it came; later handlers may rewrite theirs
+	decision httpcache.Decision
+	began    time.Time
+	wrote    bool
+}
+
+// WriteHeader completes the header of a final response.
+func (p *passWriter) WriteHeader(status int) {
+	if !p.wrote && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		p.wrote = true
+		p.finish(status)
+	}
+	p.ResponseWriter.WriteHeader(status)
+}
+
+// Write writes content, and a header before it if there was none.
+func (p *passWriter) Write(b []byte) (int, error) {
+	p.implicitHeader()
+	return p.ResponseWriter.Write(b)
+}
+
+// ReadFrom keeps the way to the kernel open.
+func (p *passWriter) ReadFrom(r io.Reader) (int64, error) {
+	p.implicitHeader()
+	return p.ResponseWriterWrapper.ReadFrom(r)
+}
+
+// FlushError flushes, and writes a header before if there was none.
+func (p *passWriter) FlushError() error {
+	p.implicitHeader()
+	return http.NewResponseController(p.ResponseWriter).Flush()
+}
+
+func (p *passWriter) implicitHeader() {
+	if !p.wrote {
+		p.WriteHeader(http.StatusOK)
+	}
+}
+
+func (p *passWriter) finish(status int) {
+	h := p.handler
+	h.metrics.upstream.Observe(time.Since(p.began).Seconds())
+	header := p.Header()
+	own := httpcache.CacheStatus{Cache: h.id, Forward: p.decision.Forward, Detail: p.decision.Detail}
+	header["Cache-Status"] = []string{string(own.AppendTo(nil, strings.Join(header["Cache-Status"], ", ")))}
+	if httpcache.Invalidates(p.target.Method, status) {
+		for _, target := range httpcache.InvalidatedTargets(p.target, header) {
+			h.state.store.Invalidate(httpcache.AppendKey(nil, target))
+		}
+	}
+}
+
+// targetOf returns what identifies the target of r, safe from later changes.
+func targetOf(r *http.Request) *http.Request {
+	u := *r.URL
+	return &http.Request{Method: r.Method, Host: r.Host, TLS: r.TLS, URL: &u}
+}

@@ -1,0 +1,139 @@
+package edgecache
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/tandem-cdn/tandem/internal/httpcache"
+	"github.com/tandem-cdn/tandem/internal/store"
+)
+
+// ServeHTTP answers from the store or forwards, as httpcache.Decide says.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if r.Context().Value(caddyhttp.ErrorCtxKey) != nil {
+		// An error page is about this one failure, whatever its fields say.
+		return next.ServeHTTP(w, r)
+	}
+	var buf [512]byte
+	key := httpcache.AppendKey(buf[:0], r)
+	now := time.Now()
+	entry, varied := h.state.store.Lookup(key, r.Header, now)
+	var stored *httpcache.Stored
+	if entry != nil {
+		stored = entry.Stored
+	}
+	d := httpcache.Decide(r, stored, now)
+	if varied && d.Forward == httpcache.ForwardURIMiss {
+		d.Forward = httpcache.ForwardVaryMiss
+	}
+	switch d.Verdict {
+	case httpcache.Hit:
+		h.count(r, resultHit)
+		h.replay(w, r, entry, now, h.hitStatus(stored, now))
+		return nil
+	case httpcache.StaleHit:
+		h.count(r, resultHitStale)
+		h.refresh(w.Header(), r, next, entry, string(key), now)
+		h.replay(w, r, entry, now, h.hitStatus(stored, now))
+		return nil
+	case httpcache.Miss, httpcache.Validate:
+		if d.Verdict == httpcache.Miss {
+			entry = nil // there may be one that this request must not see
+		}
+		return h.fetch(w, r, next, want{string(key), entry, d.Forward}, now)
+	case httpcache.OnlyIfCached:
+		h.count(r, result(d.Forward))
+		w.Header()["Cache-Status"] = []string{httpcache.CacheStatus{
+			Cache: h.id, Forward: httpcache.ForwardRequest, Detail: "only-if-cached"}.String()}
+		return caddyhttp.Error(http.StatusGatewayTimeout, errors.New("only-if-cached, and nothing fresh is stored"))
+	}
+	return h.pass(w, r, next, d)
+}
+
+func (h *Handler) hitStatus(s *httpcache.Stored, now time.Time) httpcache.CacheStatus {
+	return httpcache.CacheStatus{Cache: h.id, Hit: true, TTL: s.TTL(now)}
+}
+
+// count notes what became of a request, for the metrics and the placeholder.
+func (h *Handler) count(r *http.Request, what result) {
+	c := h.metrics.byResult[what]
+	c.counter.Inc()
+	if what == resultHit || what == resultHitStale {
+		h.metrics.hits.Inc()
+	}
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Set("http.edgecache.status", c.boxed)
+	}
+}
+
+// replay answers r with a stored response: with all of it, the range asked
+// for, a 304 if the client's condition holds, or no content for HEAD.
+func (h *Handler) replay(w http.ResponseWriter, r *http.Request, e *store.Entry, now time.Time, status httpcache.CacheStatus) {
+	header, s := w.Header(), e.Stored
+	if s.NotModified(r, now) {
+		h.writeFields(header, s, now, status, httpcache.NotModifiedField)
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	h.writeFields(header, s, now, status, nil)
+	code, body := s.Status, e.Body
+	if len(r.Header["Range"]) > 0 {
+		size := int64(len(body))
+		switch span, result := s.SelectRange(r, size, now); result {
+		case httpcache.PartialContent:
+			code, body = http.StatusPartialContent, body[span.First:span.First+span.Length]
+			header["Content-Range"] = []string{span.ContentRange(size)}
+			header["Content-Length"] = []string{strconv.FormatInt(span.Length, 10)}
+		case httpcache.Unsatisfiable:
+			code, body = http.StatusRequestedRangeNotSatisfiable, nil
+			header["Content-Range"] = []string{span.ContentRange(size)}
+			header["Content-Length"] = []string{"0"}
+		}
+	}
+	w.WriteHeader(code)
+	if r.Method != http.MethodHead && len(body) > 0 {
+		_, _ = w.Write(body) // the client is gone; nobody to tell
+	}
+}
+
+// writeFields puts the stored fields that keep accepts (nil: all), Age and
+// Cache-Status into a response header. It costs two allocations: the text of
+// both values and the slices that hold them.
+func (h *Handler) writeFields(header http.Header, s *httpcache.Stored, now time.Time, status httpcache.CacheStatus, keep func(string) bool) {
+	// Caddy presets Server for itself; what the origin's own is, or that it
+	// has none, was settled when the response was stored.
+	delete(header, "Server")
+	for _, f := range s.Fields {
+		if keep == nil || keep(f.Name) {
+			addField(header, f.Name, f.Values)
+		}
+	}
+	var buf [192]byte
+	seconds := int64(s.Age(now) / time.Second)
+	text := strconv.AppendInt(buf[:0], seconds, 10)
+	age := len(text)
+	text = status.AppendTo(text, s.CacheStatus)
+	all := string(text)
+	values := &[2]string{all[:age], all[age:]}
+	// An Age says that the origin server was not asked (RFC 9111 §5.1), by
+	// this cache or by one nearer to it.
+	if status.Hit || seconds > 0 {
+		header["Age"] = values[0:1:1]
+	}
+	header["Cache-Status"] = values[1:2:2]
+}
+
+// addField adds values to what an earlier handler may have set, as forwarding
+// without a cache would. The values themselves are shared and stay as they
+// are.
+func addField(header http.Header, name string, values []string) {
+	if before := header[name]; len(before) > 0 {
+		values = append(before[:len(before):len(before)], values...)
+	}
+	header[name] = values
+}
