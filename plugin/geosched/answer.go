@@ -1,0 +1,171 @@
+package geosched
+
+import (
+	"context"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/miekg/dns"
+
+	"github.com/tandem-cdn/tandem/internal/steer"
+)
+
+// query is a question on its way to an answer.
+type query struct {
+	g      *Geosched
+	ctx    context.Context
+	w      dns.ResponseWriter
+	r      *dns.Msg
+	zone   string
+	qname  string // as the client spelt it
+	qtype  uint16
+	subnet subnet
+}
+
+// ednsSize is the largest answer over UDP that we send and the size that we
+// advertise: what fits into one unfragmented packet nearly everywhere.
+const ednsSize = 1232
+
+// steer answers with addresses of nodes.
+func (q *query) steer(s *steered) (int, error) {
+	family := steer.IPv4
+	if q.qtype == dns.TypeAAAA {
+		family = steer.IPv6
+	}
+	d := q.g.decide(s, family, q)
+	countECS(d.by)
+	d.tell(q.ctx)
+	if d.Len() == 0 {
+		if len(d.table.Inventory.Nodes) == 0 {
+			// The feed has not brought any node yet. A NODATA would be kept.
+			return q.fail(servfail, dns.RcodeServerFailure)
+		}
+		return q.negative(dns.RcodeSuccess)
+	}
+	ttl := q.g.config.TTL
+	if d.Degraded {
+		ttl = q.g.config.Degraded
+	}
+	m := q.reply()
+	for i := range d.Len() {
+		node := d.Node(i)
+		countDecision(d.table.Inventory.Nodes[node].ID, d.Why)
+		for _, ip := range d.view.addrs[family][node] {
+			hdr := dns.RR_Header{Name: q.qname, Rrtype: q.qtype, Class: dns.ClassINET, Ttl: ttl}
+			if family == steer.IPv4 {
+				m.Answer = append(m.Answer, &dns.A{Hdr: hdr, A: ip})
+			} else {
+				m.Answer = append(m.Answer, &dns.AAAA{Hdr: hdr, AAAA: ip})
+			}
+		}
+	}
+	return q.write(m, answered, d.scope)
+}
+
+// authority answers what is not steered, when no plugin follows: it knows SOA
+// and NS at the apex, and otherwise only whether the name exists.
+func (q *query) authority(exists bool) (int, error) {
+	apex := len(q.qname) == len(q.zone)
+	switch {
+	case !exists:
+		return q.negative(dns.RcodeNameError)
+	case q.qtype == dns.TypeANY: // RFC 8482, section 4.2
+		m := q.reply()
+		m.Answer = []dns.RR{&dns.HINFO{
+			Hdr: dns.RR_Header{Name: q.qname, Rrtype: dns.TypeHINFO, Class: dns.ClassINET, Ttl: 8482}, Cpu: "RFC8482",
+		}}
+		return q.write(m, answered, 0)
+	case apex && q.qtype == dns.TypeSOA:
+		m := q.reply()
+		m.Answer = []dns.RR{q.g.soa(q.zone, q.qname)}
+		return q.write(m, answered, 0)
+	case apex && q.qtype == dns.TypeNS:
+		m := q.reply()
+		for _, name := range q.g.config.nameServers(q.zone) {
+			m.Answer = append(m.Answer, &dns.NS{
+				Hdr: dns.RR_Header{Name: q.qname, Rrtype: dns.TypeNS, Class: dns.ClassINET, Ttl: authorityTTL}, Ns: name,
+			})
+		}
+		return q.write(m, answered, 0)
+	}
+	return q.negative(dns.RcodeSuccess)
+}
+
+// negative answers NXDOMAIN, or NODATA for success. Resolvers keep it for
+// everybody (RFC 7871, section 7.4), so its scope is 0.
+func (q *query) negative(rcode int) (int, error) {
+	m := q.reply()
+	m.Rcode = rcode
+	m.Ns = []dns.RR{q.g.soa(q.zone, q.zone)}
+	if rcode == dns.RcodeNameError {
+		return q.write(m, nxdomain, 0)
+	}
+	return q.write(m, nodata, 0)
+}
+
+// fail writes an error itself, so that it carries the client subnet.
+func (q *query) fail(o outcome, rcode int) (int, error) {
+	m := q.reply()
+	m.Authoritative = false
+	m.Rcode = rcode
+	return q.write(m, o, 0)
+}
+
+// pass asks the next plugin. Its NXDOMAIN for a steered name becomes NODATA,
+// since the name does exist.
+func (q *query) pass(steered bool) (int, error) {
+	q.countOutcome(passed)
+	w := q.w
+	if steered {
+		w = &existing{w}
+	}
+	return plugin.NextOrFailure(pluginName, q.g.Next, q.ctx, w, q.r)
+}
+
+// existing is a writer for a name that exists.
+type existing struct{ dns.ResponseWriter }
+
+func (w *existing) WriteMsg(m *dns.Msg) error {
+	if m.Rcode == dns.RcodeNameError {
+		m = m.Copy()
+		m.Rcode = dns.RcodeSuccess
+	}
+	return w.ResponseWriter.WriteMsg(m)
+}
+
+// count counts an answer that the server writes, which is one with nothing but
+// an rcode.
+func (q *query) count(o outcome, rcode int) (int, error) {
+	q.countOutcome(o)
+	return rcode, nil
+}
+
+// reply begins an answer. It spells the name as the client did.
+func (q *query) reply() *dns.Msg {
+	m := new(dns.Msg)
+	m.SetReply(q.r)
+	m.Authoritative = true
+	return m
+}
+
+// write completes the answer with an OPT, if the client sent one, and sends it.
+func (q *query) write(m *dns.Msg, o outcome, scope uint8) (int, error) {
+	q.countOutcome(o)
+	if asked := q.r.IsEdns0(); asked != nil {
+		// The server copies size and flags from the client's OPT onto ours and
+		// truncates to that size, so this is where to limit it.
+		if asked.UDPSize() > ednsSize {
+			asked.SetUDPSize(ednsSize)
+		}
+		opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
+		opt.SetUDPSize(ednsSize)
+		opt.SetDo(asked.Do())
+		if e := q.subnet.reply(scope); e != nil {
+			opt.Option = []dns.EDNS0{e}
+		}
+		m.Extra = append(m.Extra, opt)
+	}
+	if err := q.w.WriteMsg(m); err != nil {
+		return dns.RcodeSuccess, err
+	}
+	return dns.RcodeSuccess, nil
+}

@@ -1,0 +1,144 @@
+package geosched
+
+import (
+	"net"
+	"net/netip"
+
+	"github.com/miekg/dns"
+
+	"github.com/tandem-cdn/tandem/internal/geoip"
+)
+
+// subnet is what a query says in its EDNS Client Subnet option (RFC 7871).
+type subnet struct {
+	option *dns.EDNS0_SUBNET // as received; nil if there is none or we do not use it
+	prefix netip.Prefix      // invalid if there is no option, or it opts out
+}
+
+// subnetOf reads the option of a query. ok is false when the query deserves a
+// FORMERR: the option appears twice, asks with a scope, or sets bits beyond its
+// source prefix length (RFC 7871, sections 6 and 7.2.1); or there are several
+// OPT records (RFC 6891, section 6.1.1). What the DNS library finds malformed
+// has been answered with a FORMERR before.
+func subnetOf(r *dns.Msg) (s subnet, ok bool) {
+	var opt *dns.OPT
+	for _, rr := range r.Extra {
+		if o, is := rr.(*dns.OPT); is {
+			if opt != nil {
+				return s, false
+			}
+			opt = o
+		}
+	}
+	if opt == nil {
+		return s, true
+	}
+	for _, o := range opt.Option {
+		e, is := o.(*dns.EDNS0_SUBNET)
+		if !is {
+			continue
+		}
+		if s.option != nil || e.SourceScope != 0 {
+			return s, false
+		}
+		s.option = e
+		if s.prefix, ok = prefixOf(e); !ok {
+			return s, false
+		}
+	}
+	return s, true
+}
+
+// prefixOf returns the prefix of an option, which is invalid when the client
+// opts out with a source prefix length of zero (RFC 7871, section 7.1.2).
+func prefixOf(e *dns.EDNS0_SUBNET) (p netip.Prefix, ok bool) {
+	var addr netip.Addr
+	switch e.Family {
+	case 0: // dig writes +subnet=0 like this
+		return p, e.SourceNetmask == 0
+	case 1:
+		ip := e.Address.To4()
+		if ip == nil {
+			return p, false
+		}
+		addr = netip.AddrFrom4([4]byte(ip))
+	case 2:
+		ip := e.Address.To16()
+		if ip == nil {
+			return p, false
+		}
+		addr = netip.AddrFrom16([16]byte(ip))
+	default:
+		return p, false
+	}
+	p = netip.PrefixFrom(addr, int(e.SourceNetmask))
+	if !p.IsValid() || p.Masked().Addr() != addr {
+		return netip.Prefix{}, false
+	}
+	if p.Bits() == 0 {
+		return netip.Prefix{}, true
+	}
+	return p, true
+}
+
+// reply returns the option to answer with, nil if there was none: family,
+// source and address as received, and the scope.
+func (s subnet) reply(scope uint8) *dns.EDNS0_SUBNET {
+	if s.option == nil {
+		return nil
+	}
+	e := *s.option
+	e.SourceScope = scope
+	return &e
+}
+
+// resolverOf returns the address that a query came from.
+func resolverOf(a net.Addr) netip.Addr {
+	if u, ok := a.(interface{ Unwrap() net.Addr }); ok { // PROXY protocol
+		if inner := u.Unwrap(); inner != nil {
+			a = inner
+		}
+	}
+	var ap netip.AddrPort
+	switch a := a.(type) {
+	case *net.UDPAddr:
+		ap = a.AddrPort()
+	case *net.TCPAddr:
+		ap = a.AddrPort()
+	default:
+		ap, _ = netip.ParseAddrPort(a.String())
+	}
+	return ap.Addr().Unmap().WithZone("")
+}
+
+// What located a client, for metrics.
+const (
+	byECS     = "used"    // the option
+	byOptOut  = "optout"  // the resolver's address, because the client wants that
+	bySpecial = "special" // the resolver's address, because the option's is not routed
+	byNone    = "none"    // the resolver's address, because there is no option
+)
+
+// locate returns the class of a client, and the scope of what is decided by it.
+// The scope is 0 unless the option had a say.
+func locate(trie *geoip.Trie, s subnet, resolver netip.Addr) (c *geoip.Class, scope uint8, by string) {
+	by = byNone
+	if s.option != nil {
+		by = byOptOut
+	}
+	if s.prefix.IsValid() {
+		c, scope = trie.Lookup(s.prefix)
+		if c.Source != geoip.Special {
+			return c, scope, byECS
+		}
+		// Not routed (RFC 7871, section 11.3): the scope is that of the whole
+		// block, and the resolver stands for it.
+		by = bySpecial
+	}
+	if resolver.IsValid() {
+		c, _ = trie.Lookup(netip.PrefixFrom(resolver, resolver.BitLen()))
+	} else {
+		c, _ = trie.Lookup(netip.Prefix{})
+	}
+	return c, scope, by
+}

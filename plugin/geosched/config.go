@@ -1,0 +1,550 @@
+package geosched
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/fall"
+	"github.com/miekg/dns"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/geoip"
+	"github.com/tandem-cdn/tandem/internal/steer"
+)
+
+// config is a geosched block as parsed. Names are absolute and in lower case,
+// paths are relative to *root* no more. It does not change after parse.
+type config struct {
+	Zones []string
+	Fall  fall.F
+
+	Steer []steered // in the order of the Corefile
+	NS    []string
+
+	Nodes     string            // file, or
+	Inline    []healthfeed.Node // these, or none when the feed brings them
+	From      []string          // files and URLs
+	Listen    string
+	StateFile string
+
+	GeoIP  geoip.Config
+	ECS    bool
+	Policy steer.Policy
+
+	TTL, Degraded, Negative uint32 // seconds
+
+	// Where things are written, for errors that only starting can find.
+	At map[string]position
+}
+
+// steered is a name and the service that answers for it; "" is all nodes.
+type steered struct {
+	Name, Service string
+	At            position
+}
+
+// position is a file and a line of the Corefile.
+type position struct {
+	File string
+	Line int
+}
+
+// wrap puts the position before err, in the form of the Corefile parser.
+func (p position) wrap(err error) error {
+	return fmt.Errorf("%s:%d - %w", p.File, p.Line, err)
+}
+
+// parser reads one geosched block.
+type parser struct {
+	*caddy.Controller
+	config
+	root   string
+	checks []healthfeed.Check // for inline nodes, with the target in URL or Addr
+	placed map[string]int     // steered name, node id or address → line
+}
+
+// parse reads the geosched block at the controller.
+func parse(c *caddy.Controller) (*config, error) {
+	p := &parser{
+		Controller: c,
+		root:       dnsserver.GetConfig(c).Root,
+		placed:     make(map[string]int),
+		config: config{
+			ECS:      true,
+			Policy:   steer.Policy{Answers: 1, Near: steer.DefaultNear, Epsilon: steer.DefaultEpsilon},
+			TTL:      defaultTTL,
+			Negative: defaultNegative,
+			At:       make(map[string]position),
+		},
+	}
+	blocks := 0
+	for c.Next() {
+		if blocks++; blocks > 1 {
+			return nil, c.Err("geosched stands once in a server block")
+		}
+		p.At["geosched"] = p.here()
+		p.Zones = plugin.OriginsFromArgsOrServerBlock(c.RemainingArgs(), c.ServerBlockKeys)
+		for c.NextBlock() {
+			if err := p.property(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return &p.config, p.finish()
+}
+
+// Defaults in seconds. The feed finds a dead node in a few seconds, and a
+// resolver that holds an answer much longer than that undoes the effort.
+const (
+	defaultTTL      = 60
+	defaultDegraded = 15
+	defaultNegative = 60
+)
+
+func (p *parser) here() position { return position{p.File(), p.Line()} }
+
+// property parses one line of the block.
+func (p *parser) property() error {
+	name := p.Val()
+	switch name {
+	case "nodes", "geoip", "nets", "ttl", "negttl", "answers", "ecs", "alldown", "fallthrough":
+		if at, again := p.At[name]; again {
+			return p.Errf("%q is on line %d already", name, at.Line)
+		}
+	}
+	p.At[name] = p.here()
+	args := p.RemainingArgs()
+	if p.NextArg() { // only a brace ends the arguments before the line does
+		return p.Errf("%q wants no block, unexpected %q", name, p.Val())
+	}
+	switch name {
+	case "nodes":
+		return p.one(name, args, func(a string) error { p.Nodes = p.path(a); return nil })
+	case "node":
+		return p.node(args)
+	case "check":
+		return p.check(args)
+	case "steer":
+		return p.steer(args)
+	case "ns":
+		return p.ns(args)
+	case "geoip":
+		if len(args) == 0 {
+			return p.ArgErr()
+		}
+		for _, a := range args {
+			p.GeoIP.Files = append(p.GeoIP.Files, p.path(a))
+		}
+		return nil
+	case "nets":
+		return p.one(name, args, func(a string) error { p.GeoIP.Nets = p.path(a); return nil })
+	case "ttl":
+		return p.ttl(args)
+	case "negttl":
+		return p.one(name, args, func(a string) error { return p.seconds(a, &p.Negative) })
+	case "answers":
+		return p.one(name, args, func(a string) error { return p.integer(a, 1, steer.MaxAnswers, &p.Policy.Answers) })
+	case "ecs":
+		return p.ecs(args)
+	case "feed":
+		return p.feed(args)
+	case "alldown":
+		return p.one(name, args, func(a string) error {
+			if a != "all" {
+				return p.Errf("alldown %q is unknown, want all", a)
+			}
+			return nil
+		})
+	case "fallthrough":
+		p.Fall.SetZonesFromArgs(args)
+		return nil
+	}
+	return p.Errf("unknown property %q", name)
+}
+
+// one calls f with the only argument.
+func (p *parser) one(name string, args []string, f func(string) error) error {
+	if len(args) != 1 {
+		return p.Errf("%s wants one argument, got %d", name, len(args))
+	}
+	return f(args[0])
+}
+
+func (p *parser) path(name string) string {
+	if p.root != "" && !filepath.IsAbs(name) {
+		return filepath.Join(p.root, name)
+	}
+	return name
+}
+
+func (p *parser) integer(word string, least, most int, to *int) error {
+	n, err := strconv.Atoi(word)
+	if err != nil || n < least || n > most {
+		return p.Errf("%q is not a number from %d to %d", word, least, most)
+	}
+	*to = n
+	return nil
+}
+
+// seconds parses a TTL of at most a week.
+func (p *parser) seconds(word string, to *uint32) error {
+	var n int
+	if err := p.integer(word, 0, 7*24*3600, &n); err != nil {
+		return err
+	}
+	*to = uint32(n)
+	return nil
+}
+
+// duration parses what follows a word such as interval.
+func (p *parser) duration(word string) (time.Duration, error) {
+	d, err := time.ParseDuration(word)
+	if err != nil || d <= 0 {
+		return 0, p.Errf("%q is not a duration such as 2s or 500ms", word)
+	}
+	return d, nil
+}
+
+// node parses ID ADDR… LAT LON [WEIGHT].
+func (p *parser) node(args []string) error {
+	if len(args) == 0 {
+		return p.ArgErr()
+	}
+	n := healthfeed.Node{ID: args[0], Weight: 100}
+	rest := args[1:]
+	for len(rest) > 0 {
+		a, err := netip.ParseAddr(rest[0])
+		if err != nil {
+			break
+		}
+		n.Addrs, rest = append(n.Addrs, a), rest[1:]
+	}
+	if len(n.Addrs) == 0 {
+		return p.Errf("node %q has no address", n.ID)
+	}
+	if len(rest) != 2 && len(rest) != 3 {
+		return p.Errf("node %q wants LAT LON [WEIGHT] after its addresses, got %q", n.ID, strings.Join(rest, " "))
+	}
+	n.Location = new(healthfeed.Location)
+	for i, to := range []*float64{&n.Location.Lat, &n.Location.Lon} {
+		f, err := strconv.ParseFloat(rest[i], 64)
+		if err != nil {
+			return p.Errf("node %q: %q is neither an address nor a number of degrees", n.ID, rest[i])
+		}
+		*to = f
+	}
+	if len(rest) == 3 {
+		if err := p.integer(rest[2], 0, 1_000_000, &n.Weight); err != nil {
+			return err
+		}
+	}
+	if _, err := healthfeed.NewInventory([]healthfeed.Node{n}, nil); err != nil {
+		return p.Err(err.Error())
+	}
+	if err := p.once("node "+n.ID, "node %q is on line %d already", n.ID); err != nil {
+		return err
+	}
+	for _, a := range n.Addrs {
+		if err := p.once("address "+a.Unmap().String(), "address %q belongs to the node on line %d already", a.String()); err != nil {
+			return err
+		}
+	}
+	p.Inline = append(p.Inline, n)
+	return nil
+}
+
+// once complains if key has been seen before; format gets word and the line.
+func (p *parser) once(key, format, word string) error {
+	if line := p.placed[key]; line != 0 {
+		return p.Errf(format, word, line)
+	}
+	p.placed[key] = p.Line()
+	return nil
+}
+
+// check parses TYPE TARGET [interval D] [timeout D]. The target begins with a
+// colon and is completed with each node's address in finish.
+func (p *parser) check(args []string) error {
+	if len(args) < 2 {
+		return p.Errf("check wants TYPE TARGET, got %q", strings.Join(args, " "))
+	}
+	c := healthfeed.Check{Type: args[0], Critical: true}
+	target := args[1]
+	port, _, _ := strings.Cut(strings.TrimPrefix(target, ":"), "/")
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 || target[0] != ':' {
+		return p.Errf("check target %q does not begin with a port such as :8080", target)
+	}
+	switch c.Type {
+	case "http":
+		c.URL = target
+	case "tcp":
+		if strings.Contains(target, "/") {
+			return p.Errf("check target %q: tcp has no path", target)
+		}
+		c.Addr = target
+	default:
+		return p.Errf("check type %q is unknown, want http or tcp", c.Type)
+	}
+	for opts := args[2:]; len(opts) > 0; opts = opts[2:] {
+		if opts[0] != "interval" && opts[0] != "timeout" {
+			return p.Errf("check option %q is unknown, want interval or timeout", opts[0])
+		}
+		if len(opts) == 1 {
+			return p.Errf("check option %q wants a duration", opts[0])
+		}
+		d, err := p.duration(opts[1])
+		if err != nil {
+			return err
+		}
+		if opts[0] == "interval" {
+			c.Interval = d
+		} else {
+			c.Timeout = d
+		}
+	}
+	probe := healthfeed.Node{ID: "any", Addrs: []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}}
+	probe.Checks = []healthfeed.Check{aim(c, probe.Addrs[0])}
+	if _, err := healthfeed.NewInventory([]healthfeed.Node{probe}, nil); err != nil {
+		return p.Errf("check %q: %v", target, err)
+	}
+	p.checks = append(p.checks, c)
+	return nil
+}
+
+// aim completes the target of c, a port and perhaps a path, with an address.
+func aim(c healthfeed.Check, addr netip.Addr) healthfeed.Check {
+	host := addr.String()
+	if addr.Is6() {
+		host = "[" + host + "]"
+	}
+	if c.Type == "http" {
+		if !strings.Contains(c.URL, "/") {
+			c.URL += "/"
+		}
+		c.URL = "http://" + host + c.URL
+	} else {
+		c.Addr = host + c.Addr
+	}
+	return c
+}
+
+// steer parses NAME… [service S].
+func (p *parser) steer(args []string) error {
+	service := ""
+	if n := len(args); n >= 2 && args[n-2] == "service" {
+		service, args = args[n-1], args[:n-2]
+	}
+	if len(args) == 0 {
+		return p.ArgErr()
+	}
+	for _, a := range args {
+		names, err := p.absolute(a)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if strings.Contains(strings.TrimPrefix(name, "*."), "*") {
+				return p.Errf("name %q: only the first label can be a wildcard", a)
+			}
+			if err := p.once("steer "+name, "name %q is steered on line %d already", name); err != nil {
+				return err
+			}
+			p.Steer = append(p.Steer, steered{name, service, p.here()})
+		}
+	}
+	return nil
+}
+
+// absolute returns the names that a word stands for: itself if it ends in a
+// dot, or else one in each zone. @ is the apex.
+func (p *parser) absolute(word string) ([]string, error) {
+	name := strings.ToLower(word)
+	if _, ok := dns.IsDomainName(name); !ok || name == "" {
+		return nil, p.Errf("%q is not a domain name", word)
+	}
+	if dns.IsFqdn(name) {
+		if plugin.Zones(p.Zones).Matches(name) == "" {
+			return nil, p.Errf("name %q is not in the zone %s", word, strings.Join(p.Zones, " or "))
+		}
+		return []string{name}, nil
+	}
+	var names []string
+	for _, zone := range p.Zones {
+		if zone != "." && dns.IsSubDomain(zone, name+".") {
+			return nil, p.Errf("name %q is relative to the zone %s and repeats it; end it with a dot if it is absolute", word, zone)
+		}
+		full := dns.Fqdn(name + "." + strings.TrimPrefix(zone, "."))
+		if name == "@" {
+			full = zone
+		}
+		if _, ok := dns.IsDomainName(full); !ok {
+			return nil, p.Errf("name %q is too long in the zone %s", word, zone)
+		}
+		names = append(names, full)
+	}
+	return names, nil
+}
+
+// ns parses NAME…: relative to the zones, or absolute and anywhere.
+func (p *parser) ns(args []string) error {
+	if len(args) == 0 {
+		return p.ArgErr()
+	}
+	for _, a := range args {
+		name := strings.ToLower(a)
+		if _, ok := dns.IsDomainName(name); !ok || name == "@" || strings.HasPrefix(name, "*") {
+			return p.Errf("%q is not the name of a name server", a)
+		}
+		names := []string{name}
+		if !dns.IsFqdn(name) {
+			var err error
+			if names, err = p.absolute(a); err != nil {
+				return err
+			}
+		}
+		for _, n := range names {
+			if err := p.once("ns "+n, "name server %q is on line %d already", n); err != nil {
+				return err
+			}
+			p.NS = append(p.NS, n)
+		}
+	}
+	return nil
+}
+
+// ttl parses NORMAL [DEGRADED].
+func (p *parser) ttl(args []string) error {
+	if len(args) != 1 && len(args) != 2 {
+		return p.Errf("ttl wants NORMAL [DEGRADED], got %d arguments", len(args))
+	}
+	if err := p.seconds(args[0], &p.TTL); err != nil {
+		return err
+	}
+	if len(args) == 1 {
+		return nil
+	}
+	if err := p.seconds(args[1], &p.Degraded); err != nil {
+		return err
+	}
+	if p.Degraded > p.TTL {
+		return p.Errf("degraded ttl %q is longer than the normal one, %q", args[1], args[0])
+	}
+	p.At["degraded"] = p.here()
+	return nil
+}
+
+// ecs parses on|off [max V4 V6].
+func (p *parser) ecs(args []string) error {
+	if len(args) == 0 {
+		return p.ArgErr()
+	}
+	switch args[0] {
+	case "on":
+	case "off":
+		p.ECS = false
+	default:
+		return p.Errf("ecs %q is unknown, want on or off", args[0])
+	}
+	switch opts := args[1:]; {
+	case len(opts) == 0:
+		return nil
+	case opts[0] != "max":
+		return p.Errf("ecs option %q is unknown, want max", opts[0])
+	case len(opts) != 3:
+		return p.Errf("ecs max wants two numbers, got %q", strings.Join(opts[1:], " "))
+	default:
+		if err := p.integer(opts[1], 1, 32, &p.GeoIP.MaxV4); err != nil {
+			return err
+		}
+		return p.integer(opts[2], 1, 128, &p.GeoIP.MaxV6)
+	}
+}
+
+// feed parses listen ADDR | from FILE|URL… | state FILE.
+func (p *parser) feed(args []string) error {
+	if len(args) == 0 {
+		return p.ArgErr()
+	}
+	key := "feed " + args[0]
+	if at, again := p.At[key]; again {
+		return p.Errf("%q is on line %d already", key, at.Line)
+	}
+	p.At[key] = p.here()
+	switch args[0] {
+	case "listen":
+		return p.one(key, args[1:], func(a string) error {
+			host, port, err := net.SplitHostPort(a)
+			if err != nil {
+				return p.Errf("%q is not an address such as 127.0.0.1:8053", a)
+			}
+			if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+				return p.Errf("%q is not a port, in %q", port, a)
+			}
+			if _, err := netip.ParseAddr(host); err != nil && host != "" && host != "localhost" {
+				return p.Errf("%q is not an IP address, in %q", host, a)
+			}
+			p.Listen = a
+			return nil
+		})
+	case "from":
+		if len(args) == 1 {
+			return p.ArgErr()
+		}
+		for _, a := range args[1:] {
+			if !strings.Contains(a, "://") {
+				a = p.path(a)
+			} else if err := healthfeed.CheckURL(a); err != nil {
+				return p.Err(err.Error())
+			}
+			p.From = append(p.From, a)
+		}
+		return nil
+	case "state":
+		return p.one(key, args[1:], func(a string) error { p.StateFile = p.path(a); return nil })
+	}
+	return p.Errf("feed %q is unknown, want listen, from or state", args[0])
+}
+
+// finish checks what only the whole block can tell, and fills in defaults.
+func (p *parser) finish() error {
+	fail := func(property, format string, args ...any) error {
+		return p.At[property].wrap(fmt.Errorf(format, args...))
+	}
+	switch {
+	case len(p.Zones) == 0:
+		return fail("geosched", "no zone")
+	case p.Nodes != "" && len(p.Inline) > 0:
+		return fail("node", "%q and %q exclude each other", "node", "nodes")
+	case p.Nodes == "" && len(p.Inline) == 0 && len(p.From) == 0:
+		return fail("geosched", "no nodes: want %q lines, %q or %q", "node", "nodes FILE", "feed from")
+	case len(p.checks) > 0 && len(p.Inline) == 0:
+		return fail("check", "%q is for inline nodes; a nodes file has its own", "check")
+	case len(p.Steer) == 0:
+		return fail("geosched", "no name: want %q", "steer NAME")
+	}
+	for i := range p.Inline {
+		n := &p.Inline[i]
+		for _, c := range p.checks {
+			n.Checks = append(n.Checks, aim(c, n.Addrs[0].Unmap()))
+		}
+	}
+	if len(p.Inline) > 0 {
+		for _, s := range p.Steer {
+			if s.Service != "" {
+				return s.At.wrap(fmt.Errorf("service %q: inline nodes have no services, use a nodes file", s.Service))
+			}
+		}
+	}
+	if _, ok := p.At["degraded"]; !ok {
+		p.Degraded = min(p.TTL, defaultDegraded)
+	}
+	return nil
+}

@@ -1,0 +1,165 @@
+package geosched
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+// feedKey is all that a feed is made of. Two blocks, or two generations of one,
+// with the same key share a feed and its probes.
+type feedKey struct {
+	Nodes  string            `json:",omitempty"`
+	Inline []healthfeed.Node `json:",omitempty"`
+	From   []string          `json:",omitempty"`
+	State  string            `json:",omitempty"`
+}
+
+func (c *config) feedKey() feedKey { return feedKey{c.Nodes, c.Inline, c.From, c.StateFile} }
+
+// open opens the feed, which does not run yet.
+func (k feedKey) open() (*healthfeed.Feed, error) {
+	c := healthfeed.Config{
+		InventoryFile: k.Nodes,
+		StateFile:     k.State,
+		Log:           slog.New(logHandler{}),
+	}
+	if len(k.Inline) > 0 {
+		inv, err := healthfeed.NewInventory(k.Inline, nil)
+		if err != nil {
+			return nil, err
+		}
+		c.Inventory = inv
+	}
+	for _, from := range k.From {
+		if strings.Contains(from, "://") {
+			c.Sources = append(c.Sources, healthfeed.FromURL(from, nil))
+		} else {
+			c.Sources = append(c.Sources, healthfeed.FromFile(from))
+		}
+	}
+	return healthfeed.Open(c)
+}
+
+// holdFeed returns the feed, running, from the pool.
+func holdFeed(p *pool, h *holder, k feedKey) (*healthfeed.Feed, error) {
+	key, err := json.Marshal(k)
+	if err != nil {
+		return nil, err
+	}
+	return hold(p, h, "feed "+string(key), func() (*healthfeed.Feed, func(), error) {
+		f, err := k.open()
+		if err != nil {
+			return nil, nil, err
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		go runFeed(ctx, f)
+		return f, cancel, nil
+	})
+}
+
+func runFeed(ctx context.Context, f *healthfeed.Feed) {
+	if err := f.Run(ctx); err != nil {
+		log.Errorf("the feed ended, its last table stays: %v", err)
+	}
+}
+
+// hub serves a feed to others on an address of its own. The socket outlives
+// reloads, and the handler is that of the newest instance that is left.
+type hub struct {
+	server *http.Server
+	addr   net.Addr
+
+	mu    sync.Mutex
+	shown []shown
+}
+
+type shown struct {
+	by      *holder
+	feed    *healthfeed.Feed
+	handler http.Handler
+}
+
+var errTwoFeeds = errors.New("another block listens there with another feed")
+
+// holdHub makes f visible at addr.
+func holdHub(p *pool, h *holder, addr string, f *healthfeed.Feed) error {
+	hub, err := hold(p, h, "listen "+addr, func() (*hub, func(), error) {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return nil, nil, err
+		}
+		b := &hub{addr: l.Addr()}
+		b.server = &http.Server{
+			Handler:           b,
+			ReadHeaderTimeout: 5 * time.Second,
+			WriteTimeout:      30 * time.Second,
+			IdleTimeout:       time.Minute,
+			MaxHeaderBytes:    16 << 10,
+		}
+		log.Infof("feed on http://%v", b.addr)
+		go b.run(l)
+		return b, func() { b.server.Close() }, nil
+	})
+	if err != nil {
+		return err
+	}
+	return hub.show(h, f)
+}
+
+func (b *hub) run(l net.Listener) {
+	if err := b.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		log.Errorf("feed on %v ended: %v", b.addr, err)
+	}
+}
+
+// show makes f what h wants to be served. One holder has one feed here.
+func (b *hub) show(h *holder, f *healthfeed.Feed) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.shown {
+		if s.by == h {
+			if s.feed != f {
+				return errTwoFeeds
+			}
+			return nil
+		}
+	}
+	b.shown = append(b.shown, shown{h, f, healthfeed.NewHub(f)})
+	return nil
+}
+
+// leave implements leaver.
+func (b *hub) leave(h *holder) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, s := range b.shown {
+		if s.by == h {
+			b.shown = append(b.shown[:i:i], b.shown[i+1:]...)
+			return
+		}
+	}
+}
+
+// ServeHTTP implements http.Handler.
+func (b *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b.mu.Lock()
+	var handler http.Handler
+	if n := len(b.shown); n > 0 {
+		handler = b.shown[n-1].handler
+	}
+	b.mu.Unlock()
+	if handler == nil {
+		http.Error(w, "shutting down", http.StatusServiceUnavailable)
+		return
+	}
+	handler.ServeHTTP(w, r)
+}

@@ -1,0 +1,160 @@
+// Package geosched is a CoreDNS plugin that answers the names of a CDN with the
+// edge nodes that are near the client, healthy and not full.
+//
+//	         query                                 answer
+//	           │                                     ▲
+//	name ──► names ── not ours ──► next plugin       │
+//	           │ steered                             │
+//	client ► subnetOf ► locate ── class, scope ─┐    │
+//	         (ECS)      (geoip.Trie)            ▼    │
+//	table ─────────────────────────────────► steer.Choose
+//	         (healthfeed.Feed)
+//
+// A query loads two pointers, the trie and the table, and uses them to its end;
+// whoever reloads a file or hears a probe publishes new ones. Both outlive a
+// reload of the Corefile in a pool of the process.
+package geosched
+
+import (
+	"context"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/metadata"
+	"github.com/coredns/coredns/request"
+	"github.com/miekg/dns"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/geoip"
+	"github.com/tandem-cdn/tandem/internal/steer"
+)
+
+// Geosched is the plugin of one server block.
+type Geosched struct {
+	Next plugin.Handler
+
+	// set by setup
+	config *config
+	names  *names
+	dice   func() uint64
+
+	// set by start, before the first query
+	feed    *healthfeed.Feed
+	atlas   *atlas
+	started time.Time
+
+	// the view of the newest inventory, replaced by whoever needs a newer one
+	view atomic.Pointer[view]
+}
+
+func newGeosched(c *config) *Geosched {
+	return &Geosched{config: c, names: newNames(c), dice: rand.Uint64}
+}
+
+// Name implements plugin.Handler.
+func (g *Geosched) Name() string { return pluginName }
+
+// ServeDNS implements plugin.Handler.
+func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	state := request.Request{W: w, Req: r}
+	qname, qtype := state.Name(), state.QType()
+	zone := plugin.Zones(g.config.Zones).Matches(qname)
+	if zone == "" {
+		return plugin.NextOrFailure(pluginName, g.Next, ctx, w, r)
+	}
+	q := &query{g: g, ctx: ctx, w: w, r: r, zone: zone, qname: state.QName(), qtype: qtype}
+	if r.Opcode != dns.OpcodeQuery || r.Question[0].Qclass != dns.ClassINET {
+		if g.passes(qname) {
+			return q.pass(false)
+		}
+		if r.Opcode != dns.OpcodeQuery {
+			return q.count(refused, dns.RcodeNotImplemented)
+		}
+		return q.count(refused, dns.RcodeRefused)
+	}
+	if g.config.ECS {
+		var ok bool
+		if q.subnet, ok = subnetOf(r); !ok {
+			countECS("malformed")
+			return q.count(formerr, dns.RcodeFormatError)
+		}
+	}
+	s, exists := g.names.find(qname)
+	if s != nil && (qtype == dns.TypeA || qtype == dns.TypeAAAA) {
+		return q.steer(s)
+	}
+	if qtype == dns.TypeAXFR || qtype == dns.TypeIXFR {
+		return q.fail(refused, dns.RcodeRefused)
+	}
+	if g.passes(qname) {
+		return q.pass(s != nil)
+	}
+	return q.authority(exists)
+}
+
+// passes reports whether a name that is ours may be asked of the next plugin.
+func (g *Geosched) passes(qname string) bool {
+	return g.Next != nil && g.config.Fall.Through(qname)
+}
+
+// decision is what a query for addresses comes to. It knows nothing of DNS
+// messages.
+type decision struct {
+	steer.Choice
+	table *healthfeed.Table
+	view  *view
+	class *geoip.Class
+	scope uint8
+	by    string
+}
+
+// decide chooses for a client.
+func (g *Geosched) decide(s *steered, family steer.Family, q *query) decision {
+	d := decision{table: g.feed.Table()}
+	d.view = g.viewOf(d.table.Inventory)
+	d.class, d.scope, d.by = locate(g.atlas.Trie(), q.subnet, resolverOf(q.w.RemoteAddr()))
+	d.Choice = g.config.Policy.Choose(&steer.Request{
+		Set:    d.view.sets[s.Service],
+		Family: family,
+		Point:  d.class.Point,
+		Pinned: d.class.Nodes,
+		Dice:   g.dice(),
+	}, d.table)
+	return d
+}
+
+// viewOf returns the view of an inventory.
+func (g *Geosched) viewOf(inv *healthfeed.Inventory) *view {
+	if v := g.view.Load(); v != nil && v.inventory == inv {
+		return v
+	}
+	v := newView(g.config, inv)
+	if old := g.view.Swap(v); old == nil || old.inventory != inv {
+		for _, name := range v.missing {
+			log.Errorf("service %q is not in the inventory; all nodes stand in for it", name)
+		}
+	}
+	return v
+}
+
+// tell sets the metadata of a decision, which costs nothing without the
+// metadata plugin.
+func (d *decision) tell(ctx context.Context) {
+	if !metadata.SetValueFunc(ctx, pluginName+"/node", d.nodeIDs) {
+		return
+	}
+	metadata.SetValueFunc(ctx, pluginName+"/why", d.Why.String)
+	metadata.SetValueFunc(ctx, pluginName+"/class", d.class.String)
+}
+
+// nodeIDs lists the chosen nodes, separated by commas.
+func (d *decision) nodeIDs() string {
+	ids := make([]string, d.Len())
+	for i := range ids {
+		ids[i] = d.table.Inventory.Nodes[d.Node(i)].ID
+	}
+	return strings.Join(ids, ",")
+}

@@ -1,0 +1,130 @@
+package geosched
+
+import (
+	"time"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/metrics"
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/steer"
+)
+
+// No label holds anything that a client can choose freely: types are the few
+// of typeLabel, nodes come from the inventory.
+var (
+	requests = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "requests_total",
+		Help: "Queries for names in zones of geosched, by what came of them.",
+	}, []string{"server", "zone", "type", "outcome"})
+
+	decisions = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "decisions_total",
+		Help: "Nodes answered with, by what they were chosen for.",
+	}, []string{"node", "reason"})
+
+	ecs = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "ecs_total",
+		Help: "Queries for addresses, by what became of EDNS Client Subnet.",
+	}, []string{"result"})
+
+	reloads = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "reloads_total",
+		Help: "Changes of GeoIP and nets files that were loaded or refused.",
+	}, []string{"result"})
+)
+
+func init() { prometheus.MustRegister(feedCollector{}) }
+
+// outcome is what came of a query.
+type outcome string
+
+const (
+	answered outcome = "answer"
+	nodata   outcome = "nodata"
+	nxdomain outcome = "nxdomain"
+	passed   outcome = "fallthrough"
+	refused  outcome = "refused"
+	formerr  outcome = "formerr"
+	servfail outcome = "servfail"
+)
+
+func (q *query) countOutcome(o outcome) {
+	requests.WithLabelValues(metrics.WithServer(q.ctx), q.zone, typeLabel(q.qtype), string(o)).Inc()
+}
+
+func typeLabel(t uint16) string {
+	switch t {
+	case dns.TypeA, dns.TypeAAAA, dns.TypeNS, dns.TypeSOA, dns.TypeHTTPS, dns.TypeTXT, dns.TypeANY:
+		return dns.TypeToString[t]
+	}
+	return "other"
+}
+
+func countDecision(node string, why steer.Why) { decisions.WithLabelValues(node, why.String()).Inc() }
+
+func countECS(result string) { ecs.WithLabelValues(result).Inc() }
+
+// feedCollector reads the tables of all blocks when it is asked.
+type feedCollector struct{}
+
+var (
+	nodeState = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "node_state"),
+		"1 for the state that a node is in.", []string{"zone", "node", "state"}, nil)
+	tableGeneration = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "table_generation"),
+		"How many times the health table has changed.", []string{"zone"}, nil)
+	tableAge = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "table_age_seconds"),
+		"Seconds since a prober was heard; absent if none ever was.", []string{"zone"}, nil)
+	tableFreshness = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "table_freshness"),
+		"1 for what the health table rests on.", []string{"zone", "freshness"}, nil)
+	feedRefused = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "feed_refused_total"),
+		"Inventories and records that the feed refused.", []string{"zone"}, nil)
+	geographyClasses = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "geography_classes"),
+		"Classes that clients are divided into.", []string{"zone"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (feedCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{nodeState, tableGeneration, tableAge, tableFreshness, feedRefused, geographyClasses} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector. While two generations of a block
+// answer, the newer one is reported.
+func (feedCollector) Collect(ch chan<- prometheus.Metric) {
+	seen := make(map[string]bool)
+	for _, g := range shared.blocks() {
+		zone := g.config.Zones[0]
+		if !seen[zone] {
+			seen[zone] = true
+			g.collect(ch, zone)
+		}
+	}
+}
+
+func (g *Geosched) collect(ch chan<- prometheus.Metric, zone string) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{zone}, labels...)...)
+	}
+	t := g.feed.Table()
+	for i, n := range t.Inventory.Nodes {
+		gauge(nodeState, 1, n.ID, t.Nodes[i].State.String())
+	}
+	gauge(tableGeneration, float64(t.Generation))
+	if heard := t.Heard(); !heard.IsZero() {
+		gauge(tableAge, time.Since(heard).Seconds())
+	}
+	for _, f := range []healthfeed.Freshness{healthfeed.Static, healthfeed.LastKnownGood, healthfeed.Frozen, healthfeed.Fresh} {
+		v := 0.0
+		if f == t.Freshness {
+			v = 1
+		}
+		gauge(tableFreshness, v, f.String())
+	}
+	gauge(geographyClasses, float64(len(g.atlas.Trie().Classes())))
+	ch <- prometheus.MustNewConstMetric(feedRefused, prometheus.CounterValue, float64(g.feed.Refused()), zone)
+}

@@ -1,0 +1,116 @@
+package geosched
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
+)
+
+const pluginName = "geosched"
+
+func init() { plugin.Register(pluginName, setup) }
+
+// setup parses the block and does nothing else: files are read and sockets
+// opened when the instance starts, because an instance that is only parsed is
+// never shut down.
+func setup(c *caddy.Controller) error {
+	cfg, err := parse(c)
+	if err != nil {
+		return plugin.Error(pluginName, err)
+	}
+	g := newGeosched(cfg)
+	h := holderOf(c)
+
+	c.OnStartup(func() error {
+		if err := checkChain(dnsserver.GetConfig(c).Handlers()); err != nil {
+			return plugin.Error(pluginName, cfg.At[pluginName].wrap(err))
+		}
+		shared.sweep()
+		if err := g.start(&shared, h); err != nil {
+			return plugin.Error(pluginName, err)
+		}
+		return nil
+	})
+	// The new instance has started when the old one is shut down, so nothing
+	// that both use is closed in between.
+	c.OnShutdown(func() error { shared.release(h); return nil })
+	// The server says nothing to an instance that fails to start. Its
+	// predecessor hears of it.
+	c.OnRestartFailed(func() error { shared.sweep(); return nil })
+
+	dnsserver.GetConfig(c).AddPlugin(func(next plugin.Handler) plugin.Handler {
+		g.Next = next
+		return g
+	})
+	return nil
+}
+
+// start acquires what g needs to answer. An error has the place in the Corefile
+// that led to it.
+func (g *Geosched) start(p *pool, h *holder) (err error) {
+	at := func(property string, err error) error {
+		pos, ok := g.config.At[property]
+		if !ok {
+			pos = g.config.At[pluginName]
+		}
+		return pos.wrap(err)
+	}
+	if g.atlas, err = holdAtlas(p, h, g.config.GeoIP); err != nil {
+		if len(g.config.GeoIP.Files) == 0 {
+			return at("nets", err)
+		}
+		return at("geoip", err)
+	}
+	if g.feed, err = holdFeed(p, h, g.config.feedKey()); err != nil {
+		return at("nodes", err)
+	}
+	if v := g.viewOf(g.feed.Table().Inventory); g.config.Nodes != "" && len(v.missing) > 0 {
+		for _, s := range g.config.Steer {
+			if slices.Contains(v.missing, s.Service) {
+				return s.At.wrap(fmt.Errorf("service %q is not in %s", s.Service, g.config.Nodes))
+			}
+		}
+	}
+	if g.config.Listen != "" {
+		if err := holdHub(p, h, g.config.Listen, g.feed); err != nil {
+			return at("feed listen", err)
+		}
+	}
+	if len(g.config.NS) == 0 && len(g.config.Fall.Zones) == 0 {
+		log.Warningf("no ns: the name server of %s is made up", g.config.Zones[0])
+	}
+	g.started = time.Now()
+	p.join(h, g)
+	return nil
+}
+
+// Plugins that break EDNS Client Subnet when they stand before geosched.
+var unfit = map[string]error{
+	"cache": errors.New("cache stands before geosched: it would give one client's answer to everybody, " +
+		"and takes the client subnet out of what it passes on (RFC 7871, section 7.2.1); remove cache from this server block"),
+	"minimal": errors.New("minimal stands before geosched: it takes the client subnet out of answers, " +
+		"so resolvers would give one client's answer to everybody (RFC 7871, section 7.3); remove minimal from this server block"),
+}
+
+// checkChain returns an error if an unfit plugin comes before geosched among the
+// handlers, which are in the order in which they are asked.
+func checkChain(handlers []plugin.Handler) error {
+	for _, h := range handlers {
+		switch name := h.Name(); name {
+		case pluginName:
+			return nil
+		case "loadbalance":
+			log.Warning("loadbalance stands before geosched and will change the order of its answers")
+		default:
+			if err := unfit[name]; err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

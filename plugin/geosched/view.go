@@ -1,0 +1,48 @@
+package geosched
+
+import (
+	"net"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/steer"
+)
+
+// view is an inventory, prepared for answering. It is immutable, and rebuilt
+// when a table comes with another inventory.
+type view struct {
+	inventory *healthfeed.Inventory
+	sets      map[string]*steer.Set // by service, of the services in use
+	addrs     [2][][]net.IP         // by family and node
+	missing   []string              // services in use that do not exist
+}
+
+// newView prepares the services that c steers to. One that the inventory does
+// not have stands for all nodes, because a wrong node answers and no node does
+// not; it is listed in missing.
+func newView(c *config, inv *healthfeed.Inventory) *view {
+	v := &view{inventory: inv, sets: make(map[string]*steer.Set)}
+	for _, s := range c.Steer {
+		if v.sets[s.Service] != nil {
+			continue
+		}
+		set, ok := steer.NewSet(inv, s.Service)
+		if !ok {
+			v.missing = append(v.missing, s.Service)
+			set, _ = steer.NewSet(inv, "")
+		}
+		v.sets[s.Service] = set
+	}
+	for f := range v.addrs {
+		v.addrs[f] = make([][]net.IP, len(inv.Nodes))
+	}
+	for i := range inv.Nodes {
+		for _, a := range inv.Nodes[i].Addrs {
+			f := steer.IPv6
+			if a = a.Unmap(); a.Is4() {
+				f = steer.IPv4
+			}
+			v.addrs[f][i] = append(v.addrs[f][i], a.AsSlice())
+		}
+	}
+	return v
+}
