@@ -28,6 +28,11 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+// Provision adds the metrics to the registry of every configuration, even of one
+// without the app: after a failed reload the admin endpoint goes on with the
+// registry of the configuration that failed, at whatever point it did.
+func (adminAPI) Provision(ctx caddy.Context) error { return registerMetrics(ctx) }
+
 // Routes implements [caddy.AdminRouter].
 func (adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
@@ -101,5 +106,8 @@ func serveNodes(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// Interface guard
-var _ caddy.AdminRouter = (*adminAPI)(nil)
+// Interface guards
+var (
+	_ caddy.Provisioner = adminAPI{}
+	_ caddy.AdminRouter = adminAPI{}
+)

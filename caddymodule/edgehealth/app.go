@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -43,14 +44,22 @@ type App struct {
 	// good one stays. Default: none, the inventory comes from `from`.
 	Nodes string `json:"nodes,omitempty"`
 
-	config shape
+	// Where to hear of the nodes' health: URLs of feed hubs (`http://host:port`,
+	// asked once a second) and paths of snapshot files that another process
+	// writes. All of them are read, and of each prober the newest record counts,
+	// so that two hubs need no failover. What has a colon is a URL. Default:
+	// none, every node counts as up unless the inventory says otherwise.
+	From []string `json:"from,omitempty"`
+
+	// what the feed is made of, set by Provision
+	shape shape
 
 	// acquired by Provision, released by Cleanup
 	feed     *feed
 	acquired bool
 
 	// attached to the feed from Start to Stop
-	log slog.Handler
+	log *slog.Logger
 }
 
 // CaddyModule returns the Caddy module information.
@@ -65,53 +74,66 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // when this is a new feed: it opens no socket and starts no goroutine. A feed
 // that the running configuration uses as well is already live.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.log = ctx.Slogger().Handler()
-	var err error
-	if a.config, err = a.shape(); err != nil {
+	a.log = ctx.Slogger()
+	if err := a.replacePlaceholders(); err != nil {
 		return err
 	}
-	if a.feed, err = acquire(a.config); err != nil {
+	var err error
+	if a.shape, err = a.effective(); err != nil {
+		return err
+	}
+	if a.feed, err = acquire(a.shape); err != nil {
 		return err
 	}
 	a.acquired = true
-	if r := ctx.GetMetricsRegistry(); r != nil {
-		if err := r.Register(collector{}); err != nil {
-			return fmt.Errorf("registering metrics: %w", err)
+	return registerMetrics(ctx)
+}
+
+// replacePlaceholders fills in the global placeholders, such as {env.NODE}.
+func (a *App) replacePlaceholders() error {
+	repl := caddy.NewReplacer()
+	settings := []*string{&a.SelfID, &a.Nodes}
+	for i := range a.From {
+		settings = append(settings, &a.From[i])
+	}
+	for _, s := range settings {
+		value, err := repl.ReplaceOrErr(*s, true, true)
+		if err != nil {
+			return fmt.Errorf("in %q: %w", *s, err)
 		}
+		*s = value
 	}
 	return nil
 }
 
-// shape checks the settings and returns the ones that the feed is made of.
-func (a *App) shape() (shape, error) {
-	repl := caddy.NewReplacer()
-	for _, setting := range []*string{&a.SelfID, &a.Nodes} {
-		value, err := repl.ReplaceOrErr(*setting, true, true)
-		if err != nil {
-			return shape{}, err
-		}
-		*setting = value
+// effective checks the settings and returns what the feed is made of.
+func (a *App) effective() (s shape, err error) {
+	if a.Nodes == "" && len(a.From) == 0 {
+		return s, errors.New("no node to know about: set nodes or from")
 	}
-	if a.Nodes == "" {
-		return shape{}, errors.New("no nodes to know about: set nodes")
-	}
-	var s shape
 	if a.Nodes != "" {
-		path, err := caddy.FastAbs(a.Nodes)
-		if err != nil {
+		if s.Nodes, err = caddy.FastAbs(a.Nodes); err != nil {
 			return s, fmt.Errorf("nodes %q: %w", a.Nodes, err)
 		}
 		// A feed that runs already would not read the file again, so a wrong
 		// one shows here or never.
-		inv, err := healthfeed.ReadInventory(path)
+		inv, err := healthfeed.ReadInventory(s.Nodes)
 		if err != nil {
 			return s, fmt.Errorf("nodes: %w", err)
 		}
 		if a.SelfID != "" && inv.Lookup(a.SelfID) < 0 {
-			return s, fmt.Errorf("self %q is not a node of %s", a.SelfID, path)
+			return s, fmt.Errorf("self %q is not a node of %s", a.SelfID, s.Nodes)
 		}
-		s.Nodes = path
 	}
+	for _, from := range a.From {
+		from, err := absoluteFrom(from)
+		if err != nil {
+			return s, err
+		}
+		s.From = append(s.From, from)
+	}
+	slices.Sort(s.From)
+	s.From = slices.Compact(s.From)
 	return s, nil
 }
 
@@ -136,7 +158,7 @@ func (a *App) Cleanup() error {
 		return nil
 	}
 	a.acquired = false
-	return release(a.config)
+	return release(a.shape)
 }
 
 // Table returns what is known of all nodes now. It never blocks and is never

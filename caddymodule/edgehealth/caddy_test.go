@@ -114,7 +114,22 @@ func (s *server) get(path string) (int, string) {
 	return do(s.t, s.site, http.MethodGet, path)
 }
 
+// do makes a request. While Caddy replaces a server, it may close a connection
+// that the old one has just accepted; a client tries again, and so does this.
 func do(t *testing.T, c *http.Client, method, path string) (int, string) {
+	t.Helper()
+	for attempt := 1; ; attempt++ {
+		status, body, err := try(t, c, method, path)
+		if err == nil {
+			return status, body
+		}
+		if attempt == 5 {
+			t.Fatal(err)
+		}
+	}
+}
+
+func try(t *testing.T, c *http.Client, method, path string) (int, string, error) {
 	t.Helper()
 	r, err := http.NewRequest(method, "http://127.0.0.1"+path, nil)
 	if err != nil {
@@ -122,14 +137,11 @@ func do(t *testing.T, c *http.Client, method, path string) (int, string) {
 	}
 	resp, err := c.Do(r)
 	if err != nil {
-		t.Fatal(err)
+		return 0, "", err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(body)
+	return resp.StatusCode, string(body), err
 }
 
 // nodes returns what the admin endpoint says.
@@ -142,6 +154,12 @@ func (s *server) nodes() (status int, answer nodesAnswer) {
 		}
 	}
 	return status, answer
+}
+
+// metrics returns what the admin endpoint's /metrics says.
+func (s *server) metrics() (int, string) {
+	s.t.Helper()
+	return do(s.t, s.admin, http.MethodGet, "/metrics")
 }
 
 // nodesAnswer is the admin answer as a client reads it.

@@ -2,6 +2,7 @@ package edgehealth
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -33,11 +34,14 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	edgehealth {
 //		self  <id>
 //		nodes <file>
+//		from  <file|url...>
 //	}
+//
+// Several `from` add up.
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the option's name
 	if d.NextArg() {
-		return d.ArgErr()
+		return d.Errf("%q is one word too many after edgehealth", d.Val())
 	}
 	for d.NextBlock(0) {
 		switch word := d.Val(); word {
@@ -49,9 +53,32 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if err := once(d, &a.Nodes); err != nil {
 				return err
 			}
+		case "from":
+			if err := a.unmarshalFrom(d); err != nil {
+				return err
+			}
 		default:
 			return d.Errf("unrecognized subdirective %q of edgehealth", word)
 		}
+	}
+	return nil
+}
+
+// unmarshalFrom reads the arguments of `from`. One with a placeholder is checked
+// when it is replaced.
+func (a *App) unmarshalFrom(d *caddyfile.Dispenser) error {
+	word := d.Val()
+	if !d.NextArg() {
+		return d.Errf("%q of edgehealth needs a file or URL", word)
+	}
+	for more := true; more; more = d.NextArg() {
+		from := d.Val()
+		if !strings.Contains(from, "{") {
+			if err := checkFrom(from); err != nil {
+				return d.WrapErr(err)
+			}
+		}
+		a.From = append(a.From, from)
 	}
 	return nil
 }

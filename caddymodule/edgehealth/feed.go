@@ -18,9 +18,10 @@ import (
 var feeds = caddy.NewUsagePool()
 
 // A shape is what a feed is made of: the settings that, when changed, make it
-// another feed. Paths are absolute.
+// another feed. Paths are absolute; From is sorted, since its order means nothing.
 type shape struct {
-	Nodes string `json:"nodes,omitempty"`
+	Nodes string   `json:"nodes,omitempty"`
+	From  []string `json:"from,omitempty"`
 }
 
 // key returns the shape in a comparable form.
@@ -65,10 +66,14 @@ func release(s shape) error {
 // open makes the feed of a shape.
 func open(s shape) (*feed, error) {
 	logs := new(logs)
-	f, err := healthfeed.Open(healthfeed.Config{
+	config := healthfeed.Config{
 		InventoryFile: s.Nodes,
 		Log:           slog.New(relay{logs: logs}),
-	})
+	}
+	for _, from := range s.From {
+		config.Sources = append(config.Sources, source(from))
+	}
+	f, err := healthfeed.Open(config)
 	if err != nil {
 		return nil, err
 	}

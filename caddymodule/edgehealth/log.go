@@ -7,27 +7,27 @@ import (
 	"sync"
 )
 
-// logs are the log handlers of the configurations that use one feed. The feed
+// logs are the loggers of the configurations that use one feed. The feed
 // outlives each of them, so it writes to the one that was attached last; after a
 // failed reload that is again the one before.
 type logs struct {
-	mu       sync.Mutex
-	handlers []slog.Handler
+	mu      sync.Mutex
+	loggers []*slog.Logger
 }
 
-// attach makes h the handler to write to.
-func (l *logs) attach(h slog.Handler) {
+// attach makes log the one to write to.
+func (l *logs) attach(log *slog.Logger) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.handlers = append(l.handlers, h)
+	l.loggers = append(l.loggers, log)
 }
 
-// detach takes one h away, if it is there.
-func (l *logs) detach(h slog.Handler) {
+// detach takes log away, if it is there.
+func (l *logs) detach(log *slog.Logger) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if i := slices.Index(l.handlers, h); i >= 0 {
-		l.handlers = slices.Delete(l.handlers, i, i+1)
+	if i := slices.Index(l.loggers, log); i >= 0 {
+		l.loggers = slices.Delete(l.loggers, i, i+1)
 	}
 }
 
@@ -36,10 +36,10 @@ func (l *logs) detach(h slog.Handler) {
 func (l *logs) current() slog.Handler {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.handlers) == 0 {
+	if len(l.loggers) == 0 {
 		return slog.DiscardHandler
 	}
-	return l.handlers[len(l.handlers)-1]
+	return l.loggers[len(l.loggers)-1].Handler()
 }
 
 // relay is a [slog.Handler] that passes everything on to the current one of

@@ -1,8 +1,11 @@
 package edgehealth
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
@@ -29,6 +32,20 @@ var states = [...]healthfeed.State{
 // keeps nothing, so the series of a node go when the node goes, and a registry
 // that a failed reload left behind still tells the truth.
 type collector struct{}
+
+// registerMetrics adds the metrics to the registry of a configuration, if they
+// are not in it yet.
+func registerMetrics(ctx caddy.Context) error {
+	r := ctx.GetMetricsRegistry()
+	if r == nil {
+		return nil
+	}
+	var twice prometheus.AlreadyRegisteredError
+	if err := r.Register(collector{}); err != nil && !errors.As(err, &twice) {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	return nil
+}
 
 // Describe implements [prometheus.Collector].
 func (collector) Describe(ch chan<- *prometheus.Desc) {

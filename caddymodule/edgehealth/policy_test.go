@@ -1,0 +1,165 @@
+package edgehealth
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+// feedOf returns a feed about nodes n0, n1, … whose state is the operator's
+// word; node i has the addresses 192.0.2.i and 2001:db8::i.
+func feedOf(t testing.TB, states ...healthfeed.AdminState) *feed {
+	t.Helper()
+	nodes := make([]healthfeed.Node, len(states))
+	for i, s := range states {
+		nodes[i] = healthfeed.Node{ID: "n" + string(rune('0'+i)), State: s, Addrs: []netip.Addr{
+			netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}),
+			netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 15: byte(i)}),
+		}}
+	}
+	inv, err := healthfeed.NewInventory(nodes, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := healthfeed.Open(healthfeed.Config{Inventory: inv})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &feed{Feed: f, logs: new(logs)}
+}
+
+func poolOf(dials ...string) reverseproxy.UpstreamPool {
+	pool := make(reverseproxy.UpstreamPool, len(dials))
+	for i, d := range dials {
+		pool[i] = &reverseproxy.Upstream{Dial: d, Host: new(reverseproxy.Host)}
+	}
+	return pool
+}
+
+// witness is a policy that remembers among what it had to choose.
+type witness struct{ offered []string }
+
+func (w *witness) Select(pool reverseproxy.UpstreamPool, _ *http.Request, _ http.ResponseWriter) *reverseproxy.Upstream {
+	w.offered = nil
+	for _, u := range pool {
+		w.offered = append(w.offered, u.Dial)
+	}
+	if len(pool) == 0 {
+		return nil
+	}
+	return pool[len(pool)-1]
+}
+
+func TestSelectOffersWhatTakesClients(t *testing.T) {
+	const up, drain, down = healthfeed.AdminUp, healthfeed.AdminDrain, healthfeed.AdminDown
+	tests := []struct {
+		name   string
+		states []healthfeed.AdminState
+		pool   string
+		want   string
+	}{
+		{"all-up", []healthfeed.AdminState{up, up}, "192.0.2.0:80 192.0.2.1:80", "192.0.2.0:80 192.0.2.1:80"},
+		{"first-down", []healthfeed.AdminState{down, up}, "192.0.2.0:80 192.0.2.1:80", "192.0.2.1:80"},
+		{"last-down", []healthfeed.AdminState{up, down}, "192.0.2.0:80 192.0.2.1:80", "192.0.2.0:80"},
+		{"middle-draining", []healthfeed.AdminState{up, drain, up}, "192.0.2.0:80 192.0.2.1:80 192.0.2.2:80", "192.0.2.0:80 192.0.2.2:80"},
+		{"two-ports-of-a-node", []healthfeed.AdminState{down, up}, "192.0.2.0:80 192.0.2.0:81 192.0.2.1:80", "192.0.2.1:80"},
+		{"second-address-of-a-node", []healthfeed.AdminState{down, up}, "[2001:db8::0]:80 192.0.2.1:80", "192.0.2.1:80"},
+		{"not-a-node", []healthfeed.AdminState{down, up}, "192.0.2.0:80 198.51.100.1:80 edge.example:80", "198.51.100.1:80 edge.example:80"},
+		{"all-down-fails-open", []healthfeed.AdminState{down, drain}, "192.0.2.0:80 192.0.2.1:80", "192.0.2.0:80 192.0.2.1:80"},
+		{"empty-inventory", nil, "192.0.2.0:80", "192.0.2.0:80"},
+		{"empty-pool", []healthfeed.AdminState{up}, "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := new(witness)
+			s := &Selection{fallback: w, feed: feedOf(t, tt.states...)}
+			pool := poolOf(strings.Fields(tt.pool)...)
+			before := slices.Clone(pool)
+			for range 3 { // the scratch slice is used again
+				got := s.Select(pool, nil, nil)
+				if offered := strings.Join(w.offered, " "); offered != tt.want {
+					t.Fatalf("offered %q, want %q", offered, tt.want)
+				}
+				if got != nil && !strings.HasSuffix(tt.want, got.Dial) {
+					t.Fatalf("chose %s, which the fallback did not", got.Dial)
+				}
+			}
+			if !slices.Equal(pool, before) {
+				t.Error("Select changed the handler's pool")
+			}
+		})
+	}
+}
+
+func TestIndexIsBuiltOncePerInventory(t *testing.T) {
+	f := feedOf(t, healthfeed.AdminUp, healthfeed.AdminUp)
+	inv := f.Table().Inventory
+	f.index(inv)
+	built := f.addrs.Load()
+	f.index(inv)
+	if f.addrs.Load() != built {
+		t.Error("the same inventory was indexed again")
+	}
+	other := feedOf(t, healthfeed.AdminUp).Table().Inventory
+	if got := len(f.index(other)); got != 2 {
+		t.Errorf("index of another inventory has %d addresses, want 2", got)
+	}
+}
+
+func TestSelectAllocatesNothing(t *testing.T) {
+	if raceDetector {
+		t.Skip("sync.Pool drops items at random under the race detector")
+	}
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	pool := poolOf("192.0.2.0:80", "192.0.2.1:80", "[2001:db8::2]:80", "edge.example:80")
+	for name, states := range map[string][]healthfeed.AdminState{
+		"all-up":   {"up", "up", "up"},
+		"one-down": {"up", "down", "up"},
+		"all-down": {"down", "down", "down"},
+	} {
+		for policy, fallback := range map[string]reverseproxy.Selector{
+			"random":      reverseproxy.RandomSelection{},
+			"round_robin": new(reverseproxy.RoundRobinSelection),
+			"least_conn":  reverseproxy.LeastConnSelection{},
+		} {
+			s := &Selection{fallback: fallback, feed: feedOf(t, states...)}
+			if n := testing.AllocsPerRun(1000, func() { s.Select(pool, r, nil) }); n != 0 {
+				t.Errorf("%s, %s: %v allocations per request, want 0", name, policy, n)
+			}
+		}
+	}
+}
+
+func TestProvisionWithoutApp(t *testing.T) {
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+	defer cancel()
+	err := new(Selection).Provision(ctx)
+	if err == nil || !strings.Contains(err.Error(), "add the global option edgehealth") {
+		t.Errorf("got error %v, want one that says what to add", err)
+	}
+}
+
+func BenchmarkSelect(b *testing.B) {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	pool := poolOf("192.0.2.0:80", "192.0.2.1:80", "192.0.2.2:80", "192.0.2.3:80")
+	for name, states := range map[string][]healthfeed.AdminState{
+		"all-up":   {"up", "up", "up", "up"},
+		"one-down": {"up", "down", "up", "up"},
+	} {
+		b.Run(name, func(b *testing.B) {
+			s := &Selection{fallback: reverseproxy.RandomSelection{}, feed: feedOf(b, states...)}
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Select(pool, r, nil)
+			}
+		})
+	}
+}

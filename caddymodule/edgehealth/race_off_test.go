@@ -1,0 +1,5 @@
+//go:build !race
+
+package edgehealth
+
+const raceDetector = false
