@@ -181,7 +181,7 @@ func NewInventory(nodes []Node, services map[string]Service) (*Inventory, error)
 	inv := &Inventory{Nodes: slices.Clone(nodes), Services: maps.Clone(services)}
 	for i := range inv.Nodes {
 		n := &inv.Nodes[i]
-		n.Checks = slices.Clone(n.Checks)
+		n.Addrs, n.Labels, n.Checks = slices.Clone(n.Addrs), maps.Clone(n.Labels), slices.Clone(n.Checks)
 		if err := n.complete(); err != nil {
 			return nil, err
 		}

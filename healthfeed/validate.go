@@ -2,128 +2,159 @@ package healthfeed
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net"
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
-// A wordError is a mistake in an inventory together with the word that shows
-// where it stands, so that a parser can find its line.
-type wordError struct {
-	word string
+// A fieldError is a mistake in an inventory together with the path of names and
+// indexes that leads to it, so that a parser can say where it stands.
+type fieldError struct {
+	path []string
 	err  error
 }
 
-func (e *wordError) Error() string { return e.err.Error() }
-func (e *wordError) Unwrap() error { return e.err }
+func (e *fieldError) Error() string { return e.err.Error() }
+func (e *fieldError) Unwrap() error { return e.err }
 
-func wrong(word, format string, args ...any) error {
-	return &wordError{word: word, err: fmt.Errorf(format, args...)}
+type path []string
+
+func wrong(at path, format string, args ...any) error {
+	return &fieldError{at, fmt.Errorf(format, args...)}
 }
 
 // complete fills in the defaults of a node and checks it.
 func (n *Node) complete() error {
+	if n.ID == "" {
+		return wrong(path{"id"}, "a node has no id")
+	}
 	if err := checkName(n.ID); err != nil {
-		return wrong(n.ID, "node id %w", err)
+		return wrong(path{"id"}, "node id %w", err)
 	}
 	if len(n.Addrs) == 0 {
-		return wrong(n.ID, "node %q: no address", n.ID)
+		return wrong(path{"addrs"}, "node %q: no address", n.ID)
 	}
 	for i, a := range n.Addrs {
 		if !a.IsValid() || a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() {
-			return wrong(a.String(), "node %q: %q is not an address for clients", n.ID, a)
+			return wrong(path{"addrs", strconv.Itoa(i)}, "node %q: %q is not an address for clients", n.ID, a)
 		}
 		n.Addrs[i] = a.Unmap()
 	}
 	if l := n.Location; l != nil {
 		if !(l.Lat >= -90 && l.Lat <= 90) {
-			return wrong("lat", "node %q: latitude %v is outside -90 to 90", n.ID, l.Lat)
+			return wrong(path{"location", "lat"}, "node %q: latitude %v is outside -90 to 90", n.ID, l.Lat)
 		}
 		if !(l.Lon >= -180 && l.Lon <= 180) {
-			return wrong("lon", "node %q: longitude %v is outside -180 to 180", n.ID, l.Lon)
+			return wrong(path{"location", "lon"}, "node %q: longitude %v is outside -180 to 180", n.ID, l.Lon)
 		}
 	}
 	if n.Weight < 0 || n.Weight > 1_000_000 {
-		return wrong("weight", "node %q: weight %d is outside 0 to 1000000", n.ID, n.Weight)
+		return wrong(path{"weight"}, "node %q: weight %d is outside 0 to 1000000", n.ID, n.Weight)
 	}
 	if n.Tier < 0 || n.Tier > 255 {
-		return wrong("tier", "node %q: tier %d is outside 0 to 255", n.ID, n.Tier)
+		return wrong(path{"tier"}, "node %q: tier %d is outside 0 to 255", n.ID, n.Tier)
 	}
-	for name, v := range map[string]float64{"rps": n.Capacity.RPS, "mbps": n.Capacity.Mbps, "conns": n.Capacity.Conns} {
-		if v < 0 || math.IsInf(v, 0) || math.IsNaN(v) {
-			return wrong(name, "node %q: capacity %s %v is not a positive number", n.ID, name, v)
+	for _, c := range []struct {
+		name string
+		v    float64
+	}{{"rps", n.Capacity.RPS}, {"mbps", n.Capacity.Mbps}, {"conns", n.Capacity.Conns}} {
+		if !(c.v >= 0 && c.v <= math.MaxFloat64) {
+			return wrong(path{"capacity", c.name}, "node %q: capacity %s %v is not a positive number", n.ID, c.name, c.v)
 		}
 	}
 	switch n.State = cmp.Or(n.State, AdminAuto); n.State {
 	case AdminAuto, AdminUp, AdminDrain, AdminDown:
 	default:
-		return wrong(string(n.State), "node %q: state %q is not auto, up, drain or down", n.ID, n.State)
+		return wrong(path{"state"}, "node %q: state %q is not auto, up, drain or down", n.ID, n.State)
+	}
+	if n.SPIFFE != "" && !strings.HasPrefix(n.SPIFFE, "spiffe://") {
+		return wrong(path{"spiffe"}, "node %q: spiffe %q does not begin with spiffe://", n.ID, n.SPIFFE)
+	}
+	if len(n.Labels) == 0 {
+		n.Labels = nil // as if not written, so that equal inventories are equal
 	}
 	for i := range n.Checks {
-		if err := n.Checks[i].complete(); err != nil {
-			return fmt.Errorf("node %q: check: %w", n.ID, err)
+		err := n.Checks[i].complete()
+		var field *fieldError
+		if errors.As(err, &field) {
+			return wrong(append(path{"checks", strconv.Itoa(i)}, field.path...), "node %q: check: %w", n.ID, field.err)
 		}
 	}
 	return nil
 }
 
-// complete fills in the defaults of a check and checks it.
+// maxBody is the length of the part of an answer that is searched, in bytes.
+const maxBody = 5120
+
+// complete fills in the defaults of a check and checks it. Its errors are all
+// fieldErrors.
 func (c *Check) complete() error {
 	switch c.Type {
 	case "http":
 		u, err := url.Parse(c.URL)
-		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-			return wrong(c.URL, "url %q is not an http or https URL", c.URL)
+		if err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") {
+			return wrong(path{"url"}, "url %q is not an http or https URL", c.URL)
 		}
 		if c.Addr != "" {
-			return wrong("addr", "an http check has a url, not an addr")
+			return wrong(path{"addr"}, "an http check has a url, not an addr")
 		}
 		c.Timeout = cmp.Or(c.Timeout, 500*time.Millisecond)
 	case "tcp":
-		if _, _, err := net.SplitHostPort(c.Addr); err != nil {
-			return wrong(c.Addr, "addr %q is not host:port", c.Addr)
+		host, port, err := net.SplitHostPort(c.Addr)
+		if n, notPort := strconv.ParseUint(port, 10, 16); err != nil || host == "" || notPort != nil || n == 0 {
+			return wrong(path{"addr"}, "addr %q is not host:port", c.Addr)
 		}
-		if c.URL != "" || c.Body != "" {
-			return wrong("url", "a tcp check has an addr, and neither url nor body")
+		if c.URL != "" {
+			return wrong(path{"url"}, "a tcp check has an addr, not a url")
+		}
+		if c.Body != "" {
+			return wrong(path{"body"}, "a tcp check has no body")
 		}
 		c.Timeout = cmp.Or(c.Timeout, 300*time.Millisecond)
 	default:
-		return wrong(c.Type, "type %q is not http or tcp", c.Type)
+		return wrong(path{"type"}, "type %q is not http or tcp", c.Type)
 	}
 	c.Interval = cmp.Or(c.Interval, 2*time.Second)
 	c.Fall = cmp.Or(c.Fall, 3)
 	c.Rise = cmp.Or(c.Rise, 10)
 	switch {
 	case c.Interval < 10*time.Millisecond || c.Interval > time.Hour:
-		return wrong("interval", "interval %v is outside 10ms to 1h", c.Interval)
+		return wrong(path{"interval"}, "interval %v is outside 10ms to 1h", c.Interval)
 	case c.Timeout < time.Millisecond || c.Timeout > time.Minute:
-		return wrong("timeout", "timeout %v is outside 1ms to 1m", c.Timeout)
+		return wrong(path{"timeout"}, "timeout %v is outside 1ms to 1m", c.Timeout)
 	case c.Retries < 0 || c.Retries > 10:
-		return wrong("retries", "retries %d is outside 0 to 10", c.Retries)
+		return wrong(path{"retries"}, "retries %d is outside 0 to 10", c.Retries)
 	case c.Fall < 1 || c.Fall > 1000:
-		return wrong("fall", "fall %d is outside 1 to 1000", c.Fall)
+		return wrong(path{"fall"}, "fall %d is outside 1 to 1000", c.Fall)
 	case c.Rise < 1 || c.Rise > 1000:
-		return wrong("rise", "rise %d is outside 1 to 1000", c.Rise)
+		return wrong(path{"rise"}, "rise %d is outside 1 to 1000", c.Rise)
+	case len(c.Body) > maxBody:
+		return wrong(path{"body"}, "body of %d bytes is longer than the %d that are searched", len(c.Body), maxBody)
 	}
 	return nil
 }
 
-// complete sorts the nodes and checks what concerns more than one of them.
+// complete checks what concerns more than one node, and sorts the nodes.
 func (inv *Inventory) complete() error {
-	slices.SortFunc(inv.Nodes, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
-	owner := make(map[netip.Addr]string)
+	ids := make(map[string]bool, len(inv.Nodes))
+	owner := make(map[netip.Addr]string, len(inv.Nodes))
 	for i := range inv.Nodes {
-		n := &inv.Nodes[i]
-		if i > 0 && inv.Nodes[i-1].ID == n.ID {
-			return wrong(n.ID, "duplicate node id %q", n.ID)
+		n, at := &inv.Nodes[i], strconv.Itoa(i)
+		if ids[n.ID] {
+			return wrong(path{"nodes", at, "id"}, "duplicate node id %q", n.ID)
 		}
-		for _, a := range n.Addrs {
+		ids[n.ID] = true
+		for j, a := range n.Addrs {
 			if other, taken := owner[a]; taken {
-				return wrong(a.String(), "node %q: address %s belongs to node %q already", n.ID, a, other)
+				return wrong(path{"nodes", at, "addrs", strconv.Itoa(j)}, "node %q: address %s belongs to node %q already", n.ID, a, other)
 			}
 			owner[a] = n.ID
 		}
@@ -131,20 +162,25 @@ func (inv *Inventory) complete() error {
 	if inv.Services == nil {
 		inv.Services = map[string]Service{}
 	}
-	for name, s := range inv.Services {
+	for _, name := range slices.Sorted(maps.Keys(inv.Services)) {
 		if err := checkName(name); err != nil {
-			return wrong(name, "service name %w", err)
+			return wrong(path{"services", name}, "service name %w", err)
 		}
+		s := inv.Services[name]
 		s.Policy = cmp.Or(s.Policy, "default")
+		if len(s.Select) == 0 {
+			s.Select = nil
+		}
 		inv.Services[name] = s
 	}
+	slices.SortFunc(inv.Nodes, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
 	return nil
 }
 
 // checkName allows what is safe as a file name, metric label and DNS label list.
 func checkName(s string) error {
 	if s == "" || len(s) > 64 {
-		return fmt.Errorf("%q is not 1 to 64 characters long", s)
+		return fmt.Errorf("%.80q is not 1 to 64 characters long", s)
 	}
 	for _, c := range []byte(s) {
 		switch {

@@ -1,0 +1,69 @@
+package healthfeed
+
+import (
+	"encoding/json"
+	"net/netip"
+	"time"
+)
+
+// The inventory as written, with every default said.
+type (
+	inventoryJSON struct {
+		Nodes    []nodeJSON         `json:"nodes"`
+		Services map[string]Service `json:"services,omitempty"`
+	}
+	nodeJSON struct {
+		ID       string            `json:"id"`
+		Addrs    []netip.Addr      `json:"addrs"`
+		Location *Location         `json:"location,omitempty"`
+		Labels   map[string]string `json:"labels,omitempty"`
+		Weight   int               `json:"weight"`
+		Tier     int               `json:"tier,omitempty"`
+		Capacity Capacity          `json:"capacity,omitzero"`
+		State    AdminState        `json:"state,omitempty"`
+		SPIFFE   string            `json:"spiffe,omitempty"`
+		Checks   []checkJSON       `json:"checks,omitempty"`
+	}
+	checkJSON struct {
+		Type     string          `json:"type"`
+		URL      string          `json:"url,omitempty"`
+		Addr     string          `json:"addr,omitempty"`
+		Interval durationWritten `json:"interval"`
+		Timeout  durationWritten `json:"timeout"`
+		Retries  int             `json:"retries"`
+		Fall     int             `json:"fall"`
+		Rise     int             `json:"rise"`
+		Body     string          `json:"body,omitempty"`
+		Critical bool            `json:"critical"`
+	}
+	durationWritten time.Duration
+)
+
+func (d durationWritten) MarshalText() ([]byte, error) {
+	return []byte(time.Duration(d).String()), nil
+}
+
+// MarshalJSON writes what [ParseInventory] reads.
+func (inv *Inventory) MarshalJSON() ([]byte, error) {
+	v := inventoryJSON{Nodes: make([]nodeJSON, len(inv.Nodes)), Services: inv.Services}
+	for i := range inv.Nodes {
+		v.Nodes[i] = inv.Nodes[i].written()
+	}
+	return json.Marshal(v)
+}
+
+func (n *Node) written() nodeJSON {
+	w := nodeJSON{
+		ID: n.ID, Addrs: n.Addrs, Location: n.Location, Labels: n.Labels, Weight: n.Weight,
+		Tier: n.Tier, Capacity: n.Capacity, State: n.State, SPIFFE: n.SPIFFE,
+	}
+	for i := range n.Checks {
+		c := &n.Checks[i]
+		w.Checks = append(w.Checks, checkJSON{
+			Type: c.Type, URL: c.URL, Addr: c.Addr, Body: c.Body,
+			Interval: durationWritten(c.Interval), Timeout: durationWritten(c.Timeout),
+			Retries: c.Retries, Fall: c.Fall, Rise: c.Rise, Critical: c.Critical,
+		})
+	}
+	return w
+}
