@@ -3,7 +3,7 @@
 //
 //	nodes.json ──┐
 //	feed hub ────┼──► feed ──► Table ──┬─► lb_policy edgehealth
-//	own probes ──┘  (one per           ├─► GET /edgehealth/nodes
+//	own checks ──┘  (one per           ├─► GET /edgehealth/nodes
 //	                 process)          └─► caddy_edgehealth_* metrics
 //
 // The feed outlives configurations. It lives in a [caddy.UsagePool] under a key
@@ -13,6 +13,7 @@
 package edgehealth
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,9 +34,8 @@ func init() {
 // At least one of `nodes` and `from` is needed, since without them there is no
 // node to know anything about.
 type App struct {
-	// The ID of the node that this Caddy is, or the name under which it votes
-	// when it probes. With `nodes`, and without `probe`, it has to be the ID
-	// of a node in that file. Default: none, this Caddy is not a node.
+	// The ID of the node that this Caddy is. With `nodes`, it has to be in that
+	// file. Default: none, this Caddy is not a node.
 	SelfID string `json:"self,omitempty"`
 
 	// The path of the inventory, a `nodes.json`. A relative path starts at
@@ -50,6 +50,11 @@ type App struct {
 	// so that two hubs need no failover. What has a colon is a URL. Default:
 	// none, every node counts as up unless the inventory says otherwise.
 	From []string `json:"from,omitempty"`
+
+	// Whether this Caddy runs the checks of the inventory itself and votes, as
+	// `self` or else as `edge-` and the name of the host. Usually the DNS
+	// servers do that, and `from` brings what they see. Default: false.
+	Probe bool `json:"probe,omitempty"`
 
 	// what the feed is made of, set by Provision
 	shape shape
@@ -111,6 +116,11 @@ func (a *App) effective() (s shape, err error) {
 	if a.Nodes == "" && len(a.From) == 0 {
 		return s, errors.New("no node to know about: set nodes or from")
 	}
+	if a.SelfID != "" {
+		if err := checkID(a.SelfID); err != nil {
+			return s, fmt.Errorf("self: %w", err)
+		}
+	}
 	if a.Nodes != "" {
 		if s.Nodes, err = caddy.FastAbs(a.Nodes); err != nil {
 			return s, fmt.Errorf("nodes %q: %w", a.Nodes, err)
@@ -134,13 +144,21 @@ func (a *App) effective() (s shape, err error) {
 	}
 	slices.Sort(s.From)
 	s.From = slices.Compact(s.From)
+	if a.Probe {
+		s.Prober = cmp.Or(a.SelfID, hostProber())
+	}
 	return s, nil
 }
 
-// Start brings the feed to life if it is not.
+// Start brings the feed to life if it is not. A new feed begins with what the
+// feed of the configuration before knows, until its own sources have spoken.
 func (a *App) Start() error {
 	a.feed.attach(a.log)
-	a.feed.start()
+	var before *feed
+	if app, ok := active(); ok && app.feed != a.feed {
+		before = app.feed
+	}
+	a.feed.start(before)
 	return nil
 }
 

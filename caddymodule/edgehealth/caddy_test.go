@@ -111,25 +111,27 @@ func (s *server) mustLoad(global, site string) {
 // get returns the status and body of a request to the site.
 func (s *server) get(path string) (int, string) {
 	s.t.Helper()
-	return do(s.t, s.site, http.MethodGet, path)
+	status, _, body := do(s.t, s.site, http.MethodGet, path)
+	return status, body
 }
 
 // do makes a request. While Caddy replaces a server, it may close a connection
 // that the old one has just accepted; a client tries again, and so does this.
-func do(t *testing.T, c *http.Client, method, path string) (int, string) {
+func do(t *testing.T, c *http.Client, method, path string) (int, http.Header, string) {
 	t.Helper()
 	for attempt := 1; ; attempt++ {
-		status, body, err := try(t, c, method, path)
+		status, header, body, err := try(t, c, method, path)
 		if err == nil {
-			return status, body
+			return status, header, body
 		}
 		if attempt == 5 {
-			t.Fatal(err)
+			t.Error(err) // not Fatal: this is not always the test's own goroutine
+			return 0, nil, ""
 		}
 	}
 }
 
-func try(t *testing.T, c *http.Client, method, path string) (int, string, error) {
+func try(t *testing.T, c *http.Client, method, path string) (int, http.Header, string, error) {
 	t.Helper()
 	r, err := http.NewRequest(method, "http://127.0.0.1"+path, nil)
 	if err != nil {
@@ -137,17 +139,17 @@ func try(t *testing.T, c *http.Client, method, path string) (int, string, error)
 	}
 	resp, err := c.Do(r)
 	if err != nil {
-		return 0, "", err
+		return 0, nil, "", err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(body), err
+	return resp.StatusCode, resp.Header, string(body), err
 }
 
 // nodes returns what the admin endpoint says.
 func (s *server) nodes() (status int, answer nodesAnswer) {
 	s.t.Helper()
-	status, body := do(s.t, s.admin, http.MethodGet, "/edgehealth/nodes")
+	status, _, body := do(s.t, s.admin, http.MethodGet, "/edgehealth/nodes")
 	if status == http.StatusOK {
 		if err := json.Unmarshal([]byte(body), &answer); err != nil {
 			s.t.Fatalf("%v in %s", err, body)
@@ -159,7 +161,8 @@ func (s *server) nodes() (status int, answer nodesAnswer) {
 // metrics returns what the admin endpoint's /metrics says.
 func (s *server) metrics() (int, string) {
 	s.t.Helper()
-	return do(s.t, s.admin, http.MethodGet, "/metrics")
+	status, _, body := do(s.t, s.admin, http.MethodGet, "/metrics")
+	return status, body
 }
 
 // nodesAnswer is the admin answer as a client reads it.

@@ -35,6 +35,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		self  <id>
 //		nodes <file>
 //		from  <file|url...>
+//		probe
 //	}
 //
 // Several `from` add up.
@@ -57,6 +58,14 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if err := a.unmarshalFrom(d); err != nil {
 				return err
 			}
+		case "probe":
+			if a.Probe {
+				return d.Errf("duplicate %q of edgehealth", word)
+			}
+			if d.NextArg() {
+				return d.Errf("%q of edgehealth takes no argument; %q is one too many", word, d.Val())
+			}
+			a.Probe = true
 		default:
 			return d.Errf("unrecognized subdirective %q of edgehealth", word)
 		}

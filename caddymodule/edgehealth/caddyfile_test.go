@@ -58,7 +58,7 @@ func TestAdapt(t *testing.T) {
 // says where it stands, and what it accepts passes the check at start.
 func FuzzGlobalOption(f *testing.F) {
 	for _, seed := range []string{
-		"self lon1", "nodes n.json\nfrom http://a b.json", "from {env.X}", "from", "self a b", "x y", "from \"\"", "self {\nx\n}", "from a:b",
+		"self lon1", "nodes n.json\nfrom http://a b.json", "from {env.X}", "from", "self a b", "x y", "from \"\"", "self {\nx\n}", "from a:b", "probe", "probe x",
 	} {
 		f.Add(seed)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/healthfeed/probe"
 )
 
 // feeds holds the feeds of this process, by the key of their shape.
@@ -20,8 +21,9 @@ var feeds = caddy.NewUsagePool()
 // A shape is what a feed is made of: the settings that, when changed, make it
 // another feed. Paths are absolute; From is sorted, since its order means nothing.
 type shape struct {
-	Nodes string   `json:"nodes,omitempty"`
-	From  []string `json:"from,omitempty"`
+	Nodes  string   `json:"nodes,omitempty"`
+	From   []string `json:"from,omitempty"`
+	Prober string   `json:"prober,omitempty"` // "" when this Caddy does not probe
 }
 
 // key returns the shape in a comparable form.
@@ -73,6 +75,9 @@ func open(s shape) (*feed, error) {
 	for _, from := range s.From {
 		config.Sources = append(config.Sources, source(from))
 	}
+	if s.Prober != "" {
+		config.Sources = append(config.Sources, probe.New(s.Prober, config.Log))
+	}
 	f, err := healthfeed.Open(config)
 	if err != nil {
 		return nil, err
@@ -81,9 +86,17 @@ func open(s shape) (*feed, error) {
 	return &feed{Feed: f, logs: logs, ending: ctx, end: cancel}, nil
 }
 
-// start runs the feed, once.
-func (f *feed) start() {
-	f.started.Do(func() { go f.run() })
+// start runs the feed, once. It begins with what before knows, if that is not
+// nil: its records age on, and expire unless somebody renews them.
+func (f *feed) start(before *feed) {
+	f.started.Do(func() {
+		if before != nil {
+			if err := f.Offer(before.Snapshot()); err != nil {
+				slog.New(relay{logs: f.logs}).Warn("starting without what the feed before knew", "err", err)
+			}
+		}
+		go f.run()
+	})
 }
 
 // run keeps the feed alive until Destruct.

@@ -3,6 +3,8 @@ package edgehealth
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -48,4 +50,26 @@ func source(from string) healthfeed.Source {
 		return healthfeed.FromURL(from, nil)
 	}
 	return healthfeed.FromFile(from)
+}
+
+// checkID returns what is wrong with the ID of a node.
+func checkID(id string) error {
+	_, err := healthfeed.NewInventory([]healthfeed.Node{{ID: id, Addrs: []netip.Addr{netip.IPv6Loopback()}}}, nil)
+	return err
+}
+
+// hostProber names this process in records by its host, as far as the letters
+// of an ID allow.
+func hostProber() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	name := []byte("edge-" + host)
+	for i := range name {
+		if checkID(string(name[i:i+1])) != nil {
+			name[i] = '_'
+		}
+	}
+	return string(name[:min(len(name), 64)])
 }

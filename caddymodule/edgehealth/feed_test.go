@@ -1,0 +1,181 @@
+package edgehealth
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+// replace puts a new content in place of a file, as operators should.
+func (s *server) replace(name, content string) {
+	s.t.Helper()
+	if err := os.Rename(s.write(name+".new", content), s.path(name)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// snapshot is a snapshot with the given sequence number and state of lon1.
+func snapshot(seq int, lon healthfeed.State) string {
+	return fmt.Sprintf(`{"records": [{"age_ms": 0, "prober": "dns-1", "epoch": 1, "seq": %d, "interval_ms": 1000,
+		"ttl_ms": 600000, "nodes": {"ams1": {"state": "up", "health": 100}, "lon1": {"state": %q, "health": 100}}}]}`, seq, lon)
+}
+
+func TestFeedFile(t *testing.T) {
+	s := newServer(t)
+	ams, lon := upstream(t, "127.0.0.1", "ams1"), upstream(t, "127.0.0.2", "lon1")
+	nodes, file := s.write("nodes.json", twoNodes), s.path("feed.json")
+	s.mustLoad("edgehealth {\n nodes "+nodes+"\n from "+file+"\n }",
+		fmt.Sprintf("reverse_proxy %s %s {\n lb_policy edgehealth {\n fallback round_robin\n }\n }", ams, lon))
+	if got, want := s.answers(8), "ams1 lon1"; got != want {
+		t.Errorf("without the file: answers from %q, want %q", got, want)
+	}
+
+	lonIs := func(want string) {
+		t.Helper()
+		eventually(t, "lon1 "+want, func() bool { _, a := s.nodes(); return a.state("lon1") == want })
+	}
+	s.replace("feed.json", snapshot(1, healthfeed.Down))
+	lonIs("down")
+	if got, want := s.answers(8), "ams1"; got != want {
+		t.Errorf("lon1 down: answers from %q, want %q", got, want)
+	}
+
+	_, before := s.nodes()
+	s.replace("feed.json", "garbage")
+	eventually(t, "garbage refused", func() bool { _, a := s.nodes(); return a.Refused > before.Refused })
+	if _, a := s.nodes(); a.state("lon1") != "down" || a.Freshness != "fresh" {
+		t.Errorf("after garbage: %+v, want the last good state", a)
+	}
+	if got, want := s.answers(8), "ams1"; got != want {
+		t.Errorf("after garbage: answers from %q, want %q", got, want)
+	}
+
+	s.replace("feed.json", snapshot(2, healthfeed.Up))
+	lonIs("up")
+	if got, want := s.answers(8), "ams1 lon1"; got != want {
+		t.Errorf("lon1 back: answers from %q, want %q", got, want)
+	}
+}
+
+func TestNodesFileChanges(t *testing.T) {
+	s := newServer(t)
+	s.mustLoad("edgehealth {\n self lon1\n nodes "+s.write("nodes.json", twoNodes)+"\n }", "respond hello")
+	s.replace("nodes.json", `{"nodes": [{"id": "lon1", "addrs": ["127.0.0.2"], "state": "drain"}]}`)
+	eventually(t, "lon1 draining, ams1 gone", func() bool {
+		_, a := s.nodes()
+		return a.state("lon1") == "draining" && len(a.Nodes) == 1
+	})
+	if _, body := s.metrics(); strings.Contains(body, "ams1") || !strings.Contains(body, `{node="lon1",state="draining"} 1`) {
+		t.Errorf("metrics keep a node that is gone, or lack its state:\n%s", body)
+	}
+	_, before := s.nodes()
+	s.replace("nodes.json", `{"nodes": [{"id": "lon1", "addrs": ["nowhere"]}]}`)
+	eventually(t, "the wrong file refused", func() bool { _, a := s.nodes(); return a.Refused > before.Refused })
+	if _, a := s.nodes(); a.state("lon1") != "draining" || a.Self != "lon1" {
+		t.Errorf("after a wrong file: %+v, want the last good state", a)
+	}
+}
+
+func TestProbe(t *testing.T) {
+	s := newServer(t)
+	l, err := net.Listen("tcp", "127.0.0.2:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	nodes := s.write("nodes.json", fmt.Sprintf(`{"nodes": [{"id": "lon1", "addrs": ["127.0.0.2"], "checks": [
+		{"type": "tcp", "addr": %q, "interval": "20ms", "timeout": "1s", "retries": 0, "fall": 2, "rise": 1}]}]}`, l.Addr()))
+	s.mustLoad("edgehealth {\n self lon1\n nodes "+nodes+"\n probe\n }", "respond hello")
+	eventually(t, "lon1 up by our own check", func() bool { _, a := s.nodes(); return a.state("lon1") == "up" })
+	l.Close()
+	eventually(t, "lon1 down by our own check", func() bool { _, a := s.nodes(); return a.state("lon1") == "down" })
+}
+
+func TestNewFeedBeginsWithWhatTheOldOneKnew(t *testing.T) {
+	s := newServer(t)
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // a hub that never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	nodes := s.write("nodes.json", twoNodes)
+	s.mustLoad("edgehealth {\n nodes "+nodes+"\n }", "respond hello")
+	first, _ := active()
+	new(voter).say(t, map[string]healthfeed.State{"ams1": healthfeed.Up, "lon1": healthfeed.Down})
+	s.mustLoad("edgehealth {\n nodes "+nodes+"\n from http://"+silent.Addr().String()+"\n }", "respond hello")
+	if second, _ := active(); second.feed == first.feed {
+		t.Fatal("the feed is the same although its sources changed")
+	}
+	eventually(t, "lon1 still down", func() bool { _, a := s.nodes(); return a.state("lon1") == "down" })
+}
+
+func TestAdminAPI(t *testing.T) {
+	s := newServer(t)
+	s.mustLoad("edgehealth {\n nodes "+s.write("nodes.json", twoNodes)+"\n }", "respond hello")
+	status, a := s.nodes()
+	if status != http.StatusOK || a.Generation == 0 || a.Freshness != "static" || len(a.Nodes) != 2 {
+		t.Fatalf("got %d %+v", status, a)
+	}
+	if n := a.Nodes[0]; n.ID != "ams1" || n.State != "up" || n.Reason != "no checks" || n.Since == "" || n.Health != 1 {
+		t.Errorf("first node is %+v", n)
+	}
+	for _, method := range []string{http.MethodPost, http.MethodDelete, http.MethodPut} {
+		status, allow, body := s.ask(method, "/edgehealth/nodes")
+		if status != http.StatusMethodNotAllowed || allow != "GET, HEAD" || !strings.Contains(body, `"error":`) {
+			t.Errorf("%s: got %d, Allow %q, %s", method, status, allow, body)
+		}
+	}
+	for _, path := range []string{"/edgehealth/", "/edgehealth/nodes/lon1", "/edgehealth"} {
+		if status, _, _ := s.ask(http.MethodGet, path); status != http.StatusNotFound {
+			t.Errorf("%s: got %d, want 404", path, status)
+		}
+	}
+}
+
+// ask makes a request to the admin endpoint and returns the Allow field too.
+func (s *server) ask(method, path string) (status int, allow, body string) {
+	s.t.Helper()
+	status, header, body := do(s.t, s.admin, method, path)
+	return status, header.Get("Allow"), body
+}
+
+func TestMetrics(t *testing.T) {
+	s := newServer(t)
+	s.mustLoad("edgehealth {\n nodes "+s.write("nodes.json", twoNodes)+"\n }", "metrics /metrics")
+	lines := func() map[string]bool {
+		_, body := s.get("/metrics")
+		lines := map[string]bool{}
+		for line := range strings.Lines(body) {
+			if strings.HasPrefix(line, "caddy_edgehealth_") {
+				lines[strings.TrimSpace(line)] = true
+			}
+		}
+		return lines
+	}
+	for line := range lines() {
+		if strings.HasPrefix(line, "caddy_edgehealth_feed_age_seconds") {
+			t.Errorf("%s although nobody was heard", line)
+		}
+	}
+	new(voter).say(t, map[string]healthfeed.State{"ams1": healthfeed.Up, "lon1": healthfeed.Degraded})
+	got := lines()
+	for _, want := range []string{
+		`caddy_edgehealth_node_state{node="ams1",state="up"} 1`,
+		`caddy_edgehealth_node_state{node="ams1",state="down"} 0`,
+		`caddy_edgehealth_node_state{node="lon1",state="degraded"} 1`,
+		`caddy_edgehealth_node_state{node="lon1",state="up"} 0`,
+		`caddy_edgehealth_refused_total 0`,
+	} {
+		if !got[want] {
+			t.Errorf("no line %s in %v", want, got)
+		}
+	}
+	if len(got) != 2*len(states)+3 {
+		t.Errorf("%d lines, want a state set for each node, age, generation, refused: %v", len(got), got)
+	}
+}
