@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/healthfeed/probe"
 )
 
 // feedKey is all that a feed is made of. Two blocks, or two generations of one,
@@ -39,6 +41,9 @@ func (k feedKey) open() (*healthfeed.Feed, error) {
 		}
 		c.Inventory = inv
 	}
+	if len(k.From) == 0 {
+		c.Sources = append(c.Sources, probe.New(proberName(), c.Log))
+	}
 	for _, from := range k.From {
 		if strings.Contains(from, "://") {
 			c.Sources = append(c.Sources, healthfeed.FromURL(from, nil))
@@ -47,6 +52,23 @@ func (k feedKey) open() (*healthfeed.Feed, error) {
 		}
 	}
 	return healthfeed.Open(c)
+}
+
+// proberName names this process in records: by its host, as far as the letters
+// of a record allow.
+func proberName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '.', r == '-':
+			return r
+		}
+		return '_'
+	}, "dns-"+host)
+	return name[:min(len(name), 64)]
 }
 
 // holdFeed returns the feed, running, from the pool.
