@@ -1,0 +1,183 @@
+//go:build ignore
+
+// Build makes and tries Tandem. It needs Go and nothing else.
+//
+//	go run build.go                  bin/caddy and bin/coredns
+//	go run build.go coredns          bin/coredns alone
+//	go run build.go caddy [...]      bin/caddy alone; takes the arguments of `xcaddy build`:
+//	                                 [VERSION] [--with MODULE[@VERSION][=PATH]] [--replace ...] [--output FILE]
+//	go run build.go demo             an origin, three edges and a name server on this machine
+//	go run build.go demo -check      the same unattended: asks, kills, restarts, and fails on any surprise
+//	go run build.go test [-long]     every test of the repository, and demo -check
+//
+// GOOS, GOARCH and the XCADDY_* variables mean what they mean to go and xcaddy.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/tandem-cdn/tandem/internal/binaries"
+	"github.com/tandem-cdn/tandem/internal/demo"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "build:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	root, err := checkout()
+	if err != nil {
+		return err
+	}
+	b := &binaries.Builder{Root: root, Version: binaries.GitVersion(ctx, root), Out: os.Stdout}
+	if len(args) == 0 {
+		return buildAll(ctx, b)
+	}
+	switch verb, args := args[0], args[1:]; verb {
+	case "caddy":
+		dir, err := os.Getwd()
+		if err != nil {
+			return err
+		}
+		recipe, err := binaries.ParseRecipe(args, dir, os.Getenv)
+		if err != nil {
+			return err
+		}
+		return b.BuildCaddy(ctx, recipe)
+	case "coredns":
+		flags := flag.NewFlagSet("coredns", flag.ContinueOnError)
+		output := flags.String("output", b.File(binaries.CoreDNS), "the `file` to write")
+		if err := parse(flags, args); err != nil {
+			return err
+		}
+		return b.BuildLocked(ctx, binaries.CoreDNS, *output)
+	case "demo":
+		flags := flag.NewFlagSet("demo", flag.ContinueOnError)
+		o := demo.Options{Out: os.Stdout, Caddy: b.File(binaries.Caddy), CoreDNS: b.File(binaries.CoreDNS)}
+		check := flags.Bool("check", false, "run unattended on free ports and fail on any surprise")
+		flags.StringVar(&o.GeoIP, "geoip", "", "a MaxMind City database `file` to steer by, instead of the built-in continent table")
+		if err := parse(flags, args); err != nil {
+			return err
+		}
+		if err := buildAll(ctx, b); err != nil {
+			return err
+		}
+		if *check {
+			return demo.Check(ctx, o)
+		}
+		return demo.Run(ctx, o)
+	case "test":
+		flags := flag.NewFlagSet("test", flag.ContinueOnError)
+		long := flags.Bool("long", false, "run the long drills in full")
+		if err := parse(flags, args); err != nil {
+			return err
+		}
+		return test(ctx, b, *long)
+	default:
+		return fmt.Errorf("unknown command %q; there are caddy, coredns, demo and test", verb)
+	}
+}
+
+func parse(flags *flag.FlagSet, args []string) error {
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("%s: unknown argument %q", flags.Name(), flags.Arg(0))
+	}
+	return nil
+}
+
+// checkout finds the root of the repository from the working directory.
+func checkout() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		data, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil && strings.HasPrefix(string(data), "module "+binaries.ModulePath+"\n") {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("run this inside a checkout of " + binaries.ModulePath)
+		}
+		dir = parent
+	}
+}
+
+func buildAll(ctx context.Context, b *binaries.Builder) error {
+	for _, p := range binaries.Programs {
+		if err := b.BuildLocked(ctx, p, b.File(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// test runs every Go module's tests, then the whole thing unattended.
+func test(ctx context.Context, b *binaries.Builder, long bool) error {
+	if err := buildAll(ctx, b); err != nil {
+		return err
+	}
+	args := []string{"test"}
+	if cc, err := compiler(); err == nil {
+		fmt.Println("race detector: on, with", cc)
+		args = append(args, "-race")
+	} else {
+		fmt.Println("race detector: off,", err)
+	}
+	args = append(args, "-timeout=30m", "./...")
+	env := append(os.Environ(), "GOWORK=off")
+	if long {
+		env = append(env, "TANDEM_LONG=1")
+	}
+	for _, module := range []string{".", "build/caddy", "build/coredns", "test"} {
+		fmt.Println("\n# go " + strings.Join(args, " ") + "   in " + module)
+		if err := command(ctx, filepath.Join(b.Root, module), env, "go", args...); err != nil {
+			return fmt.Errorf("tests in %s: %w", module, err)
+		}
+	}
+	fmt.Println("\n# demo -check")
+	return demo.Check(ctx, demo.Options{Out: os.Stdout, Caddy: b.File(binaries.Caddy), CoreDNS: b.File(binaries.CoreDNS)})
+}
+
+// compiler returns the C compiler that the race detector needs.
+func compiler() (string, error) {
+	if os.Getenv("CGO_ENABLED") == "0" {
+		return "", errors.New("CGO_ENABLED is 0")
+	}
+	cc := os.Getenv("CC")
+	if cc == "" {
+		cc = "gcc"
+		if runtime.GOOS == "darwin" || runtime.GOOS == "freebsd" {
+			cc = "clang"
+		}
+	}
+	path, err := exec.LookPath(strings.Fields(cc)[0])
+	if err != nil {
+		return "", fmt.Errorf("there is no C compiler %q", cc)
+	}
+	return path, nil
+}
+
+func command(ctx context.Context, dir string, env []string, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, env, os.Stdout, os.Stderr
+	return cmd.Run()
+}
