@@ -1,0 +1,342 @@
+package healthfeed
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+)
+
+// watched is an inventory whose nodes all have a check.
+func watched(t testing.TB, ids ...string) *Inventory {
+	t.Helper()
+	var nodes []Node
+	for i, id := range ids {
+		addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)})
+		nodes = append(nodes, Node{ID: id, Addrs: []netip.Addr{addr}, Weight: 100, Checks: []Check{{Type: "tcp", Addr: "192.0.2.1:80"}}})
+	}
+	inv, err := NewInventory(nodes, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inv
+}
+
+var t0 = time.Unix(1_766_217_618, 0)
+
+// says is a record with one state for each of some nodes.
+func says(prober string, seq uint64, states map[string]State) Record {
+	r := Record{Prober: prober, Epoch: 1, Seq: seq, IntervalMS: 2000, TTLMS: 15000, Nodes: map[string]Observation{}}
+	for id, s := range states {
+		o := Observation{State: s, Health: 90, RTT: RTT{1000, 2000}}
+		if s == Down {
+			o = Observation{State: s}
+		}
+		r.Nodes[id] = o
+	}
+	return r
+}
+
+func TestQuorum(t *testing.T) {
+	const u, g, d, x, a = Up, Degraded, Draining, Down, Abstain
+	for _, test := range []struct {
+		votes  []State
+		want   State
+		reason string
+	}{
+		{[]State{u}, u, "1 of 1 probers"},
+		{[]State{x}, x, "1 of 1 probers"},
+		{[]State{g}, g, "1 of 1 probers"},
+		{[]State{d}, d, "1 of 1 probers"},
+		{[]State{a}, Unknown, "not measured"},
+		{[]State{x, a}, x, "1 of 1 probers"},
+		{[]State{x, u}, u, "1 of 2 probers"},
+		{[]State{x, x}, x, "2 of 2 probers"},
+		{[]State{x, x, u}, x, "2 of 3 probers"},
+		{[]State{x, u, u}, u, "2 of 3 probers"},
+		{[]State{x, x, u, u}, u, "2 of 4 probers"},
+		{[]State{x, x, x, u}, x, "3 of 4 probers"},
+		{[]State{x, x, x, u, u}, g, "3 of 5 probers"},
+		{[]State{x, x, x, x, u}, x, "4 of 5 probers"},
+		{[]State{x, g, u}, g, "2 of 3 probers"},
+		{[]State{x, d, u}, d, "2 of 3 probers"},
+		{[]State{g, u}, u, "1 of 2 probers"},
+		{[]State{g, g, u}, g, "2 of 3 probers"},
+		{[]State{x, x, a, a, a}, x, "2 of 2 probers"},
+	} {
+		inv := watched(t, "n")
+		var seen []Seen
+		for i, v := range test.votes {
+			seen = append(seen, Seen{says(fmt.Sprint("p", i), 1, map[string]State{"n": v}), t0})
+		}
+		s := Merge(inv, seen, nil, t0).Nodes[0]
+		if s.State != test.want || s.Reason != test.reason {
+			t.Errorf("%v: got %v, %q; want %v, %q", test.votes, s.State, s.Reason, test.want, test.reason)
+		}
+	}
+}
+
+// Two of three is the least that 2/3 of the voters can be, for every number of
+// voters.
+func TestQuorumBound(t *testing.T) {
+	inv := watched(t, "n")
+	for voters, need := range map[int]int{1: 1, 2: 2, 3: 2, 4: 3, 5: 4, 6: 4, 7: 5} {
+		for down := range voters + 1 {
+			var seen []Seen
+			for i := range voters {
+				state := Up
+				if i < down {
+					state = Down
+				}
+				seen = append(seen, Seen{says(fmt.Sprint("p", i), 1, map[string]State{"n": state}), t0})
+			}
+			if got := Merge(inv, seen, nil, t0).Nodes[0].State == Down; got != (down >= need) {
+				t.Errorf("%d of %d say down: down is %v", down, voters, got)
+			}
+		}
+	}
+}
+
+func TestOperatorWins(t *testing.T) {
+	for admin, want := range map[AdminState]State{AdminUp: Up, AdminDrain: Draining, AdminDown: Down} {
+		for _, vote := range []State{Up, Degraded, Draining, Down, Abstain} {
+			inv := watched(t, "n")
+			inv.Nodes[0].State = admin
+			s := Merge(inv, []Seen{{says("p", 1, map[string]State{"n": vote}), t0}}, nil, t0).Nodes[0]
+			if s.State != want || s.Reason != "operator" {
+				t.Errorf("%s against the vote %v: got %v, %q", admin, vote, s.State, s.Reason)
+			}
+		}
+	}
+}
+
+// When the operator's word is taken back, what was measured is still known.
+func TestOperatorLetsGo(t *testing.T) {
+	inv := watched(t, "n")
+	held := watched(t, "n")
+	held.Nodes[0].State = AdminUp
+	table := Merge(held, []Seen{{says("p", 1, map[string]State{"n": Down}), t0}}, nil, t0)
+	table = Merge(inv, nil, table, t0.Add(time.Minute))
+	if s := table.Nodes[0]; s.State != Down || s.Reason != "last known" {
+		t.Errorf("got %v, %q", s.State, s.Reason)
+	}
+}
+
+func TestStaleness(t *testing.T) {
+	inv := watched(t, "down", "up")
+	seen := []Seen{{says("p", 1, map[string]State{"down": Down, "up": Up}), t0}}
+	table := Merge(inv, seen, nil, t0)
+	const ttl = 15 * time.Second
+	for _, test := range []struct {
+		age       time.Duration
+		freshness Freshness
+		state     State
+		reason    string
+	}{
+		{0, Fresh, Down, "1 of 1 probers"},
+		{ttl, Fresh, Down, "1 of 1 probers"},
+		{ttl + 1, Frozen, Down, "1 of 1 probers"},
+		{3 * ttl, Frozen, Down, "1 of 1 probers"},
+		{3*ttl + 1, LastKnownGood, Down, "last known"},
+		{3*ttl + 5*time.Minute, LastKnownGood, Down, "last known"},
+		{3*ttl + 5*time.Minute + 1, Static, Unknown, "not measured"},
+	} {
+		// The tables between must not matter.
+		table = Merge(inv, seen, table, t0.Add(test.age))
+		s, _ := table.Lookup("down")
+		if table.Freshness != test.freshness || s.State != test.state || s.Reason != test.reason {
+			t.Errorf("after %v: got %v, %v, %q", test.age, table.Freshness, s.State, s.Reason)
+		}
+		if up, _ := table.Lookup("up"); !up.State.TakesClients() {
+			t.Errorf("after %v the good node is %v", test.age, up.State)
+		}
+	}
+	if !table.Heard().Equal(t0) {
+		t.Errorf("heard %v", table.Heard())
+	}
+}
+
+// A node may be down for hours with nothing new to say about it.
+func TestHoldBeginsWithTheLastVote(t *testing.T) {
+	inv := watched(t, "n")
+	var table *Table
+	now := t0
+	for seq := range uint64(1800) {
+		now = t0.Add(time.Duration(seq) * 2 * time.Second)
+		table = Merge(inv, []Seen{{says("p", seq, map[string]State{"n": Down}), now}}, table, now)
+	}
+	if table.Generation != 1 || !table.Heard().Equal(now) {
+		t.Errorf("generation %d, heard %v", table.Generation, table.Heard())
+	}
+	table = Merge(inv, nil, table, now.Add(time.Minute))
+	if s := table.Nodes[0]; s.State != Down || !s.Since.Equal(t0) {
+		t.Errorf("got %v since %v", s.State, s.Since)
+	}
+}
+
+func TestMissingDataIsNeverDown(t *testing.T) {
+	inv := watched(t, "a", "b")
+	for _, seen := range [][]Seen{
+		nil,
+		{{says("p", 1, nil), t0}},
+		{{says("p", 1, map[string]State{"a": Down}), t0}},
+		{{says("p", 1, map[string]State{"b": Abstain}), t0}},
+		{{says("p", 1, map[string]State{"b": Unknown}), t0}},
+		{{says("p", 1, map[string]State{"b": Down}), t0.Add(-46 * time.Second)}},
+	} {
+		if s, _ := Merge(inv, seen, nil, t0).Lookup("b"); !s.State.TakesClients() {
+			t.Errorf("%v: b is %v", seen, s.State)
+		}
+	}
+}
+
+func TestForeignNodesAreIgnored(t *testing.T) {
+	inv := watched(t, "a")
+	table := Merge(inv, []Seen{{says("p", 1, map[string]State{"evil": Up, "a": Up}), t0}}, nil, t0)
+	if len(table.Nodes) != 1 {
+		t.Errorf("got %d nodes", len(table.Nodes))
+	}
+	if _, known := table.Lookup("evil"); known {
+		t.Error("a record introduced a node")
+	}
+}
+
+func TestNoChecks(t *testing.T) {
+	inv := watched(t, "a")
+	inv.Nodes[0].Checks = nil
+	s := Merge(inv, nil, nil, t0).Nodes[0]
+	if s.State != Up || s.Reason != "no checks" || s.Health != 1 || s.Acceptance != 1 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestGeneration(t *testing.T) {
+	inv := watched(t, "a")
+	up := []Seen{{says("p", 1, map[string]State{"a": Up}), t0}}
+	table := Merge(inv, up, nil, t0)
+	step := func(name string, inv *Inventory, seen []Seen, want uint64) {
+		t.Helper()
+		table = Merge(inv, seen, table, t0)
+		if table.Generation != want {
+			t.Errorf("%s: generation %d, want %d", name, table.Generation, want)
+		}
+	}
+	step("same", inv, up, 1)
+	step("newer, same content", inv, []Seen{{says("p", 2, map[string]State{"a": Up}), t0}}, 1)
+	step("other state", inv, []Seen{{says("p", 3, map[string]State{"a": Down}), t0}}, 2)
+	step("other inventory", watched(t, "a"), []Seen{{says("p", 3, map[string]State{"a": Down}), t0}}, 3)
+}
+
+// Load comes from the newest vote that has any: one who only connects must not
+// make a node look idle.
+func TestLoadIsOfWhoKnows(t *testing.T) {
+	inv := watched(t, "a")
+	knows, other := says("p", 1, map[string]State{"a": Up}), says("q", 1, map[string]State{"a": Up})
+	o := knows.Nodes["a"]
+	o.Load = Load{CPU: 0.7}
+	knows.Nodes["a"] = o
+	if got := Merge(inv, []Seen{{knows, t0}, {other, t0.Add(time.Second)}}, nil, t0).Nodes[0].Load.CPU; got != 0.7 {
+		t.Errorf("got %v", got)
+	}
+}
+
+// randomSeen returns records of up to five probers, several per prober.
+func randomSeen(r *rand.Rand, ids []string) []Seen {
+	var seen []Seen
+	for p := range r.IntN(6) {
+		for seq := range uint64(1 + r.IntN(3)) {
+			record := Record{
+				Prober: fmt.Sprint("p", p), Epoch: 1 + int64(r.IntN(2)), Seq: seq,
+				IntervalMS: 2000, TTLMS: 1000 * int64(1+r.IntN(30)), Nodes: map[string]Observation{},
+			}
+			for _, id := range ids {
+				if r.IntN(4) > 0 {
+					record.Nodes[id] = Observation{
+						State: State(r.IntN(int(Abstain) + 1)), Health: float64(r.IntN(101)),
+						RTT: RTT{int64(r.IntN(1000)), 1000}, Load: Load{CPU: float64(r.IntN(3)) / 2},
+					}
+				}
+			}
+			if !slices.ContainsFunc(seen, func(s Seen) bool {
+				return s.Prober == record.Prober && s.Epoch == record.Epoch && s.Seq == record.Seq
+			}) {
+				seen = append(seen, Seen{record, t0.Add(-time.Duration(r.IntN(120)) * time.Second)})
+			}
+		}
+	}
+	return seen
+}
+
+func TestMergeProperties(t *testing.T) {
+	ids := []string{"a", "b", "c", "d"}
+	for seed := range uint64(2000) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		inv := watched(t, ids...)
+		inv.Nodes[3].State = []AdminState{AdminUp, AdminDrain, AdminDown}[r.IntN(3)]
+		seen := randomSeen(r, ids)
+		var prev *Table
+		if r.IntN(2) == 0 {
+			prev = Merge(inv, randomSeen(r, ids), nil, t0.Add(-time.Duration(r.IntN(600))*time.Second))
+		}
+		want := Merge(inv, seen, prev, t0)
+
+		// Neither order nor repetition matters.
+		mixed := slices.Concat(seen, seen)
+		r.Shuffle(len(mixed), func(i, j int) { mixed[i], mixed[j] = mixed[j], mixed[i] })
+		if got := Merge(inv, mixed, prev, t0); !reflect.DeepEqual(got, want) {
+			t.Fatalf("seed %d: shuffled and doubled: got %+v, want %+v", seed, got, want)
+		}
+		// Old records of the same probers do not matter.
+		if got := Merge(inv, newest(seen), prev, t0); !reflect.DeepEqual(got, want) {
+			t.Fatalf("seed %d: newest only: got %+v, want %+v", seed, got, want)
+		}
+		// Merging again changes nothing.
+		again := Merge(inv, seen, want, t0)
+		if again.Generation != want.Generation || !reflect.DeepEqual(again.Nodes, want.Nodes) {
+			t.Fatalf("seed %d: again: got %+v, want %+v", seed, again, want)
+		}
+		// One who abstains on all changes no state that was voted.
+		silent := says("silent", 1, map[string]State{"a": Abstain, "b": Abstain})
+		got := Merge(inv, append(slices.Clone(seen), Seen{silent, t0}), prev, t0)
+		for i := range got.Nodes {
+			if got.Nodes[i].State != want.Nodes[i].State {
+				t.Fatalf("seed %d: an abstention made node %d %v of %v", seed, i, got.Nodes[i].State, want.Nodes[i].State)
+			}
+		}
+		for i := range want.Nodes {
+			s := &want.Nodes[i]
+			if s.State > Down || s.Health < 0 || s.Health > 1 || s.Acceptance < 0 || s.Acceptance > 1 || s.Reason == "" {
+				t.Fatalf("seed %d: node %d: %+v", seed, i, s)
+			}
+			// Down needs someone who says so, now or before.
+			if s.State == Down && s.Reason != "operator" && s.Reason != "last known" && !anyDown(seen, ids[i]) {
+				t.Fatalf("seed %d: node %d is down by itself", seed, i)
+			}
+		}
+	}
+}
+
+func anyDown(seen []Seen, id string) bool {
+	return slices.ContainsFunc(seen, func(s Seen) bool { return s.Nodes[id].State == Down })
+}
+
+func BenchmarkMerge(b *testing.B) {
+	var ids []string
+	for i := range 250 {
+		ids = append(ids, fmt.Sprintf("node%03d", i))
+	}
+	inv := watched(b, ids...)
+	states := map[string]State{}
+	for _, id := range ids {
+		states[id] = Up
+	}
+	seen := []Seen{{says("p", 1, states), t0}, {says("q", 1, states), t0}, {says("r", 1, states), t0}}
+	table := Merge(inv, seen, nil, t0)
+	b.ReportAllocs()
+	for b.Loop() {
+		table = Merge(inv, seen, table, t0)
+	}
+}
