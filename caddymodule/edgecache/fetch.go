@@ -92,7 +92,7 @@ func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	// The response may have been stored between the lookup and the join.
 	if e, _ := h.state.store.Lookup([]byte(want.key), r.Header, now); e != nil && e != want.entry &&
 		httpcache.Decide(r, e.Stored, now).Verdict == httpcache.Hit {
-		flight.Publish(&response{entry: e, stored: e.Stored})
+		flight.Publish(&response{entry: e, stored: e.Stored}, true)
 		flight.Done()
 		h.count(r, resultHit)
 		h.replay(w, r, e, now, h.hitStatus(e.Stored, now))

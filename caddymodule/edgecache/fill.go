@@ -152,7 +152,7 @@ func (f *fill) onHeader(status int) {
 		f.body = h.state.flights.NewBody(h.maxObject())
 		f.body.Expect(f.writer.length())
 		f.writer.body = f.body
-		f.flight.Publish(&response{stored: f.stored, body: f.body, fwdStatus: fwdStatus})
+		f.flight.Publish(&response{stored: f.stored, body: f.body, fwdStatus: fwdStatus}, f.stored.Fresh(now))
 		return
 	}
 	if entry != nil && f.carried.complete() && !httpcache.IsServerError(status) {
@@ -173,7 +173,7 @@ func (f *fill) notModified(entry *store.Entry, now time.Time) {
 	}
 	e := &store.Entry{Key: entry.Key, Stored: fresh, Body: entry.Body}
 	h.state.store.Put(e, f.generation, now)
-	f.flight.Publish(&response{entry: e, stored: fresh, fwdStatus: http.StatusNotModified})
+	f.flight.Publish(&response{entry: e, stored: fresh, fwdStatus: http.StatusNotModified}, fresh.Fresh(now))
 	f.flight.Done()
 }
 

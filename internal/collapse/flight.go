@@ -38,9 +38,13 @@ type Flight[T any] struct {
 // Decided is closed once the flight is published, released or failed.
 func (f *Flight[T]) Decided() <-chan struct{} { return f.decided }
 
-// Publish shares v with those who wait and those who still join. The flight
-// stays joinable until Done.
-func (f *Flight[T]) Publish(v T) {
+// Publish shares v with those who wait and, if it is open, with those who
+// join before Done. A response that the next request would have to validate
+// is not open: it is new enough only for requests older than itself.
+func (f *Flight[T]) Publish(v T, open bool) {
+	if !open {
+		f.Done()
+	}
 	f.decide(func() { f.outcome, f.value = Published, v })
 }
 

@@ -179,3 +179,14 @@ func (g *Group[T]) reserve(n int64) bool {
 }
 
 func (g *Group[T]) release(n int64) { g.buffered.Add(-n) }
+
+// Waiters is the number of requests that wait.
+func (g *Group[T]) Waiters() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := 0
+	for _, f := range g.flights {
+		n += f.waiters
+	}
+	return n
+}

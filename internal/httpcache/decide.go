@@ -110,6 +110,9 @@ func (s *Stored) Shareable(r *http.Request) bool {
 	return s.Vary.Matches(r.Header) && (s.shareable || len(r.Header["Authorization"]) == 0)
 }
 
+// Fresh reports whether the stored response needs no validation at now.
+func (s *Stored) Fresh(now time.Time) bool { return !s.noCache && s.TTL(now) > 0 }
+
 // StaleIfError reports whether the stored response may stand in for an error
 // of the origin server at now (RFC 5861 §4).
 func (s *Stored) StaleIfError(now time.Time) bool {

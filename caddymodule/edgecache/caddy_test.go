@@ -1,0 +1,202 @@
+package edgecache
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	_ "github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+)
+
+// edge is a Caddy with this cache in front of an origin server, both real and
+// both in this process.
+type edge struct {
+	t      *testing.T
+	addr   string
+	origin *httptest.Server
+	asked  atomic.Int64 // requests that reached the origin server
+	client *http.Client
+}
+
+// site is the usual site block; %s are the edge's and the origin's addresses.
+const site = `
+http://%s {
+	edgecache
+	reverse_proxy %s
+}`
+
+// newEdge starts an edge for the given site and origin.
+func newEdge(t *testing.T, site string, origin http.HandlerFunc) *edge {
+	t.Helper()
+	e := &edge{t: t, client: &http.Client{
+		Transport:     &http.Transport{MaxIdleConnsPerHost: 100, DisableCompression: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	e.origin = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e.asked.Add(1)
+		origin(w, r)
+	}))
+	t.Cleanup(e.origin.Close)
+	t.Cleanup(e.client.CloseIdleConnections)
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	for try := 0; ; try++ {
+		e.addr = freeAddr(t)
+		err := e.load("", site)
+		if err == nil {
+			return e
+		}
+		if try > 5 || !strings.Contains(err.Error(), "address already in use") {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (e *edge) originAddr() string { return e.origin.Listener.Addr().String() }
+
+// load makes Caddy run the site with these global options.
+func (e *edge) load(options, site string) error {
+	site = fmt.Sprintf(site, e.addr, e.originAddr())
+	return loadCaddyfile("{\nadmin off\npersist_config off\ngrace_period 1s\nlog {\noutput discard\n}\n" + options + "\n}\n" + site)
+}
+
+func loadCaddyfile(text string) error {
+	cfg, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		return err
+	}
+	return caddy.Load(cfg, true)
+}
+
+func freeAddr(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// reply is a response read to its end.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+	err    error // reading the content
+}
+
+func (r reply) cacheStatus() string { return strings.Join(r.header["Cache-Status"], " | ") }
+
+func (e *edge) request(method, path string, fields ...string) *http.Request {
+	req, err := http.NewRequest(method, "http://"+e.addr+path, nil)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	for i := 0; i < len(fields); i += 2 {
+		req.Header.Add(fields[i], fields[i+1])
+	}
+	return req
+}
+
+func (e *edge) do(req *http.Request) (reply, error) {
+	res, err := e.client.Do(req)
+	if err != nil {
+		return reply{}, err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	return reply{res.StatusCode, res.Header, string(body), err}, nil
+}
+
+// get asks for path with the fields, name and value by turns.
+func (e *edge) get(path string, fields ...string) reply {
+	e.t.Helper()
+	return e.send(http.MethodGet, path, fields...)
+}
+
+func (e *edge) send(method, path string, fields ...string) reply {
+	e.t.Helper()
+	r, err := e.do(e.request(method, path, fields...))
+	if err != nil {
+		e.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return r
+}
+
+// want checks a reply's status and Cache-Status, and that the origin server
+// was asked so often in all.
+func (e *edge) want(r reply, status int, cacheStatus string, asked int64) {
+	e.t.Helper()
+	if r.err != nil {
+		e.t.Errorf("reading the content: %v", r.err)
+	}
+	if r.status != status {
+		e.t.Errorf("status %d, want %d", r.status, status)
+	}
+	if got := r.cacheStatus(); got != cacheStatus {
+		e.t.Errorf("Cache-Status: %s\nwant          %s", got, cacheStatus)
+	}
+	if got := e.asked.Load(); got != asked {
+		e.t.Errorf("the origin server was asked %d times, want %d", got, asked)
+	}
+}
+
+// eventually waits for something another goroutine is about to do.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("did not happen: %s", what)
+		}
+	}
+}
+
+// theState is the state of the default store.
+func theState(t *testing.T) *state {
+	t.Helper()
+	var s *state
+	states.Range(func(name, v any) bool {
+		if name == defaultStore {
+			s = v.(*state)
+		}
+		return true
+	})
+	if s == nil {
+		t.Fatal("the default store is not in use")
+	}
+	return s
+}
+
+func refs(name string) int {
+	n, _ := states.References(name)
+	return n
+}
+
+func cacheable(w http.ResponseWriter, body string) {
+	w.Header().Set("Cache-Control", "max-age=60")
+	_, _ = io.WriteString(w, body)
+}
+
+var (
+	_ = bytes.Equal
+	_ = json.Valid
+	_ = errors.Is
+	_ = context.Background
+)
