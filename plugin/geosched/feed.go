@@ -71,8 +71,10 @@ func proberName() string {
 	return name[:min(len(name), 64)]
 }
 
-// holdFeed returns the feed, running, from the pool.
-func holdFeed(p *pool, h *holder, k feedKey) (*healthfeed.Feed, error) {
+// holdFeed returns the feed, running, from the pool. A feed that is not there
+// yet begins with the records of the one before, if any: a reload that adds a
+// node must not forget that another one is down.
+func holdFeed(p *pool, h *holder, k feedKey, before *healthfeed.Feed) (*healthfeed.Feed, error) {
 	key, err := json.Marshal(k)
 	if err != nil {
 		return nil, err
@@ -81,6 +83,11 @@ func holdFeed(p *pool, h *holder, k feedKey) (*healthfeed.Feed, error) {
 		f, err := k.open()
 		if err != nil {
 			return nil, nil, err
+		}
+		if before != nil {
+			if err := f.Offer(&healthfeed.Snapshot{Records: before.Snapshot().Records}); err != nil {
+				log.Warningf("starting without what the feed before knew: %v", err)
+			}
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		go runFeed(ctx, f)

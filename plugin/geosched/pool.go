@@ -1,6 +1,7 @@
 package geosched
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/coredns/caddy"
@@ -17,8 +18,12 @@ import (
 var shared pool
 
 type pool struct {
-	mu      sync.Mutex
-	things  map[string]*thing
+	mu     sync.Mutex
+	things map[string]*thing
+
+	// Separate, so that nobody who only looks waits for a file to be loaded.
+	// It is taken while mu is held, never the other way round.
+	lookMu  sync.Mutex
 	holders []*holder // in the order in which they came
 }
 
@@ -30,7 +35,7 @@ type thing struct {
 
 // holder is one instance of the server in the eyes of the pool.
 type holder struct {
-	blocks []*Geosched // those that have started; guarded by pool.mu
+	blocks []*Geosched // those that have started; guarded by pool.lookMu
 }
 
 type holderKey struct{}
@@ -68,8 +73,8 @@ func hold[T any](p *pool, h *holder, key string, open func() (T, func(), error))
 
 // join makes g one of the blocks that answer.
 func (p *pool) join(h *holder, g *Geosched) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.lookMu.Lock()
+	defer p.lookMu.Unlock()
 	if len(h.blocks) == 0 {
 		p.holders = append(p.holders, h)
 	}
@@ -78,8 +83,8 @@ func (p *pool) join(h *holder, g *Geosched) {
 
 // blocks returns the blocks that answer, those of the newest instance first.
 func (p *pool) blocks() []*Geosched {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.lookMu.Lock()
+	defer p.lookMu.Unlock()
 	var out []*Geosched
 	for i := len(p.holders) - 1; i >= 0; i-- {
 		out = append(out, p.holders[i].blocks...)
@@ -110,13 +115,9 @@ func (p *pool) sweep() {
 func (p *pool) keep(stays func(*holder) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var staying []*holder
-	for _, h := range p.holders {
-		if stays(h) {
-			staying = append(staying, h)
-		}
-	}
-	p.holders = staying
+	p.lookMu.Lock()
+	p.holders = slices.DeleteFunc(p.holders, func(h *holder) bool { return !stays(h) })
+	p.lookMu.Unlock()
 	for key, t := range p.things {
 		for h := range t.holders {
 			if !stays(h) {

@@ -19,6 +19,7 @@ import (
 	_ "github.com/coredns/coredns/plugin/minimal"
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 	_ "github.com/coredns/coredns/plugin/ready"
+	_ "github.com/coredns/coredns/plugin/root"
 	"github.com/miekg/dns"
 )
 

@@ -9,6 +9,8 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
 )
 
 const pluginName = "geosched"
@@ -66,7 +68,14 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 		}
 		return at("geoip", err)
 	}
-	if g.feed, err = holdFeed(p, h, g.config.feedKey()); err != nil {
+	var before *healthfeed.Feed
+	for _, b := range p.blocks() {
+		if b.config.Zones[0] == g.config.Zones[0] {
+			before = b.feed
+			break
+		}
+	}
+	if g.feed, err = holdFeed(p, h, g.config.feedKey(), before); err != nil {
 		return at("nodes", err)
 	}
 	if v := g.viewOf(g.feed.Table().Inventory); g.config.Nodes != "" && len(v.missing) > 0 {

@@ -1,0 +1,255 @@
+package geosched
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coredns/caddy"
+
+	"github.com/tandem-cdn/tandem/internal/steer"
+)
+
+// block parses the properties as a geosched block of the zones cdn.example and
+// cdn.test. The first property is on line 2 of Testfile.
+func block(properties string) (*config, error) {
+	c := caddy.NewTestController("dns", "geosched cdn.example cdn.test {\n"+properties+"\n}")
+	return parse(c)
+}
+
+func TestParse(t *testing.T) {
+	c, err := block(`node lon 192.0.2.1 2001:db8::1 51.5 -0.12
+		node sea 192.0.2.2 47.6 -122.3 50
+		check http :8080/healthz interval 1s timeout 300ms
+		check tcp :443
+		steer www *.img
+		steer @ deep.er.cdn.test.
+		ns ns1 ns2.other.test.
+		geoip a.mmdb /b.mmdb
+		nets nets.txt
+		ttl 300 60
+		negttl 5
+		answers 3
+		ecs on max 20 48
+		alldown all
+		feed listen 127.0.0.1:8053
+		feed from http://hub.example state.json
+		feed state /var/lib/state.json
+		fallthrough cdn.test`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lon := c.Inline[0]
+	if lon.ID != "lon" || len(lon.Addrs) != 2 || lon.Addrs[1] != netip.MustParseAddr("2001:db8::1") ||
+		lon.Location.Lat != 51.5 || lon.Location.Lon != -0.12 || lon.Weight != 100 {
+		t.Errorf("got %+v", lon)
+	}
+	if w := c.Inline[1].Weight; w != 50 {
+		t.Errorf("weight %d, want 50", w)
+	}
+	if ch := lon.Checks[0]; ch.URL != "http://192.0.2.1:8080/healthz" || ch.Interval != time.Second || ch.Timeout != 300*time.Millisecond || !ch.Critical {
+		t.Errorf("got %+v", ch)
+	}
+	if ch := c.Inline[1].Checks[1]; ch.Addr != "192.0.2.2:443" || ch.Type != "tcp" {
+		t.Errorf("got %+v", ch)
+	}
+	var names []string
+	for _, s := range c.Steer {
+		names = append(names, s.Name)
+	}
+	if got, want := strings.Join(names, " "), "www.cdn.example. www.cdn.test. *.img.cdn.example. *.img.cdn.test. cdn.example. cdn.test. deep.er.cdn.test."; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := strings.Join(c.NS, " "), "ns1.cdn.example. ns1.cdn.test. ns2.other.test."; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := strings.Join(c.nameServers("cdn.test."), " "), "ns1.cdn.test. ns2.other.test."; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if c.TTL != 300 || c.Degraded != 60 || c.Negative != 5 {
+		t.Errorf("ttl %d %d, negttl %d", c.TTL, c.Degraded, c.Negative)
+	}
+	if c.Policy != (steer.Policy{Answers: 3, Near: steer.DefaultNear, Epsilon: steer.DefaultEpsilon}) {
+		t.Errorf("got %+v", c.Policy)
+	}
+	if !c.ECS || c.GeoIP.MaxV4 != 20 || c.GeoIP.MaxV6 != 48 || strings.Join(c.GeoIP.Files, " ") != "a.mmdb /b.mmdb" || c.GeoIP.Nets != "nets.txt" {
+		t.Errorf("got %+v", c.GeoIP)
+	}
+	if c.Listen != "127.0.0.1:8053" || strings.Join(c.From, " ") != "http://hub.example state.json" || c.StateFile != "/var/lib/state.json" {
+		t.Errorf("got %q %q %q", c.Listen, c.From, c.StateFile)
+	}
+	if !c.Fall.Through("a.cdn.test.") || c.Fall.Through("a.cdn.example.") {
+		t.Errorf("got %+v", c.Fall)
+	}
+}
+
+func TestParseDefaults(t *testing.T) {
+	c, err := block("nodes nodes.json\nsteer www service web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.TTL != 60 || c.Degraded != 15 || c.Negative != 60 || !c.ECS || c.Policy.Answers != 1 {
+		t.Errorf("got %+v", c)
+	}
+	if c.Steer[0].Service != "web" || c.Nodes != "nodes.json" {
+		t.Errorf("got %+v", c)
+	}
+	if c, err = block("nodes nodes.json\nsteer www\nttl 5"); err != nil || c.Degraded != 5 {
+		t.Errorf("degraded ttl %d is not cut to the normal one: %v", c.Degraded, err)
+	}
+	if c, err = block("nodes nodes.json\nsteer www\nttl 60 0"); err != nil || c.Degraded != 0 {
+		t.Errorf("degraded ttl 0 became %d: %v", c.Degraded, err)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	const good = "node lon 192.0.2.1 51.5 -0.12\nsteer www\n" // lines 2 and 3
+	tests := []struct {
+		name, text, want string
+	}{
+		{"unknown-property", good + "colour blue", `Testfile:4 - Error during parsing: unknown property "colour"`},
+		{"block-in-block", good + "ecs {\non\n}", `Testfile:4 - Error during parsing: "ecs" wants no block`},
+		{"node-nothing", "node", `Testfile:2 - Error during parsing: Wrong argument count or unexpected line ending after 'node'`},
+		{"node-without-address", "node lon 51.5 -0.12", `Testfile:2 - Error during parsing: node "lon" has no address`},
+		{"node-bad-address", "node lon 192.0.2.256 51.5 -0.12", `Testfile:2 - Error during parsing: node "lon" has no address`},
+		{"node-bad-second-address", "node lon 192.0.2.1 192.0.2.x 51.5", `Testfile:2 - Error during parsing: node "lon": "192.0.2.x" is neither`},
+		{"node-without-place", "node lon 192.0.2.1", `Testfile:2 - Error during parsing: node "lon" wants LAT LON`},
+		{"node-too-much", "node lon 192.0.2.1 1 2 3 4", `Testfile:2 - Error during parsing: node "lon" wants LAT LON`},
+		{"latitude-91", "node lon 192.0.2.1 91 0", `latitude 91`},
+		{"longitude-nan", "node lon 192.0.2.1 9 nan", `longitude NaN`},
+		{"weight-word", "node lon 192.0.2.1 1 2 heavy", `Testfile:2 - Error during parsing: "heavy" is not a number`},
+		{"weight-negative", "node lon 192.0.2.1 1 2 -1", `Testfile:2 - Error during parsing: "-1" is not a number`},
+		{"node-bad-id", "node lo/n 192.0.2.1 1 2", `"lo/n"`},
+		{"node-twice", good + "node lon 192.0.2.9 1 2", `Testfile:4 - Error during parsing: node "lon" is on line 2 already`},
+		{"address-twice", good + "node sea 192.0.2.1 1 2", `Testfile:4 - Error during parsing: address "192.0.2.1" belongs to the node on line 2 already`},
+		{"node-and-nodes", good + "nodes nodes.json", `Testfile:2 - "node" and "nodes" exclude each other`},
+		{"no-nodes", "steer www", `Testfile:1 - no nodes`},
+		{"no-name", "node lon 192.0.2.1 51.5 -0.12", `Testfile:1 - no name`},
+		{"nodes-twice", "nodes a\nnodes b", `Testfile:3 - Error during parsing: "nodes" is on line 2 already`},
+		{"nodes-two", "nodes a b", `Testfile:2 - Error during parsing: nodes wants one argument, got 2`},
+		{"check-type", good + "check icmp :1", `Testfile:4 - Error during parsing: check type "icmp" is unknown`},
+		{"check-no-target", good + "check http", `Testfile:4 - Error during parsing: check wants TYPE TARGET`},
+		{"check-host", good + "check http example.org:80/", `Testfile:4 - Error during parsing: check target "example.org:80/"`},
+		{"check-port", good + "check tcp :70000", `Testfile:4 - Error during parsing: check target ":70000"`},
+		{"check-tcp-path", good + "check tcp :80/x", `Testfile:4 - Error during parsing: check target ":80/x": tcp has no path`},
+		{"check-duration", good + "check tcp :80 interval 2", `Testfile:4 - Error during parsing: "2" is not a duration`},
+		{"check-duration-negative", good + "check tcp :80 timeout -2s", `Testfile:4 - Error during parsing: "-2s" is not a duration`},
+		{"check-option", good + "check tcp :80 every 2s", `Testfile:4 - Error during parsing: check option "every" is unknown`},
+		{"check-option-alone", good + "check tcp :80 interval", `Testfile:4 - Error during parsing: check option "interval" wants`},
+		{"check-with-nodes-file", "nodes a\nsteer www\ncheck tcp :80", `Testfile:4 - "check" is for inline nodes`},
+		{"steer-nothing", "steer", `Testfile:2 - Error during parsing: Wrong argument count`},
+		{"steer-outside", good + "steer www.example.org.", `Testfile:4 - Error during parsing: name "www.example.org." is not in the zone`},
+		{"steer-zone-repeated", good + "steer img.cdn.example", `Testfile:4 - Error during parsing: name "img.cdn.example" is relative`},
+		{"steer-twice", good + "steer WWW", `Testfile:4 - Error during parsing: name "www.cdn.example." is steered on line 3 already`},
+		{"steer-inner-wildcard", good + "steer a.*.b", `Testfile:4 - Error during parsing: name "a.*.b": only the first label`},
+		{"steer-not-a-name", good + "steer a..b", `Testfile:4 - Error during parsing: "a..b" is not a domain name`},
+		{"service-of-inline-nodes", "node lon 192.0.2.1 1 2\nsteer www service web", `Testfile:3 - service "web": inline nodes have no services`},
+		{"ns-nothing", good + "ns", `Testfile:4 - Error during parsing: Wrong argument count`},
+		{"ns-wildcard", good + "ns *.x", `Testfile:4 - Error during parsing: "*.x" is not the name of a name server`},
+		{"ns-twice", good + "ns a a", `Testfile:4 - Error during parsing: name server "a.cdn.example." is on line 4 already`},
+		{"ttl-word", good + "ttl long", `Testfile:4 - Error during parsing: "long" is not a number`},
+		{"ttl-negative", good + "ttl -1", `Testfile:4 - Error during parsing: "-1" is not a number`},
+		{"ttl-order", good + "ttl 60 300", `Testfile:4 - Error during parsing: degraded ttl "300" is longer`},
+		{"ttl-three", good + "ttl 1 2 3", `Testfile:4 - Error during parsing: ttl wants NORMAL [DEGRADED], got 3`},
+		{"negttl", good + "negttl x", `Testfile:4 - Error during parsing: "x" is not a number`},
+		{"answers-zero", good + "answers 0", `Testfile:4 - Error during parsing: "0" is not a number from 1 to 8`},
+		{"answers-nine", good + "answers 9", `Testfile:4 - Error during parsing: "9" is not a number from 1 to 8`},
+		{"ecs-nothing", good + "ecs", `Testfile:4 - Error during parsing: Wrong argument count`},
+		{"ecs-maybe", good + "ecs maybe", `Testfile:4 - Error during parsing: ecs "maybe" is unknown`},
+		{"ecs-option", good + "ecs on trust 10.0.0.0/8", `Testfile:4 - Error during parsing: ecs option "trust" is unknown`},
+		{"ecs-max-one", good + "ecs on max 24", `Testfile:4 - Error during parsing: ecs max wants two numbers`},
+		{"ecs-max-33", good + "ecs on max 33 56", `Testfile:4 - Error during parsing: "33" is not a number from 1 to 32`},
+		{"ecs-max-129", good + "ecs on max 24 129", `Testfile:4 - Error during parsing: "129" is not a number from 1 to 128`},
+		{"alldown", good + "alldown empty", `Testfile:4 - Error during parsing: alldown "empty" is unknown`},
+		{"feed-nothing", good + "feed", `Testfile:4 - Error during parsing: Wrong argument count`},
+		{"feed-unknown", good + "feed etcd http://x", `Testfile:4 - Error during parsing: feed "etcd" is unknown`},
+		{"feed-listen-word", good + "feed listen here", `Testfile:4 - Error during parsing: "here" is not an address`},
+		{"feed-listen-port", good + "feed listen 127.0.0.1:http", `Testfile:4 - Error during parsing: "http" is not a port`},
+		{"feed-listen-host", good + "feed listen edge:80", `Testfile:4 - Error during parsing: "edge" is not an IP address`},
+		{"feed-listen-twice", good + "feed listen :1\nfeed listen :2", `Testfile:5 - Error during parsing: "feed listen" is on line 4 already`},
+		{"feed-from-nothing", good + "feed from", `Testfile:4 - Error during parsing: Wrong argument count`},
+		{"feed-from-scheme", good + "feed from ftp://x/", `"ftp://x/"`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := block(tt.text)
+			if err == nil {
+				t.Fatalf("got %+v, want an error", c)
+			}
+			if !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "Testfile:") {
+				t.Errorf("got  %s\nwant Testfile:… %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestParseTwoBlocks(t *testing.T) {
+	c := caddy.NewTestController("dns", "geosched a.example {\nnodes x\nsteer www\n}\ngeosched b.example {\nnodes x\nsteer www\n}")
+	if _, err := parse(c); err == nil || !strings.Contains(err.Error(), "Testfile:5") {
+		t.Errorf("got %v, want an error on line 5", err)
+	}
+}
+
+// What only starting can find has its place in the Corefile too.
+func TestStartRefuses(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	db, err := os.ReadFile(cityDB(t, map[string][2]float64{"81.2.69.0/24": {51.5, -0.1}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const geosched = "\tgeosched {\n\t\tnode lon 192.0.2.1 51.5 -0.12\n\t\tsteer www\n" // lines 3 to 5
+	tests := []struct {
+		name, body string
+		want       []string
+	}{
+		{"geoip-missing", geosched + "geoip /nonexistent.mmdb\n}", []string{"Corefile:6", "/nonexistent.mmdb"}},
+		{"geoip-truncated", geosched + "geoip " + file("cut.mmdb", string(db[:len(db)-20])) + "\n}", []string{"Corefile:6", "cut.mmdb"}},
+		{"nets-missing", geosched + "nets /nonexistent\n}", []string{"Corefile:6", "/nonexistent"}},
+		{"nets-bad", geosched + "nets " + file("nets", "# first\n10.0.0.0/8 up\n") + "\n}", []string{"Corefile:6", "nets:2", `"up"`}},
+		{"nodes-missing", "\tgeosched {\nnodes /nonexistent.json\nsteer www\n}", []string{"Corefile:4", "/nonexistent.json"}},
+		{"nodes-bad", "\tgeosched {\nnodes " + file("nodes.json", `{"nodes": [{"id": "a", "addr": []}]}`) + "\nsteer www\n}", []string{"Corefile:4", "nodes.json", "addr"}},
+		{"service-missing", "\tgeosched {\nnodes " + file("ok.json", `{"nodes": [{"id": "a", "addrs": ["192.0.2.1"]}]}`) + "\nsteer www\nsteer img service web\n}",
+			[]string{"Corefile:6", `service "web"`, "ok.json"}},
+		{"listen-on-a-foreign-address", geosched + "feed listen 192.0.2.99:0\n}", []string{"Corefile:6", "192.0.2.99"}},
+		{"cache-before", geosched + "}\ncache", []string{"Corefile:3", "cache stands before geosched", "RFC 7871"}},
+		{"minimal-before", geosched + "}\nminimal", []string{"Corefile:3", "minimal stands before geosched", "RFC 7871"}},
+		{"parse-error", geosched + "}\ngeosched", []string{"plugin/geosched: Corefile:7"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			inst, err := caddy.Start(corefile(tt.body))
+			if err == nil {
+				stop(t, inst)
+				t.Fatal("it starts")
+			}
+			for _, w := range tt.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("%q does not say %q", err, w)
+				}
+			}
+			shared.sweep()
+			if n := len(shared.things); n != 0 {
+				t.Errorf("%d things are left in the pool", n)
+			}
+		})
+	}
+}
+
+// Relative paths are below *root*.
+func TestRoot(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "nodes.json"), []byte(`{"nodes": [{"id": "a", "addrs": ["192.0.2.1"]}]}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	start(t, "\troot "+dir+"\n\tgeosched {\n\t\tnodes nodes.json\n\t\tsteer www\n\t}")
+}
