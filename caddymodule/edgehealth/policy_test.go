@@ -92,6 +92,13 @@ func TestSelectOffersWhatTakesClients(t *testing.T) {
 					t.Fatalf("chose %s, which the fallback did not", got.Dial)
 				}
 			}
+			scratch := scratches.Get().(*reverseproxy.UpstreamPool)
+			for _, u := range (*scratch)[:cap(*scratch)] {
+				if u != nil {
+					t.Errorf("the scratch slice keeps %s alive", u.Dial)
+				}
+			}
+			scratches.Put(scratch)
 			if !slices.Equal(pool, before) {
 				t.Error("Select changed the handler's pool")
 			}

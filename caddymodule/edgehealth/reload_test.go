@@ -91,6 +91,9 @@ func TestReloadKeepsTheFeed(t *testing.T) {
 	if app, _ := active(); app.feed != feed {
 		t.Error("the reloads made another feed")
 	}
+	if n := len(feed.loggers); n != 1 {
+		t.Errorf("%d loggers attached to the feed, want 1", n)
+	}
 	wantOneReference(t)
 	if first, connections := h.first.Load(), h.connections.Load(); first != 1 || connections != 1 {
 		t.Errorf("the hub saw %d first requests on %d connections, want 1 and 1", first, connections)
