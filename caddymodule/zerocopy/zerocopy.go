@@ -19,6 +19,8 @@ package zerocopy
 import (
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -75,6 +77,19 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return nil
 }
 
+// Validate refuses a status that is neither a number nor a placeholder:
+// file_server would answer every request with 500.
+func (h *Handler) Validate() error {
+	code := h.StatusCode.String()
+	if code == "" || strings.Contains(code, "{") {
+		return nil
+	}
+	if n, err := strconv.Atoi(code); err != nil || n < 200 || n > 999 {
+		return fmt.Errorf("status %q is not a final HTTP status code", code)
+	}
+	return nil
+}
+
 // ServeHTTP answers the request itself if it asks for a plain file and has the
 // embedded file server answer otherwise. It aborts the connection or stream
 // (http.ErrAbortHandler) when a body comes out shorter than announced.
@@ -107,5 +122,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.Validator             = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 )
