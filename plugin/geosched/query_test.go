@@ -1,0 +1,469 @@
+package geosched
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/dnstest"
+	"github.com/coredns/coredns/plugin/test"
+	"github.com/coredns/coredns/request"
+	"github.com/miekg/dns"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+// serving returns a started geosched of the zone cdn.example, without a server.
+func serving(t testing.TB, properties string) *Geosched {
+	t.Helper()
+	cfg, err := parse(caddy.NewTestController("dns", "geosched cdn.example {\n"+properties+"\n}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, p, h := newGeosched(cfg), new(pool), new(holder)
+	if err := g.start(p, h); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.release(h) })
+	return g
+}
+
+// resolver is where queries of these tests come from: a place that the coarse
+// table knows to be in Europe.
+const resolver = "193.0.6.1"
+
+// serve answers m as the server would, over the wire format both ways. When the
+// plugin leaves writing to the server, the answer has nothing but an rcode.
+func serve(t testing.TB, h plugin.Handler, m *dns.Msg, from string) *dns.Msg {
+	t.Helper()
+	wire, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := new(dns.Msg)
+	if err := r.Unpack(wire); err != nil {
+		t.Fatal(err)
+	}
+	rec := dnstest.NewRecorder(&test.ResponseWriter{RemoteIP: from})
+	rcode, err := h.ServeDNS(context.Background(), request.NewScrubWriter(r, rec), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rec.Msg == nil {
+		if plugin.ClientWrite(rcode) {
+			t.Fatalf("nothing written, and rcode %d says that something was", rcode)
+		}
+		return new(dns.Msg).SetRcode(m, rcode)
+	}
+	if !plugin.ClientWrite(rcode) {
+		t.Fatalf("an answer was written, and rcode %d says that none was", rcode)
+	}
+	if wire, err = rec.Msg.Pack(); err != nil {
+		t.Fatal(err)
+	}
+	out := new(dns.Msg)
+	if err := out.Unpack(wire); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// summary is an answer in one line: rcode, addresses or types, the type in the
+// authority section, and the client subnet.
+func summary(m *dns.Msg) string {
+	words := []string{dns.RcodeToString[m.Rcode]}
+	for _, rr := range m.Answer {
+		switch rr := rr.(type) {
+		case *dns.A:
+			words = append(words, rr.A.String())
+		case *dns.AAAA:
+			words = append(words, rr.AAAA.String())
+		case *dns.NS:
+			words = append(words, "NS", rr.Ns)
+		case *dns.SOA:
+			words = append(words, "SOA", rr.Ns)
+		default:
+			words = append(words, dns.TypeToString[rr.Header().Rrtype])
+		}
+	}
+	for _, rr := range m.Ns {
+		words = append(words, "auth", dns.TypeToString[rr.Header().Rrtype])
+	}
+	if opt := m.IsEdns0(); opt != nil {
+		for _, o := range opt.Option {
+			if e, ok := o.(*dns.EDNS0_SUBNET); ok {
+				words = append(words, "ecs", e.String())
+			}
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// vote makes the states what the feed has heard, and waits until it is in the
+// table.
+func vote(t testing.TB, g *Geosched, seq uint64, states map[string]healthfeed.State) {
+	t.Helper()
+	r := healthfeed.Record{Prober: "test", Epoch: 1, Seq: seq, IntervalMS: 1000, TTLMS: 60_000, Nodes: make(map[string]healthfeed.Observation)}
+	for id, s := range states {
+		r.Nodes[id] = healthfeed.Observation{State: s, Health: 100}
+	}
+	if err := g.feed.Offer(&healthfeed.Snapshot{Records: []healthfeed.Aged{{Record: r}}}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	agrees := func(table *healthfeed.Table) bool {
+		for id, want := range states {
+			if s, _ := table.Lookup(id); s.State != want {
+				return false
+			}
+		}
+		return true
+	}
+	for table := g.feed.Table(); !agrees(table); {
+		var err error
+		if table, err = g.feed.Next(ctx, table.Generation); err != nil {
+			t.Fatalf("the table does not become %v: %v", states, err)
+		}
+	}
+}
+
+// three are nodes in three continents; only London has IPv6.
+const three = `node lon 192.0.2.1 2001:db8::1 51.5 -0.12
+	node sea 192.0.2.2 47.6 -122.3
+	node pek 192.0.2.3 39.9 116.4
+	`
+
+func TestQuery(t *testing.T) {
+	nets := filepath.Join(t.TempDir(), "nets")
+	if err := os.WriteFile(nets, []byte("198.18.0.0/20 node sea\n10.7.0.0/16 at 40 116\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g := serving(t, three+`steer www *.img deep.er
+		nets `+nets+`
+		geoip `+cityDB(t, map[string][2]float64{
+		"81.2.69.160/27": {51.5, -0.1},
+		"216.160.0.0/16": {47.2, -122.2},
+		"2001:218::/32":  {35.7, 139.7},
+	}))
+	const soa = " auth SOA"
+	tests := []struct {
+		name, qname string
+		qtype       uint16
+		subnet      string
+		want        string
+	}{
+		{"no-ecs-goes-by-resolver", "www", dns.TypeA, "", "NOERROR 192.0.2.1"},
+		{"geoip", "www", dns.TypeA, "216.160.83.56/32", "NOERROR 192.0.2.2 ecs 216.160.83.56/32/16"},
+		{"scope-shorter-than-source", "www", dns.TypeA, "81.2.69.160/32", "NOERROR 192.0.2.1 ecs 81.2.69.160/32/24"},
+		{"scope-longer-than-source", "www", dns.TypeA, "81.2.0.0/16", "NOERROR 192.0.2.1 ecs 81.2.0.0/16/18"},
+		{"ipv6-client", "www", dns.TypeA, "2001:218::/48", "NOERROR 192.0.2.3 ecs [2001:218::]/48/32"},
+		{"coarse", "www", dns.TypeA, "8.8.8.0/24", "NOERROR 192.0.2.2 ecs 8.8.8.0/24/7"},
+		{"nets-node", "www", dns.TypeA, "198.18.1.0/24", "NOERROR 192.0.2.2 ecs 198.18.1.0/24/20"},
+		{"nets-private", "www", dns.TypeA, "10.7.1.0/24", "NOERROR 192.0.2.3 ecs 10.7.1.0/24/16"},
+		{"not-routed-goes-by-resolver", "www", dns.TypeA, "10.8.1.0/24", "NOERROR 192.0.2.1 ecs 10.8.1.0/24/13"},
+		{"loopback-goes-by-resolver", "www", dns.TypeA, "127.0.0.1/32", "NOERROR 192.0.2.1 ecs 127.0.0.1/32/8"},
+		{"opt-out-4", "www", dns.TypeA, "0.0.0.0/0", "NOERROR 192.0.2.1 ecs 0.0.0.0/0/0"},
+		{"opt-out-6", "www", dns.TypeA, "::/0", "NOERROR 192.0.2.1 ecs [::]/0/0"},
+		{"other-family", "www", dns.TypeAAAA, "216.160.83.56/32", "NOERROR 2001:db8::1 ecs 216.160.83.56/32/16"},
+		{"other-type", "www", dns.TypeMX, "216.160.83.56/32", "NOERROR" + soa + " ecs 216.160.83.56/32/0"},
+		{"https", "www", dns.TypeHTTPS, "", "NOERROR" + soa},
+		{"wildcard", "a.img", dns.TypeA, "216.160.83.56/32", "NOERROR 192.0.2.2 ecs 216.160.83.56/32/16"},
+		{"wildcard-deeper", "a.b.img", dns.TypeA, "", "NOERROR 192.0.2.1"},
+		{"wildcard-itself", "*.img", dns.TypeA, "", "NOERROR 192.0.2.1"},
+		{"wildcard-other-type", "a.img", dns.TypeTXT, "", "NOERROR" + soa},
+		{"parent-of-the-wildcard", "img", dns.TypeA, "", "NOERROR" + soa},
+		{"empty-non-terminal", "er", dns.TypeA, "", "NOERROR" + soa},
+		{"below-a-steered-name", "x.www", dns.TypeA, "", "NXDOMAIN" + soa},
+		{"no-such-name", "nope", dns.TypeA, "216.160.83.56/32", "NXDOMAIN" + soa + " ecs 216.160.83.56/32/0"},
+		{"no-such-name-any", "nope", dns.TypeANY, "", "NXDOMAIN" + soa},
+		{"apex-soa", "", dns.TypeSOA, "", "NOERROR SOA ns1.cdn.example."},
+		{"apex-ns", "", dns.TypeNS, "8.8.8.0/24", "NOERROR NS ns1.cdn.example. ecs 8.8.8.0/24/0"},
+		{"apex-a", "", dns.TypeA, "", "NOERROR" + soa},
+		{"apex-ds", "", dns.TypeDS, "", "NOERROR" + soa},
+		{"name-server", "ns1", dns.TypeA, "", "NOERROR" + soa},
+		{"any", "www", dns.TypeANY, "8.8.8.0/24", "NOERROR HINFO ecs 8.8.8.0/24/0"},
+		{"axfr", "", dns.TypeAXFR, "", "REFUSED"},
+		{"ixfr", "", dns.TypeIXFR, "8.8.8.0/24", "REFUSED ecs 8.8.8.0/24/0"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			qname := strings.TrimPrefix(tt.qname+".cdn.example.", ".")
+			m := question(qname, tt.qtype, tt.subnet)
+			r := serve(t, g, m, resolver)
+			if got := summary(r); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+			if r.Id != m.Id || !r.Response || r.RecursionAvailable || r.Truncated {
+				t.Errorf("bad header in %v", r)
+			}
+			if r.Authoritative != (r.Rcode != dns.RcodeRefused) {
+				t.Errorf("AA is %v with rcode %d", r.Authoritative, r.Rcode)
+			}
+			if (r.IsEdns0() != nil) != (tt.subnet != "") {
+				t.Errorf("OPT is there: %v", r.IsEdns0() != nil)
+			}
+		})
+	}
+}
+
+// A name keeps its spelling, which resolvers use against forgery.
+func TestQueryKeepsCase(t *testing.T) {
+	g := serving(t, three+"steer www *.img")
+	for _, name := range []string{"wWw.CDN.example.", "X.iMg.cdn.Example."} {
+		r := serve(t, g, question(name, dns.TypeA, ""), resolver)
+		if len(r.Answer) != 1 || r.Answer[0].Header().Name != name || r.Question[0].Name != name {
+			t.Errorf("%s: got %v", name, r)
+		}
+	}
+	r := serve(t, g, question("CDN.Example.", dns.TypeSOA, ""), resolver)
+	if len(r.Answer) != 1 || r.Answer[0].Header().Name != "CDN.Example." {
+		t.Errorf("got %v", r)
+	}
+}
+
+// Malformed client subnets that the DNS library lets through (RFC 7871,
+// sections 6 and 7.1.2).
+func TestQueryMalformedECS(t *testing.T) {
+	g := serving(t, three+"steer www")
+	raw := func(data ...byte) []dns.EDNS0 {
+		return []dns.EDNS0{&dns.EDNS0_LOCAL{Code: dns.EDNS0SUBNET, Data: data}}
+	}
+	tests := []struct {
+		name    string
+		options []dns.EDNS0
+		want    string
+	}{
+		{"bits-beyond-the-source", raw(0, 1, 23, 0, 192, 0, 3), "FORMERR"},
+		{"bits-beyond-the-source-6", raw(0, 2, 31, 0, 0x20, 1, 0xd, 0xb9), "FORMERR"},
+		{"bits-with-source-0", raw(0, 1, 0, 0, 1), "FORMERR"},
+		{"scope-in-a-query", raw(0, 1, 24, 24, 8, 8, 8), "FORMERR"},
+		{"twice", append(raw(0, 1, 24, 0, 8, 8, 8), raw(0, 1, 24, 0, 8, 8, 8)...), "FORMERR"},
+		{"family-0-opt-out", raw(0, 0, 0, 0), "NOERROR 192.0.2.1 ecs 0.0.0.0/0/0"},
+		{"well-formed", raw(0, 1, 24, 0, 8, 8, 8), "NOERROR 192.0.2.2 ecs 8.8.8.0/24/7"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := question("www.cdn.example.", dns.TypeA, "")
+			m.SetEdns0(1232, false)
+			m.IsEdns0().Option = tt.options
+			if got := summary(serve(t, g, m, resolver)); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+	t.Run("two-opt-records", func(t *testing.T) {
+		m := question("www.cdn.example.", dns.TypeA, "8.8.8.0/24")
+		m.Extra = append(m.Extra, m.Extra[0])
+		if got := summary(serve(t, g, m, resolver)); got != "FORMERR" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+func TestQueryECSOff(t *testing.T) {
+	g := serving(t, three+"steer www\necs off")
+	if got := summary(serve(t, g, question("www.cdn.example.", dns.TypeA, "8.8.8.0/24"), resolver)); got != "NOERROR 192.0.2.1" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// What else is in an OPT: our size, DO, and no option that we do not know.
+func TestQueryOPT(t *testing.T) {
+	g := serving(t, three+"steer www")
+	m := question("www.cdn.example.", dns.TypeA, "8.8.8.0/24")
+	m.IsEdns0().SetUDPSize(4096)
+	m.IsEdns0().SetDo()
+	m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "24a5ac1223344556"})
+	opt := serve(t, g, m, resolver).IsEdns0()
+	if opt == nil || opt.UDPSize() != 1232 || !opt.Do() || opt.Version() != 0 || len(opt.Option) != 1 {
+		t.Errorf("got %v", opt)
+	}
+}
+
+// An answer that does not fit is truncated and still has its client subnet.
+func TestQueryTruncated(t *testing.T) {
+	var lines strings.Builder
+	lines.WriteString("node big")
+	for i := range 200 {
+		lines.WriteString(" " + netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}).String())
+	}
+	g := serving(t, lines.String()+" 51.5 -0.12\nsteer www")
+	r := serve(t, g, question("www.cdn.example.", dns.TypeA, "8.8.8.0/24"), resolver)
+	r.Compress = true // as it was sent
+	if !r.Truncated || r.Len() > 1232 || !strings.HasSuffix(summary(r), " ecs 8.8.8.0/24/7") {
+		t.Errorf("%d bytes, TC %v: %s", r.Len(), r.Truncated, summary(r))
+	}
+}
+
+func TestQueryTTL(t *testing.T) {
+	g := serving(t, three+"steer www\nttl 300 20\nnegttl 7")
+	ttl := func(name string) uint32 {
+		r := serve(t, g, question(name, dns.TypeA, "193.0.6.0/24"), resolver)
+		return append(r.Answer, r.Ns...)[0].Header().Ttl
+	}
+	if got := ttl("www.cdn.example."); got != 300 {
+		t.Errorf("normal ttl is %d", got)
+	}
+	if got := ttl("nope.cdn.example."); got != 7 {
+		t.Errorf("negative ttl is %d", got)
+	}
+	vote(t, g, 1, map[string]healthfeed.State{"lon": healthfeed.Down, "sea": healthfeed.Up, "pek": healthfeed.Up})
+	if got := ttl("www.cdn.example."); got != 20 {
+		t.Errorf("degraded ttl is %d", got)
+	}
+	vote(t, g, 2, map[string]healthfeed.State{"lon": healthfeed.Up, "sea": healthfeed.Down, "pek": healthfeed.Up})
+	if got := ttl("www.cdn.example."); got != 300 {
+		t.Errorf("ttl is %d because of a node far away", got)
+	}
+}
+
+// The table decides, and when all are down all are answered.
+func TestQueryHealth(t *testing.T) {
+	g := serving(t, three+"steer www\nanswers 2")
+	ask := func(qtype uint16) string {
+		return summary(serve(t, g, question("www.cdn.example.", qtype, "193.0.6.0/24"), resolver))
+	}
+	const ecs = " ecs 193.0.6.0/24/8"
+	if got := ask(dns.TypeA); got != "NOERROR 192.0.2.1"+ecs {
+		t.Errorf("got %s", got)
+	}
+	vote(t, g, 1, map[string]healthfeed.State{"lon": healthfeed.Down, "sea": healthfeed.Up, "pek": healthfeed.Up})
+	if got := ask(dns.TypeA); strings.Contains(got, "192.0.2.1 ") {
+		t.Errorf("got %s while London is down", got)
+	}
+	if got := ask(dns.TypeAAAA); got != "NOERROR 2001:db8::1"+ecs {
+		t.Errorf("got %s: the only IPv6 address must stay", got)
+	}
+	vote(t, g, 2, map[string]healthfeed.State{"lon": healthfeed.Down, "sea": healthfeed.Down, "pek": healthfeed.Down})
+	if got := ask(dns.TypeA); got != "NOERROR 192.0.2.1 192.0.2.2 192.0.2.3"+ecs && got != "NOERROR 192.0.2.1 192.0.2.3 192.0.2.2"+ecs {
+		t.Errorf("got %s, want all", got)
+	}
+}
+
+// No node has IPv6: that is NODATA, not silence.
+func TestQueryFamilyNobodyHas(t *testing.T) {
+	g := serving(t, "node sea 192.0.2.2 47.6 -122.3\nsteer www")
+	if got := summary(serve(t, g, question("www.cdn.example.", dns.TypeAAAA, "8.8.8.0/24"), resolver)); got != "NOERROR auth SOA ecs 8.8.8.0/24/0" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// Before a feed has brought any node, resolvers are told to ask elsewhere.
+func TestQueryNoInventory(t *testing.T) {
+	g := serving(t, "feed from "+filepath.Join(t.TempDir(), "feed.json")+"\nsteer www")
+	if got := summary(serve(t, g, question("www.cdn.example.", dns.TypeA, "8.8.8.0/24"), resolver)); got != "SERVFAIL ecs 8.8.8.0/24/0" {
+		t.Errorf("got %s", got)
+	}
+	if g.warm(time.Now().Add(time.Hour)) {
+		t.Error("it is ready without a node")
+	}
+}
+
+// next is a plugin that knows static.cdn.example and nothing else.
+func next(rcodes map[string]int) plugin.Handler {
+	return plugin.HandlerFunc(func(_ context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+		m := new(dns.Msg).SetReply(r)
+		name := r.Question[0].Name
+		if rcode, ok := rcodes[name]; ok {
+			m.Rcode = rcode
+			return rcode, w.WriteMsg(m)
+		}
+		m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IP{203, 0, 113, 9}}}
+		return dns.RcodeSuccess, w.WriteMsg(m)
+	})
+}
+
+func TestFallthrough(t *testing.T) {
+	const nx = dns.RcodeNameError
+	behind := next(map[string]int{"www.cdn.example.": nx, "nope.cdn.example.": nx})
+	tests := []struct {
+		name, fall string
+		next       plugin.Handler
+		qname      string
+		qtype      uint16
+		want       string
+	}{
+		{"steered", "fallthrough", behind, "www", dns.TypeA, "NOERROR 192.0.2.1"},
+		{"nxdomain-of-a-steered-name-is-nodata", "fallthrough", behind, "www", dns.TypeMX, "NOERROR"},
+		{"nxdomain-of-another-name", "fallthrough", behind, "nope", dns.TypeA, "NXDOMAIN"},
+		{"other-name", "fallthrough", behind, "static", dns.TypeA, "NOERROR 203.0.113.9"},
+		{"apex", "fallthrough", behind, "", dns.TypeSOA, "NOERROR 203.0.113.9"},
+		{"axfr", "fallthrough", behind, "", dns.TypeAXFR, "REFUSED"},
+		{"zone-that-falls-through", "fallthrough cdn.example", behind, "static", dns.TypeA, "NOERROR 203.0.113.9"},
+		{"zone-that-does-not", "fallthrough cdn.test", behind, "static", dns.TypeA, "NXDOMAIN auth SOA"},
+		{"no-fallthrough", "", behind, "static", dns.TypeA, "NXDOMAIN auth SOA"},
+		{"nobody-follows", "fallthrough", nil, "static", dns.TypeA, "NXDOMAIN auth SOA"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			g := serving(t, three+"steer www\n"+tt.fall)
+			g.Next = tt.next
+			qname := strings.TrimPrefix(tt.qname+".cdn.example.", ".")
+			if got := summary(serve(t, g, question(qname, tt.qtype, ""), resolver)); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// Names of other zones, classes and opcodes are not ours.
+func TestNotOurs(t *testing.T) {
+	g := serving(t, three+"steer www")
+	g.Next = next(nil)
+	if got := summary(serve(t, g, question("www.evilcdn.example.", dns.TypeA, ""), resolver)); got != "NOERROR 203.0.113.9" {
+		t.Errorf("other zone: got %s", got)
+	}
+	m := question("www.cdn.example.", dns.TypeTXT, "")
+	m.Question[0].Qclass = dns.ClassCHAOS
+	if got := summary(serve(t, g, m, resolver)); got != "REFUSED" {
+		t.Errorf("chaos: got %s", got)
+	}
+	m = question("www.cdn.example.", dns.TypeA, "")
+	m.Opcode = dns.OpcodeNotify
+	if got := summary(serve(t, g, m, resolver)); got != "NOTIMP" {
+		t.Errorf("notify: got %s", got)
+	}
+}
+
+// Services choose among their own nodes; a service that a reload of nodes.json
+// took away is stood in for by all nodes.
+func TestServices(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nodes.json")
+	write := func(services string) {
+		t.Helper()
+		text := `{"nodes": [
+			{"id": "lon", "addrs": ["192.0.2.1"], "location": {"lat": 51.5, "lon": 0}, "labels": {"role": "video"}},
+			{"id": "sea", "addrs": ["192.0.2.2"], "location": {"lat": 47.6, "lon": -122}, "labels": {"role": "web"}}],
+			"services": {` + services + `}}`
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`"web": {"select": {"role": "web"}}`)
+	g := serving(t, "nodes "+file+"\nsteer www service web\nsteer any")
+	for name, want := range map[string]string{"www": "NOERROR 192.0.2.2", "any": "NOERROR 192.0.2.1"} {
+		if got := summary(serve(t, g, question(name+".cdn.example.", dns.TypeA, ""), resolver)); got != want {
+			t.Errorf("%s: got %s, want %s", name, got, want)
+		}
+	}
+	inv, err := healthfeed.NewInventory(slices.Clone(g.feed.Table().Inventory.Nodes), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := g.viewOf(inv)
+	if !slices.Equal(v.missing, []string{"web"}) || v.sets["web"] == nil {
+		t.Errorf("missing %v", v.missing)
+	}
+	if g.viewOf(inv) != v {
+		t.Error("the view of an inventory is made twice")
+	}
+}
