@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -23,7 +24,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/encode/brotli"
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/encode/gzip"
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/encode/zstd"
@@ -256,14 +256,21 @@ var testCertificate = sync.OnceValue(func() object {
 
 // pattern returns n bytes of which no chunk looks like another.
 func pattern(n int) []byte {
-	out := make([]byte, n)
-	state := uint32(1)
-	for i := range out {
-		state = state*1664525 + 1013904223
-		out[i] = byte(state >> 24)
-	}
-	return out
+	all := longPattern()
+	return all[:n:n]
 }
+
+var longPattern = sync.OnceValue(func() []byte {
+	all := make([]byte, hugeSize+1<<20)
+	for i := 0; i+4 <= len(all); i += 4 {
+		binary.LittleEndian.PutUint32(all[i:], uint32(i)*2654435761)
+	}
+	return all
+})
+
+// hugeSize is the size of a file that neither sockets nor windows of HTTP/2
+// and HTTP/3 hold as a whole, so that a test can change it while it is sent.
+const hugeSize = 24 << 20
 
 func writeFile(t testing.TB, dir, name string, content []byte) string {
 	t.Helper()
@@ -286,5 +293,3 @@ func checkBody(t testing.TB, got response, want []byte) {
 		t.Errorf("got body of %d bytes, want %d and the same content", len(got.body), len(want))
 	}
 }
-
-var _ caddyhttp.MiddlewareHandler = (*Handler)(nil)

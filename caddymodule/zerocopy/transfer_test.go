@@ -3,6 +3,8 @@ package zerocopy
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,10 +18,11 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 )
 
-// transports are the ways a body can leave. A file must be large enough that
-// neither sockets nor windows hold all of it while a test changes it.
+// transports are the ways a body can leave.
 func transports(root string) map[string]object {
 	zerocopy := handler("zerocopy", object{"root": root})
 	gzip := handler("encode", object{"encodings": object{"gzip": object{"level": 1}}})
@@ -36,10 +39,31 @@ func transports(root string) map[string]object {
 		"encode":           handle(gzip, zerocopy),
 		"tls-h1":           secure("http/1.1"),
 		"tls-h2":           secure("h2", "http/1.1"),
+		"h3":               with(secure("h2", "http/1.1"), object{"protocols": []string{"h1", "h2", "h3"}}),
 	}
 }
 
-const hugeSize = 24 << 20
+// useHTTP3 makes the server's client speak HTTP/3, on the port that the server
+// announces in Alt-Svc.
+func useHTTP3(t *testing.T, server *testServer) {
+	t.Helper()
+	service := server.get(t, "/").Header.Get("Alt-Svc")
+	_, port, ok := strings.Cut(service, `h3=":`)
+	port, _, _ = strings.Cut(port, `"`)
+	if !ok {
+		t.Fatalf("server offers no HTTP/3: Alt-Svc %q", service)
+	}
+	host := server.addr.(*net.TCPAddr).IP.String()
+	transport := &http3.Transport{
+		DisableCompression: true,
+		TLSClientConfig:    &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"},
+		Dial: func(ctx context.Context, _ string, tlsConfig *tls.Config, config *quic.Config) (*quic.Conn, error) {
+			return quic.DialAddr(ctx, net.JoinHostPort(host, port), tlsConfig, config)
+		},
+	}
+	t.Cleanup(func() { transport.Close() })
+	server.client = &http.Client{Transport: transport}
+}
 
 func TestTransports(t *testing.T) {
 	root := t.TempDir()
@@ -48,11 +72,15 @@ func TestTransports(t *testing.T) {
 	writeFile(t, root, "small.bin", content[:1000])
 	for name, server := range startCaddy(t, transports(root), nil) {
 		t.Run(name, func(t *testing.T) {
+			if name == "h3" {
+				useHTTP3(t, server)
+			}
 			checkBody(t, server.get(t, "/big.bin"), content)
 			checkBody(t, server.get(t, "/small.bin"), content[:1000])
 			resp := server.get(t, "/big.bin")
-			if want := map[bool]int{true: 2, false: 1}[name == "tls-h2"]; resp.ProtoMajor != want {
-				t.Errorf("got HTTP/%d, want HTTP/%d", resp.ProtoMajor, want)
+			want := map[string]int{"tls-h2": 2, "h3": 3}
+			if major := max(want[name], 1); resp.ProtoMajor != major {
+				t.Errorf("got HTTP/%d, want HTTP/%d", resp.ProtoMajor, major)
 			}
 			head := server.do(t, http.MethodHead, "/big.bin", nil)
 			if head.ContentLength != int64(len(content)) || len(head.body) != 0 {
@@ -74,6 +102,9 @@ func TestTruncatedFile(t *testing.T) {
 	servers["encode-compressing"] = servers["encode"]
 	for name, server := range servers {
 		t.Run(name, func(t *testing.T) {
+			if name == "h3" {
+				useHTTP3(t, server)
+			}
 			file, fields := "big.bin", http.Header{}
 			if name == "encode-compressing" {
 				file, fields = "big.txt", http.Header{"Accept-Encoding": {"gzip"}}
@@ -91,6 +122,9 @@ func TestTruncatedFile(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer resp.Body.Close()
+			if coding := resp.Header.Get("Content-Encoding"); (coding == "gzip") != (name == "encode-compressing") {
+				t.Fatalf("got Content-Encoding %q", coding)
+			}
 			if _, err := io.CopyN(io.Discard, resp.Body, 4096); err != nil {
 				t.Fatal(err)
 			}
@@ -172,6 +206,9 @@ func TestReplacedFile(t *testing.T) {
 	before, after := pattern(hugeSize), []byte("the new version")
 	for name, server := range startCaddy(t, transports(root), nil) {
 		t.Run(name, func(t *testing.T) {
+			if name == "h3" {
+				useHTTP3(t, server)
+			}
 			writeFile(t, root, "big.bin", before)
 			resp, err := server.client.Get(server.url("/big.bin"))
 			if err != nil {
