@@ -49,31 +49,31 @@ func (s *shard) lookup(key []byte, request http.Header, now time.Time) (e *Entry
 	return nil, len(variants) > 0
 }
 
-// put returns how many entries and bytes there are more than before.
-func (s *shard) put(e *Entry, size int64, now time.Time, fresh func() bool) (added int, grown int64, ok bool) {
+// put returns whether e took the place of another entry, and the bytes of
+// that one. ok is false if e is not fresh and was not stored.
+func (s *shard) put(e *Entry, size int64, now time.Time, fresh func() bool) (replaced bool, freed int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// Asked under the lock: remove either ran before, and shows in the
-	// generation, or will find the entry.
+	// Asked under the lock: an invalidation either came before, and shows in
+	// the generation, or will find the entry.
 	if !fresh() {
-		return 0, 0, false
+		return false, 0, false
 	}
 	variants := s.variants[e.Key]
-	same := slices.IndexFunc(variants, func(el *list.Element) bool {
+	old := slices.IndexFunc(variants, func(el *list.Element) bool {
 		return el.Value.(*node).entry.Stored.Vary.Equal(e.Stored.Vary)
 	})
-	if same < 0 && len(variants) >= MaxVariants {
-		same = leastRecent(variants)
+	if old < 0 && len(variants) >= MaxVariants {
+		old = leastRecent(variants)
 	}
-	if same >= 0 {
-		grown -= s.drop(variants[same])
-		added--
+	if old >= 0 {
+		freed = s.drop(variants[old])
 		variants = s.variants[e.Key]
 	}
 	el := s.uses.PushFront(&node{entry: e, size: size, used: now.UnixNano()})
 	s.variants[e.Key] = slices.Insert(variants, 0, el)
 	s.publishOldest()
-	return added + 1, grown + size, true
+	return old >= 0, freed, true
 }
 
 func (s *shard) remove(key []byte) (n int, freed int64) {

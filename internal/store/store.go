@@ -69,24 +69,27 @@ func (s *Store) Generation(key string) uint64 {
 	return s.generation(maphash.String(s.seed, key)).Load()
 }
 
-// Put stores e, used at now, in place of the same variant, and evicts what no
-// longer fits. It returns false and stores nothing if the entry is larger
-// than the whole budget, or if its key was invalidated since generation was
-// taken: the response may be older than the reason for the invalidation.
+// Put stores e, used at now, in place of the same variant, and evicts what
+// there is no more room for. It returns false and stores nothing if the entry
+// is larger than the whole budget, or if its key was invalidated since
+// generation was taken: the response may be older than the reason for the
+// invalidation.
 func (s *Store) Put(e *Entry, generation uint64, now time.Time) bool {
 	size := e.Size()
-	if size > s.budget.Load() {
+	if !s.makeRoom(size) {
 		return false
 	}
 	hash := maphash.String(s.seed, e.Key)
 	fresh := func() bool { return s.generation(hash).Load() == generation }
-	added, grown, ok := s.shard(hash).put(e, size, now, fresh)
+	replaced, freed, ok := s.shard(hash).put(e, size, now, fresh)
 	if !ok {
+		s.bytes.Add(-size)
 		return false
 	}
-	s.objects.Add(int64(added))
-	s.bytes.Add(grown)
-	s.evict()
+	s.bytes.Add(-freed)
+	if !replaced {
+		s.objects.Add(1)
+	}
 	return true
 }
 
@@ -113,7 +116,8 @@ func (s *Store) Remove(e *Entry) {
 // recently used first; all else stays.
 func (s *Store) Resize(budget int64) {
 	s.budget.Store(budget)
-	s.evict()
+	for s.bytes.Load() > budget && s.evictOne() {
+	}
 }
 
 // Budget is the most bytes the store may hold.
@@ -128,23 +132,42 @@ func (s *Store) Objects() int64 { return s.objects.Load() }
 // Evictions counts the entries that had to go for want of room.
 func (s *Store) Evictions() uint64 { return s.evictions.Load() }
 
-func (s *Store) evict() {
-	for s.bytes.Load() > s.budget.Load() {
-		oldest, stamp := -1, int64(math.MaxInt64)
-		for i := range s.shards {
-			if t := s.shards[i].oldest.Load(); t < stamp {
-				oldest, stamp = i, t
+// makeRoom takes size bytes of the budget, evicting for them before they are
+// used, so that the store is never larger than it may be.
+func (s *Store) makeRoom(size int64) bool {
+	for {
+		used, budget := s.bytes.Load(), s.budget.Load()
+		switch {
+		case size > budget:
+			return false
+		case used+size > budget:
+			if !s.evictOne() {
+				return false // all of it is room that others are making
 			}
-		}
-		if oldest < 0 {
-			return // empty: somebody else is evicting too
-		}
-		if freed, ok := s.shards[oldest].evictOldest(); ok {
-			s.bytes.Add(-freed)
-			s.objects.Add(-1)
-			s.evictions.Add(1)
+		case s.bytes.CompareAndSwap(used, used+size):
+			return true
 		}
 	}
+}
+
+// evictOne evicts the entry used longest ago. It returns false if there is
+// none.
+func (s *Store) evictOne() bool {
+	oldest, stamp := -1, int64(math.MaxInt64)
+	for i := range s.shards {
+		if t := s.shards[i].oldest.Load(); t < stamp {
+			oldest, stamp = i, t
+		}
+	}
+	if oldest < 0 {
+		return false
+	}
+	if freed, ok := s.shards[oldest].evictOldest(); ok {
+		s.bytes.Add(-freed)
+		s.objects.Add(-1)
+		s.evictions.Add(1)
+	}
+	return true
 }
 
 func (s *Store) shard(hash uint64) *shard { return &s.shards[hash%shardCount] }
