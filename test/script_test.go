@@ -26,6 +26,7 @@ import (
 //	example FILE                     copies a file from the root of the checkout
 //	origin PORT                      serves pages on 127.0.0.1:PORT until the script ends
 //	mmdb FILE                        writes a small City database
+//	reload                           sends SIGUSR1 to what runs in the background
 //	dig [-until RE] @ADDR NAME TYPE [+subnet=PREFIX]
 //	get [-until RE] [-H 'K: V']... URL
 //
@@ -54,6 +55,7 @@ func TestScripts(t *testing.T) {
 			"example": example,
 			"origin":  origin,
 			"mmdb":    mmdb,
+			"reload":  reload,
 			"dig":     func(ts *testscript.TestScript, neg bool, args []string) { ask(ts, neg, args, dig) },
 			"get":     func(ts *testscript.TestScript, neg bool, args []string) { ask(ts, neg, args, get) },
 		},

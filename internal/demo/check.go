@@ -149,8 +149,10 @@ func (c *checker) static(ctx context.Context) error {
 const moveTime = 20 * time.Second
 
 func (c *checker) death(ctx context.Context) error {
-	c.stage.caddies[0].kill()
-	moved, err := c.moves(ctx, "kill -9 "+c.stage.caddies[0].name, places[0], func(node string) bool { return node != "lon" })
+	london := c.stage.caddies[0]
+	command := fmt.Sprintf("kill -9 %d   # %s", london.cmd.Process.Pid, london.name)
+	london.kill()
+	moved, err := c.moves(ctx, command, places[0], func(node string) bool { return node != "lon" })
 	if err != nil {
 		return err
 	}
@@ -200,10 +202,11 @@ func (c *checker) seen(ctx context.Context, want healthfeed.State) error {
 }
 
 func (c *checker) comeback(ctx context.Context) error {
-	if err := c.stage.caddies[0].start(); err != nil {
+	london := c.stage.caddies[0]
+	if err := london.start(); err != nil {
 		return err
 	}
-	if _, err := c.moves(ctx, "start "+c.stage.caddies[0].name, places[0], func(node string) bool { return node == "lon" }); err != nil {
+	if _, err := c.moves(ctx, "caddy "+strings.Join(london.args, " "), places[0], func(node string) bool { return node == "lon" }); err != nil {
 		return err
 	}
 	if err := c.seen(ctx, healthfeed.Up); err != nil {

@@ -23,7 +23,7 @@ type addresses struct {
 type edgeAddresses struct {
 	answer netip.Addr
 	http   netip.AddrPort
-	admin  netip.AddrPort
+	admin  netip.AddrPort // on 127.0.0.1, the only loopback address that Caddy lets an admin client name
 }
 
 var localhost = netip.AddrFrom4([4]byte{127, 0, 0, 1})
@@ -43,7 +43,7 @@ func fixedPorts() (*addresses, error) {
 		e := edgeAddresses{answer: documentation(i), http: netip.AddrPortFrom(localhost, uint16(8081+i)), admin: netip.AddrPortFrom(localhost, uint16(2021+i))}
 		if manyLoopbacks() {
 			e.answer = loopback(i)
-			e.http, e.admin = netip.AddrPortFrom(e.answer, 8080), netip.AddrPortFrom(e.answer, 2019)
+			e.http = netip.AddrPortFrom(e.answer, 8080)
 		}
 		a.edges = append(a.edges, e)
 	}
@@ -88,11 +88,11 @@ func freePorts() (*addresses, error) {
 			return nil, err
 		}
 		e.http = netip.AddrPortFrom(host, port)
-		admin, err := freePort(host)
+		admin, err := freePort(localhost)
 		if err != nil {
 			return nil, err
 		}
-		e.admin = netip.AddrPortFrom(host, admin)
+		e.admin = netip.AddrPortFrom(localhost, admin)
 		a.edges = append(a.edges, e)
 	}
 	return a, nil

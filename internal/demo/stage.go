@@ -40,6 +40,11 @@ type stage struct {
 // start starts everything and waits until it works. every is the interval of
 // the health checks.
 func start(ctx context.Context, o Options, ports func() (*addresses, error), every time.Duration) (*stage, error) {
+	if o.GeoIP != "" {
+		if _, err := os.Stat(o.GeoIP); err != nil {
+			return nil, fmt.Errorf("-geoip: %w", err)
+		}
+	}
 	a, err := ports()
 	if err != nil {
 		return nil, err

@@ -40,7 +40,7 @@ func (s *stage) printInvitation(out io.Writer) {
 	for _, e := range edges {
 		fmt.Fprintf(out, "  %s\n", s.curl(e.id, "/page"))
 	}
-	fmt.Fprintf(out, "  kill -9 %d   # and see London's clients move; it is started again when all have\n", s.caddies[0].cmd.Process.Pid)
+	fmt.Fprintf(out, "  kill -9 %d   # and see London's clients move; it is started again after %v\n", s.caddies[0].cmd.Process.Pid, restartAfter)
 	fmt.Fprintf(out, "\nCtrl-C ends it. Meanwhile a client in each place asks every two seconds:\n\n")
 }
 
@@ -57,7 +57,7 @@ func (s *stage) watch(ctx context.Context, out io.Writer) error {
 	for n := 0; ; n++ {
 		line := []string{time.Now().Format(time.TimeOnly) + " "}
 		for _, p := range places {
-			line = append(line, fmt.Sprintf("%-22s", s.visit(ctx, p, fmt.Sprintf("/page-%d", n%7))))
+			line = append(line, fmt.Sprintf("%-22s", s.visit(ctx, p, fmt.Sprintf("/page-%d", n%3))))
 		}
 		line = append(line, fmt.Sprintf(" %-26s", s.states()), fmt.Sprintf("%d fetches", s.origin.fetches.Load()))
 		fmt.Fprintln(out, strings.Join(line, " "))
