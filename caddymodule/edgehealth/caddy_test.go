@@ -299,4 +299,7 @@ func TestTrafficFollowsTheFeed(t *testing.T) {
 			t.Errorf("%s: answers from %q, want %q", step.name, got, step.want)
 		}
 	}
+	if _, body := s.metrics(); !strings.Contains(body, "\ncaddy_edgehealth_fail_open_total 8\n") {
+		t.Errorf("the 8 requests of the last step are not counted as failed open:\n%s", body)
+	}
 }

@@ -45,6 +45,9 @@ type feed struct {
 	ending  context.Context
 	end     context.CancelFunc
 
+	// failedOpen counts the choices among upstreams of which none was left
+	failedOpen atomic.Uint64
+
 	// addrs is replaced by whoever first sees another inventory
 	addrs atomic.Pointer[addrIndex]
 }

@@ -130,6 +130,9 @@ func TestAdminAPI(t *testing.T) {
 			t.Errorf("%s: got %d, Allow %q, %s", method, status, allow, body)
 		}
 	}
+	if status, _, body := s.ask(http.MethodHead, "/edgehealth/nodes"); status != http.StatusOK || body != "" {
+		t.Errorf("HEAD: got %d %q", status, body)
+	}
 	for _, path := range []string{"/edgehealth/", "/edgehealth/nodes/lon1", "/edgehealth"} {
 		if status, _, _ := s.ask(http.MethodGet, path); status != http.StatusNotFound {
 			t.Errorf("%s: got %d, want 404", path, status)
@@ -170,12 +173,13 @@ func TestMetrics(t *testing.T) {
 		`caddy_edgehealth_node_state{node="lon1",state="degraded"} 1`,
 		`caddy_edgehealth_node_state{node="lon1",state="up"} 0`,
 		`caddy_edgehealth_refused_total 0`,
+		`caddy_edgehealth_fail_open_total 0`,
 	} {
 		if !got[want] {
 			t.Errorf("no line %s in %v", want, got)
 		}
 	}
-	if len(got) != 2*len(states)+3 {
-		t.Errorf("%d lines, want a state set for each node, age, generation, refused: %v", len(got), got)
+	if len(got) != 2*len(states)+4 {
+		t.Errorf("%d lines, want a state set for each node, age, generation, refused, fail open: %v", len(got), got)
 	}
 }

@@ -21,6 +21,8 @@ var (
 		"Generation of the health table; it grows with every change.", nil, nil)
 	descRefused = prometheus.NewDesc("caddy_edgehealth_refused_total",
 		"Inputs of the feed (records, inventories) that were refused.", nil, nil)
+	descFailOpen = prometheus.NewDesc("caddy_edgehealth_fail_open_total",
+		"Choices of an upstream that were made among all, because the feed left no healthy one.", nil, nil)
 )
 
 // states are the states that a Table can hold.
@@ -53,6 +55,7 @@ func (collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descFeedAge
 	ch <- descGeneration
 	ch <- descRefused
+	ch <- descFailOpen
 }
 
 // Collect implements [prometheus.Collector].
@@ -76,6 +79,7 @@ func (collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstMetric(descGeneration, prometheus.GaugeValue, float64(t.Generation))
 	ch <- prometheus.MustNewConstMetric(descRefused, prometheus.CounterValue, float64(app.feed.Refused()))
+	ch <- prometheus.MustNewConstMetric(descFailOpen, prometheus.CounterValue, float64(app.feed.failedOpen.Load()))
 }
 
 // age returns how long ago the newest record was seen, and false when there is

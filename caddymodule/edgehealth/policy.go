@@ -112,6 +112,7 @@ func (s *Selection) choose(left, all reverseproxy.UpstreamPool, r *http.Request,
 			return s.fallback.Select(left, r, w)
 		}
 	}
+	s.feed.failedOpen.Add(1)
 	return s.fallback.Select(all, r, w)
 }
 
