@@ -127,7 +127,11 @@ func TestModuleNames(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if below(reflect.TypeOf(info.New()).Elem().PkgPath(), binaries.ModulePath) {
+		module := reflect.TypeOf(info.New())
+		if module.Kind() == reflect.Pointer {
+			module = module.Elem()
+		}
+		if below(module.PkgPath(), binaries.ModulePath) {
 			got = append(got, id)
 		}
 	}
