@@ -88,6 +88,17 @@ func (f Freshness) String() string {
 // MarshalText implements [encoding.TextMarshaler].
 func (f Freshness) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (f *Freshness) UnmarshalText(text []byte) error {
+	for i, name := range freshnessNames {
+		if name == string(text) {
+			*f = Freshness(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is not a freshness", text)
+}
+
 // Table is the outcome: one status for every node of the inventory. It is
 // immutable, so a reader loads it once and uses it for a whole query.
 type Table struct {

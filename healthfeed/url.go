@@ -12,25 +12,23 @@ import (
 	"time"
 )
 
-const (
-	// pollInterval is how often a hub is asked, give or take a tenth. Most
-	// answers are 304 and a few hundred bytes.
-	pollInterval = time.Second
+// A pace says how often a hub is asked, and how patiently.
+type pace struct {
+	interval time.Duration // between two polls, give or take a tenth
+	timeout  time.Duration // for one poll, body included
+	backoff  time.Duration // the longest pause while the hub does not answer
+}
 
-	// pollTimeout is for one poll, body included.
-	pollTimeout = 5 * time.Second
-
-	// pollBackoff is the longest pause while a hub does not answer: short, so
-	// that one which is back is heard soon.
-	pollBackoff = 5 * time.Second
-)
+// pollPace is one second, since most answers are 304 and a few hundred bytes; and
+// a short back-off, so that a hub which is back is heard soon.
+var pollPace = pace{interval: time.Second, timeout: 5 * time.Second, backoff: 5 * time.Second}
 
 // FromURL returns a Source that polls a [Hub] once a second. Without a path,
 // /v1/feed is asked. With a nil client, connections are made directly, without a
 // proxy, and redirects are not followed. Whatever is not a snapshot is refused
 // whole, logged once, and asked for again after a pause that grows to 5 s. Use
 // [CheckURL] to refuse a bad url at start.
-func FromURL(url string, client *http.Client) Source { return &urlSource{url, client} }
+func FromURL(url string, client *http.Client) Source { return &urlSource{url, client, pollPace} }
 
 // CheckURL returns what is wrong with a url for [FromURL].
 func CheckURL(raw string) error {
@@ -56,6 +54,7 @@ func feedURL(raw string) (*url.URL, error) {
 type urlSource struct {
 	url    string
 	client *http.Client
+	pace   pace
 }
 
 func (s *urlSource) String() string { return "feed " + s.url }
@@ -65,7 +64,7 @@ func (s *urlSource) Run(ctx context.Context, f *Feed) error {
 	if err != nil {
 		return err
 	}
-	p := poll{url: u.Redacted(), client: s.client, feed: f}
+	p := poll{url: u.Redacted(), client: s.client, timeout: s.pace.timeout, feed: f}
 	if p.request, err = http.NewRequest(http.MethodGet, u.String(), nil); err != nil {
 		return err
 	}
@@ -75,7 +74,7 @@ func (s *urlSource) Run(ctx context.Context, f *Feed) error {
 	}
 	// Errors of the network name changing ports; only the first is logged.
 	complaint := complaint{log: f.config.Log, what: "feed " + p.url, once: true}
-	pause := pollInterval
+	pause := s.pace.interval
 	for {
 		err := p.once(ctx)
 		if ctx.Err() != nil {
@@ -83,9 +82,9 @@ func (s *urlSource) Run(ctx context.Context, f *Feed) error {
 		}
 		complaint.note(err)
 		if err == nil {
-			pause = pollInterval
+			pause = s.pace.interval
 		} else {
-			pause = min(2*pause, pollBackoff)
+			pause = min(2*pause, s.pace.backoff)
 		}
 		select {
 		case <-time.After(pause*9/10 + rand.N(pause/5)):
@@ -116,6 +115,7 @@ type poll struct {
 	// set at construction
 	url     string
 	client  *http.Client
+	timeout time.Duration
 	request *http.Request
 	feed    *Feed
 
@@ -124,7 +124,7 @@ type poll struct {
 
 // once asks the hub once and offers what is new.
 func (p *poll) once(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	request := p.request.Clone(ctx)
 	if p.etag != "" {
