@@ -100,3 +100,21 @@ func TestSameJSON(t *testing.T) {
 		t.Errorf("compared %d files only", compared)
 	}
 }
+
+// TestReadme adapts and provisions every Caddyfile in the README.
+func TestReadme(t *testing.T) {
+	raw, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(raw), "```caddyfile\n")[1:]
+	if len(blocks) == 0 {
+		t.Fatal("the README shows no Caddyfile")
+	}
+	for _, block := range blocks {
+		input, _, _ := strings.Cut(block, "```")
+		if got := adapt(t, input); !strings.HasPrefix(got, "{") {
+			t.Errorf("%s\n%s", input, got)
+		}
+	}
+}

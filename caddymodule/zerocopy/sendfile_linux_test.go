@@ -149,10 +149,3 @@ func TestStrace(t *testing.T) {
 		t.Errorf("strace saw %d calls of sendfile, want at least %d:\n%s", got, want, calls)
 	}
 }
-
-func with(server, options object) object {
-	for key, value := range options {
-		server[key] = value
-	}
-	return server
-}

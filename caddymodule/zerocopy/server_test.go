@@ -104,6 +104,14 @@ func handle(handlers ...object) object {
 	return object{"routes": []object{{"handle": handlers}}}
 }
 
+// with adds options to the configuration of a server.
+func with(server, options object) object {
+	for key, value := range options {
+		server[key] = value
+	}
+	return server
+}
+
 // handler returns a handler's configuration with some options.
 func handler(name string, options ...object) object {
 	merged := object{"handler": name}
