@@ -39,6 +39,7 @@ func (s shape) key() string {
 type feed struct {
 	*healthfeed.Feed
 	*logs
+	shape shape
 
 	// started says that Run was called; ending ends it
 	started sync.Once
@@ -86,7 +87,7 @@ func open(s shape) (*feed, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &feed{Feed: f, logs: logs, ending: ctx, end: cancel}, nil
+	return &feed{Feed: f, logs: logs, shape: s, ending: ctx, end: cancel}, nil
 }
 
 // start runs the feed, once. It begins with what before knows, if that is not
@@ -94,12 +95,23 @@ func open(s shape) (*feed, error) {
 func (f *feed) start(before *feed) {
 	f.started.Do(func() {
 		if before != nil {
-			if err := f.Offer(before.Snapshot()); err != nil {
+			if err := f.Offer(before.lend()); err != nil {
 				slog.New(relay{logs: f.logs}).Warn("starting without what the feed before knew", "err", err)
 			}
 		}
 		go f.run()
 	})
+}
+
+// lend returns what f knows, for the feed that comes after it. An inventory
+// that was written in a file belongs to the setting `nodes` and ends with it;
+// one that came from a source holds until another source brings the next.
+func (f *feed) lend() *healthfeed.Snapshot {
+	s := f.Snapshot()
+	if f.shape.Nodes != "" {
+		s.Inventory = nil
+	}
+	return s
 }
 
 // run keeps the feed alive until Destruct.

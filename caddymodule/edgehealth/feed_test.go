@@ -96,22 +96,41 @@ func TestProbe(t *testing.T) {
 	eventually(t, "lon1 down by our own check", func() bool { _, a := s.nodes(); return a.state("lon1") == "down" })
 }
 
-func TestNewFeedBeginsWithWhatTheOldOneKnew(t *testing.T) {
-	s := newServer(t)
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // a hub that never answers
+// silence returns the URL of a hub that never answers.
+func silence(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer silent.Close()
+	t.Cleanup(func() { l.Close() })
+	return "http://" + l.Addr().String()
+}
+
+func TestNewFeedBeginsWithWhatTheOldOneKnew(t *testing.T) {
+	s, h := newServer(t), newHub(t, healthfeed.Down)
 	nodes := s.write("nodes.json", twoNodes)
-	s.mustLoad("edgehealth {\n nodes "+nodes+"\n }", "respond hello")
-	first, _ := active()
-	new(voter).say(t, map[string]healthfeed.State{"ams1": healthfeed.Up, "lon1": healthfeed.Down})
-	s.mustLoad("edgehealth {\n nodes "+nodes+"\n from http://"+silent.Addr().String()+"\n }", "respond hello")
-	if second, _ := active(); second.feed == first.feed {
-		t.Fatal("the feed is the same although its sources changed")
+	first, second := silence(t), silence(t)
+	steps := []struct {
+		name, settings string
+		want           string // state of lon1
+	}{
+		{"one-source", "from " + h.URL, "down"},
+		{"other-sources-lend-the-inventory-too", "from " + first, "down"},
+		{"nodes-added", "nodes " + nodes + "\n from " + first, "down"},
+		{"source-changed", "nodes " + nodes + "\n from " + second, "down"},
+		{"nodes-removed-is-gone", "from " + second, "no such node"},
 	}
-	eventually(t, "lon1 still down", func() bool { _, a := s.nodes(); return a.state("lon1") == "down" })
+	var last *feed
+	for _, step := range steps {
+		s.mustLoad("edgehealth {\n "+step.settings+"\n }", "respond hello")
+		app, _ := active()
+		if app.feed == last {
+			t.Fatalf("%s: the feed is the same although its settings changed", step.name)
+		}
+		last = app.feed
+		eventually(t, step.name+": lon1 "+step.want, func() bool { _, a := s.nodes(); return a.state("lon1") == step.want })
+	}
 }
 
 func TestAdminAPI(t *testing.T) {
