@@ -143,7 +143,7 @@ func test(ctx context.Context, b *binaries.Builder, long bool) error {
 		fmt.Println("race detector: off,", err)
 	}
 	args = append(args, "-timeout=30m", "./...")
-	env := append(os.Environ(), "GOWORK=off")
+	env := append(os.Environ(), "GOWORK=off", "TANDEM_BIN="+filepath.Dir(b.File(binaries.Caddy)))
 	if long {
 		env = append(env, "TANDEM_LONG=1")
 	}
