@@ -1,0 +1,161 @@
+package geosched
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coredns/coredns/plugin/metadata"
+	"github.com/coredns/coredns/plugin/test"
+	"github.com/coredns/coredns/request"
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+func TestMetrics(t *testing.T) {
+	g := serving(t, three+"steer www")
+	count := func(outcome, qtype string) float64 {
+		return testutil.ToFloat64(requests.WithLabelValues("", "cdn.example.", qtype, outcome))
+	}
+	tests := []struct {
+		name           string
+		m              *dns.Msg
+		outcome, type_ string
+		ecs, node      string
+	}{
+		{"answer", question("www.cdn.example.", dns.TypeA, "8.8.8.0/24"), "answer", "A", byECS, "sea"},
+		{"opt-out", question("www.cdn.example.", dns.TypeA, "0.0.0.0/0"), "answer", "A", byOptOut, "lon"},
+		{"special", question("www.cdn.example.", dns.TypeA, "10.0.0.0/8"), "answer", "A", bySpecial, "lon"},
+		{"none", question("www.cdn.example.", dns.TypeA, ""), "answer", "A", byNone, "lon"},
+		{"nodata", question("www.cdn.example.", dns.TypeMX, ""), "nodata", "other", "", ""},
+		{"nxdomain", question("x.cdn.example.", dns.TypeAAAA, ""), "nxdomain", "AAAA", "", ""},
+		{"refused", question("cdn.example.", dns.TypeAXFR, ""), "refused", "other", "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			before := count(tt.outcome, tt.type_)
+			var ecsBefore, nodeBefore float64
+			if tt.ecs != "" {
+				ecsBefore = testutil.ToFloat64(ecs.WithLabelValues(tt.ecs))
+				nodeBefore = testutil.ToFloat64(decisions.WithLabelValues(tt.node, "nearest"))
+			}
+			serve(t, g, tt.m, resolver)
+			if got := count(tt.outcome, tt.type_) - before; got != 1 {
+				t.Errorf("%v requests counted", got)
+			}
+			if tt.ecs == "" {
+				return
+			}
+			if got := testutil.ToFloat64(ecs.WithLabelValues(tt.ecs)) - ecsBefore; got != 1 {
+				t.Errorf("%v of ecs %s counted", got, tt.ecs)
+			}
+			if got := testutil.ToFloat64(decisions.WithLabelValues(tt.node, "nearest")) - nodeBefore; got != 1 {
+				t.Errorf("%v decisions for %s counted", got, tt.node)
+			}
+		})
+	}
+}
+
+func TestFeedMetrics(t *testing.T) {
+	inst := run(t, "\tgeosched {\n\t\tnode lon 192.0.2.1 51.5 -0.12\n\t\tnode sea 192.0.2.2 47.6 -122.3\n\t\tsteer www\n\t}")
+	defer stop(t, inst)
+	g := only(t)
+	vote(t, g, 1, map[string]healthfeed.State{"lon": healthfeed.Down, "sea": healthfeed.Up})
+	want := `
+# HELP coredns_geosched_node_state 1 for the state that a node is in.
+# TYPE coredns_geosched_node_state gauge
+coredns_geosched_node_state{node="lon",state="down",zone="cdn.example."} 1
+coredns_geosched_node_state{node="sea",state="up",zone="cdn.example."} 1
+# HELP coredns_geosched_table_freshness 1 for what the health table rests on.
+# TYPE coredns_geosched_table_freshness gauge
+coredns_geosched_table_freshness{freshness="fresh",zone="cdn.example."} 1
+coredns_geosched_table_freshness{freshness="frozen",zone="cdn.example."} 0
+coredns_geosched_table_freshness{freshness="last-known-good",zone="cdn.example."} 0
+coredns_geosched_table_freshness{freshness="static",zone="cdn.example."} 0
+`
+	if err := testutil.CollectAndCompare(feedCollector{}, strings.NewReader(want), "coredns_geosched_node_state", "coredns_geosched_table_freshness"); err != nil {
+		t.Error(err)
+	}
+	if n := testutil.CollectAndCount(feedCollector{}, "coredns_geosched_table_age_seconds"); n != 1 {
+		t.Errorf("%d ages", n)
+	}
+}
+
+func TestMetricNames(t *testing.T) {
+	serve(t, serving(t, three+"steer www"), question("www.cdn.example.", dns.TypeA, ""), resolver)
+	families, err := prometheus.DefaultGatherer.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := families[:0]
+	for _, f := range families {
+		if strings.HasPrefix(f.GetName(), "coredns_geosched_") {
+			ours = append(ours, f)
+		}
+	}
+	if len(ours) < 3 {
+		t.Errorf("only %d metrics", len(ours))
+	}
+	problems, err := promlint.NewWithMetricFamilies(ours).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+func TestMetadata(t *testing.T) {
+	g := serving(t, three+"steer www")
+	ctx := metadata.ContextWithMetadata(context.Background())
+	w, m := &test.ResponseWriter{RemoteIP: resolver}, question("www.cdn.example.", dns.TypeA, "8.8.8.0/24")
+	if _, err := g.ServeDNS(ctx, request.NewScrubWriter(m, w), m); err != nil {
+		t.Fatal(err)
+	}
+	for label, want := range map[string]string{"geosched/node": "sea", "geosched/why": "nearest", "geosched/class": "coarse 39,-98 NA"} {
+		f := metadata.ValueFunc(ctx, label)
+		if f == nil {
+			t.Errorf("no %s", label)
+		} else if got := f(); got != want {
+			t.Errorf("%s is %q, want %q", label, got, want)
+		}
+	}
+}
+
+func TestReady(t *testing.T) {
+	inst := run(t, "\tgeosched {\n\t\tnode lon 127.0.0.1 51.5 -0.12\n\t\tcheck tcp :9 interval 1h\n\t\tsteer www\n\t}")
+	defer stop(t, inst)
+	g := only(t)
+	if g.Ready() {
+		t.Error("ready before anybody has measured a node")
+	}
+	if !g.warm(g.started.Add(readyPatience)) || g.warm(g.started.Add(readyPatience-time.Second)) {
+		t.Error("patience is wrong")
+	}
+	vote(t, g, 1, map[string]healthfeed.State{"lon": healthfeed.Down})
+	if !g.Ready() {
+		t.Error("not ready although the node is measured")
+	}
+	// The ready plugin asks only one block; it must speak for all.
+	other := serving(t, "feed from /nonexistent/feed.json\nsteer www")
+	h := new(holder)
+	shared.join(h, other)
+	defer shared.release(h)
+	if g.Ready() {
+		t.Error("ready although another block has no node")
+	}
+	if new(Geosched).Ready() {
+		t.Error("a block that has not started is ready")
+	}
+}
+
+func TestReadyWithoutChecks(t *testing.T) {
+	if g := serving(t, three+"steer www"); !g.warm(g.started) {
+		t.Error("nodes that nobody measures are waited for")
+	}
+}
