@@ -49,9 +49,11 @@ func run(ctx context.Context, args []string) error {
 	}
 	switch verb, args := args[0], args[1:]; verb {
 	case "caddy":
-		dir, err := os.Getwd()
-		if err != nil {
-			return err
+		dir := os.Getenv("TANDEM_DIR") // set by xcaddy.sh, which has to change folders
+		if dir == "" {
+			if dir, err = os.Getwd(); err != nil {
+				return err
+			}
 		}
 		recipe, err := binaries.ParseRecipe(args, dir, os.Getenv)
 		if err != nil {

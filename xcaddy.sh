@@ -11,6 +11,8 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 module=github.com/tandem-cdn/tandem
 
 if ! command -v xcaddy >/dev/null 2>&1; then
+	TANDEM_DIR=$PWD # relative folders in the arguments begin here
+	export TANDEM_DIR
 	cd "$here"
 	exec go run ./build.go caddy "$@"
 fi

@@ -21,7 +21,7 @@ func TestXcaddy(t *testing.T) {
 		t.Skip("xcaddy.sh needs a POSIX shell")
 	}
 	hello := filepath.Join(root, "test", "testdata", "hello")
-	args := runXcaddySh(t, "xcaddy", "--with", "example.com/hello="+hello)
+	args, _ := runXcaddySh(t, t.TempDir(), "xcaddy", "--with", "example.com/hello="+hello)
 	if len(args) == 0 || args[0] != "build" {
 		t.Fatalf("xcaddy was called with %q", args)
 	}
@@ -60,19 +60,19 @@ func TestXcaddyAbsent(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("xcaddy.sh needs a POSIX shell")
 	}
-	got := runXcaddySh(t, "go", "--with", "example.com/extra@v1.0.0")
-	want := []string{"run", "./build.go", "caddy", "--with", "example.com/extra@v1.0.0"}
-	if !slices.Equal(got, want) {
-		t.Errorf("go was called with %q, want %q", got, want)
+	dir := t.TempDir()
+	got, from := runXcaddySh(t, dir, "go", "--with", "example.com/extra=./extra")
+	want := []string{"run", "./build.go", "caddy", "--with", "example.com/extra=./extra"}
+	if !slices.Equal(got, want) || from != dir {
+		t.Errorf("go was called with %q for folder %q, want %q for %q", got, from, want, dir)
 	}
 }
 
-// runXcaddySh runs xcaddy.sh from another folder, where the named program is one
-// that writes its arguments to a file, and returns them.
-func runXcaddySh(t *testing.T, name string, args ...string) []string {
+// runXcaddySh runs xcaddy.sh in dir, where the named program is one that writes
+// its arguments to a file. It returns them, and TANDEM_DIR as that program saw it.
+func runXcaddySh(t *testing.T, dir, name string, args ...string) (called []string, from string) {
 	t.Helper()
-	dir := t.TempDir()
-	script := "#!/bin/sh\nfor a in \"$@\"; do printf '%s\\n' \"$a\"; done >\"$ARGS_FILE\"\n"
+	script := "#!/bin/sh\nfor a in \"$TANDEM_DIR\" \"$@\"; do printf '%s\\n' \"$a\"; done >\"$ARGS_FILE\"\n"
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,8 @@ func runXcaddySh(t *testing.T, name string, args ...string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
+	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
+	return lines[1:], lines[0]
 }
 
 // TestReproducible builds Caddy once more, in another folder, and wants the same
