@@ -1,0 +1,127 @@
+package probe
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+func averageOf(rounds string, rtt time.Duration) (*average, time.Time) {
+	a, now := &average{}, t0
+	for _, r := range rounds {
+		now = now.Add(2 * time.Second)
+		a.note(r == '+', rtt, now)
+	}
+	return a, now
+}
+
+func near(a, b float64) bool { return math.Abs(a-b) < 0.01 }
+
+func TestAvailability(t *testing.T) {
+	for rounds, want := range map[string]float64{
+		"+": 1, "x": 0, "++++": 1, "+x": 0.85, "+xx": 0.7225, "xx+": 0.15, "x++++++++++": 0.8031,
+	} {
+		if a, _ := averageOf(rounds, time.Millisecond); !near(a.availability, want) {
+			t.Errorf("%s: got %v, want %v", rounds, a.availability, want)
+		}
+	}
+}
+
+func TestQuantiles(t *testing.T) {
+	var a average
+	if got := a.rtt(); got != (healthfeed.RTT{}) {
+		t.Errorf("nothing measured: %v", got)
+	}
+	for i := range 1000 { // 937 to 1000 ms are the last 64
+		a.note(true, time.Duration(i+1)*time.Millisecond, t0)
+	}
+	if got, want := a.rtt(), (healthfeed.RTT{P50: 969_000, P95: 997_000}); got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	a = average{}
+	a.note(true, 0, t0)
+	if got := a.rtt(); got != (healthfeed.RTT{P50: 1, P95: 1}) {
+		t.Errorf("a very short trip is unknown: %v", got)
+	}
+	a.note(false, time.Hour, t0)
+	if got := a.rtt(); got.P95 != 1 {
+		t.Errorf("a failed round counts: %v", got)
+	}
+}
+
+func TestBase(t *testing.T) {
+	var a average
+	if got := a.base(t0); got != 0 {
+		t.Errorf("nothing measured: %v", got)
+	}
+	now := t0
+	for minute := range 15 {
+		rtt := 50 * time.Millisecond
+		if minute == 2 {
+			rtt = 10 * time.Millisecond
+		}
+		for range 64 { // the ring is one minute
+			a.note(true, rtt, now)
+		}
+		want := 50 * time.Millisecond
+		// The ring carries the good minute into the next one.
+		if minute >= 2 && minute <= 12 {
+			want = 10 * time.Millisecond
+		}
+		if got := a.base(now); got != want {
+			t.Errorf("minute %d: got %v, want %v", minute, got, want)
+		}
+		now = now.Add(time.Minute)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		rounds string
+		load   healthfeed.Load
+		want   float64
+	}{
+		{"good", "++++", healthfeed.Load{}, 100},
+		{"far-is-no-illness", "++++", healthfeed.Load{RPS: 1000}, 100},
+		{"one-lost", "++++x", healthfeed.Load{}, 70},
+		{"two-lost", "++++xx", healthfeed.Load{}, 44.5},
+		{"half", "++++xxxxxx", healthfeed.Load{}, 0},
+		{"errors", "++++", healthfeed.Load{RPS: 100, EPS: 2.5}, 100 * math.Pow(0.5, 0.3)},
+		{"many-errors", "++++", healthfeed.Load{RPS: 100, EPS: 10}, 0},
+		{"errors-without-requests", "++++", healthfeed.Load{EPS: 10}, 100},
+	} {
+		a, now := averageOf(test.rounds, 300*time.Millisecond)
+		if got := health(a, test.load, now); !near(got, test.want) {
+			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
+		}
+	}
+	a, now := averageOf("++++++++", 10*time.Millisecond)
+	for range ringSize {
+		a.note(true, 110*time.Millisecond, now)
+	}
+	if got, want := health(a, healthfeed.Load{}, now), 100*math.Pow(0.5, 0.3); !near(got, want) {
+		t.Errorf("100 ms slower than its best: got %v, want %v", got, want)
+	}
+}
+
+func TestScore(t *testing.T) {
+	c := healthfeed.Capacity{Mbps: 1000, Conns: 100}
+	for _, test := range []struct {
+		load healthfeed.Load
+		want float64
+	}{
+		{healthfeed.Load{}, 80},
+		{healthfeed.Load{CPU: 0.7}, 80},
+		{healthfeed.Load{CPU: 0.85}, 80 * math.Sqrt(0.5)},
+		{healthfeed.Load{CPU: 1}, 0},
+		{healthfeed.Load{CPU: 0.1, Mbps: 2000}, 0},
+		{healthfeed.Load{Conns: 85}, 80 * math.Sqrt(0.5)},
+	} {
+		if got := score(80, test.load, c); !near(got, test.want) {
+			t.Errorf("%+v: got %v, want %v", test.load, got, test.want)
+		}
+	}
+}

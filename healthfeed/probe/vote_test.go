@@ -1,0 +1,77 @@
+package probe
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+func TestCast(t *testing.T) {
+	const unknown, up, degraded, down, abstain = healthfeed.Unknown, healthfeed.Up, healthfeed.Degraded, healthfeed.Down, healthfeed.Abstain
+	good := view{state: up, health: 90, rtt: healthfeed.RTT{P50: 10, P95: 20}}
+	bad := view{state: down}
+	blank := view{}
+	for _, test := range []struct {
+		name     string
+		critical []bool
+		views    []view
+		want     healthfeed.State
+		known    bool
+	}{
+		{"nothing", []bool{true}, []view{blank}, unknown, false},
+		{"up", []bool{true}, []view{good}, up, true},
+		{"down", []bool{true}, []view{bad}, down, true},
+		{"one-known", []bool{true, true}, []view{good, blank}, up, true},
+		{"one-down", []bool{true, true}, []view{good, bad}, down, true},
+		{"minor-down", []bool{true, false}, []view{good, bad}, degraded, true},
+		{"only-minor-down", []bool{false}, []view{bad}, degraded, true},
+		{"weak", []bool{true}, []view{{state: up, health: 59}}, degraded, true},
+		{"minor-weak", []bool{true, false}, []view{good, {state: up, health: 10}}, up, true},
+		{"late", []bool{true}, []view{{state: up, late: true}}, abstain, true},
+		{"doubted", []bool{true}, []view{{state: down, doubted: true}}, abstain, true},
+		{"doubted-and-down", []bool{true, true}, []view{{state: down, doubted: true}, bad}, down, true},
+		{"minor-doubted", []bool{true, false}, []view{good, {state: down, doubted: true}}, up, true},
+	} {
+		n := &healthfeed.Node{}
+		for _, c := range test.critical {
+			n.Checks = append(n.Checks, healthfeed.Check{Critical: c})
+		}
+		var b ballot
+		o, known := b.cast(n, test.views, t0)
+		if o.State != test.want || known != test.known {
+			t.Errorf("%s: got %v, %v", test.name, o.State, known)
+		}
+	}
+}
+
+// Between 60 and 75 a node stays what it is.
+func TestCastDegradedHysteresis(t *testing.T) {
+	n := &healthfeed.Node{Checks: []healthfeed.Check{{Critical: true}}}
+	var b ballot
+	for i, step := range []struct {
+		health float64
+		want   healthfeed.State
+	}{{90, healthfeed.Up}, {61, healthfeed.Up}, {59, healthfeed.Degraded}, {74, healthfeed.Degraded}, {76, healthfeed.Up}, {61, healthfeed.Up}} {
+		o, _ := b.cast(n, []view{{state: healthfeed.Up, health: step.health}}, t0)
+		if o.State != step.want {
+			t.Errorf("step %d: got %v, want %v", i, o.State, step.want)
+		}
+	}
+}
+
+func TestCastNumbers(t *testing.T) {
+	n := &healthfeed.Node{Checks: []healthfeed.Check{{Critical: true}, {Critical: true}, {}}, Capacity: healthfeed.Capacity{Conns: 100}}
+	views := []view{
+		{state: healthfeed.Up, health: 80},
+		{state: healthfeed.Up, health: 70.04, rtt: healthfeed.RTT{P50: 5, P95: 6}, load: healthfeed.Load{Conns: 100}},
+		{state: healthfeed.Up, health: 1, rtt: healthfeed.RTT{P50: 1, P95: 1}, load: healthfeed.Load{CPU: 1}},
+	}
+	var b ballot
+	b.cast(n, views, t0)
+	o, _ := b.cast(n, views, t0.Add(1500*time.Millisecond))
+	want := healthfeed.Observation{State: healthfeed.Up, Health: 70, Score: 0, RTT: healthfeed.RTT{P50: 5, P95: 6}, Load: healthfeed.Load{Conns: 100}, SinceMS: 1500}
+	if o != want {
+		t.Errorf("got %+v, want %+v", o, want)
+	}
+}
