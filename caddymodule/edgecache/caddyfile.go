@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/dustin/go-humanize"
+
+	"github.com/tandem-cdn/tandem/internal/httpcache"
 )
 
 func init() {
@@ -51,6 +53,9 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = oneArg(d, &h.Store)
 		case "name":
 			err = oneArg(d, &h.Name)
+			if _, ok := httpcache.Identifier(h.Name); err == nil && !ok {
+				err = d.Errf("bad name %q: want printable ASCII", h.Name)
+			}
 		case "max_object":
 			err = oneSize(d, &h.MaxObject)
 		default:

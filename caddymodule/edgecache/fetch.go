@@ -17,11 +17,13 @@ import (
 )
 
 // waitTimeout is how long a follower waits for the header of a response
-// somebody else fetches before it goes alone.
-const waitTimeout = 10 * time.Second
+// somebody else fetches. As it is also the age at which a fetch is taken for
+// stuck, one of those who gave up starts another and the rest follow that
+// one, instead of all at once.
+const waitTimeout = 30 * time.Second
 
-// maxRounds is how often a request may join another fetch because the one it
-// waited for was for another variant.
+// maxRounds is how often a request may join another fetch, because the one it
+// waited for was stuck or for another variant, before it goes alone.
 const maxRounds = 3
 
 // statusClientClosed is what Caddy logs for a client that left.
@@ -56,11 +58,14 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		case collapse.Alone:
 			return h.alone(w, r, next, want)
 		case collapse.Refuse:
-			h.count(r, resultCollapsed)
+			h.count(r, result(want.forward))
 			w.Header().Set("Retry-After", "1")
+			w.Header()["Cache-Status"] = []string{httpcache.CacheStatus{
+				Cache: h.id, Forward: want.forward, Detail: "too-many-waiters"}.String()}
 			return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("too many requests wait for this response"))
 		}
 		shared, outcome, err := flight.Wait(r.Context(), waitTimeout)
+		now = time.Now()
 		switch outcome {
 		case collapse.Gone:
 			w.WriteHeader(statusClientClosed)
@@ -71,7 +76,9 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 				continue
 			}
 			return h.failed(w, r, want, err)
-		case collapse.Released, collapse.TimedOut:
+		case collapse.TimedOut:
+			continue
+		case collapse.Released:
 			return h.alone(w, r, next, want)
 		}
 		if shared.stored.Shareable(r) {
@@ -233,6 +240,9 @@ func (h *Handler) alone(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	a.writer.client = w
 	err := next.ServeHTTP(a.writer, req)
 	a.finish(err)
+	if err != nil && !a.writer.wrote {
+		return h.failed(w, r, want, err)
+	}
 	return err
 }
 

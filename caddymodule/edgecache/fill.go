@@ -23,8 +23,13 @@ import (
 // it any more.
 const idleTimeout = time.Minute
 
-// errMismatch ends a validation whose 304 does not fit what is stored.
-var errMismatch = errors.New("origin server's 304 does not fit the stored response")
+var (
+	// errMismatch ends a validation whose 304 does not fit what is stored.
+	errMismatch = errors.New("origin server's 304 does not fit the stored response")
+	// errIncomplete ends a refresh that lacked a placeholder. It has it the
+	// next time.
+	errIncomplete = errors.New("a placeholder of the client's request was not known in time")
+)
 
 // fill is one exchange with the origin server, apart from the client that
 // caused it: that client may leave and the fill goes on.
@@ -101,7 +106,7 @@ func (f *fill) exchange() (err error) {
 		case http.ErrAbortHandler: // how reverse_proxy ends a broken response
 			err = http.ErrAbortHandler
 		default:
-			err = fmt.Errorf("panic: %v", p)
+			err = fmt.Errorf("panic: %v: %w", p, http.ErrAbortHandler)
 			f.handler.logger.Error("panic while filling the cache",
 				zap.Any("error", p), zap.ByteString("stack", debug.Stack()))
 		}
@@ -122,7 +127,7 @@ func (f *fill) onHeader(status int) {
 	f.active.Store(true)
 	if f.ctx.Err() != nil {
 		// reverse_proxy answers a cancelled request with a status of its own.
-		f.flight.Fail(caddyhttp.Error(http.StatusGatewayTimeout, context.Cause(f.ctx)))
+		f.fail(caddyhttp.Error(http.StatusGatewayTimeout, context.Cause(f.ctx)))
 		return
 	}
 	h.metrics.upstream.Observe(now.Sub(f.requested).Seconds())
@@ -134,7 +139,7 @@ func (f *fill) onHeader(status int) {
 			f.notModified(entry, now)
 			return
 		case httpcache.IsServerError(status) && entry.Stored.StaleIfError(now):
-			f.flight.Fail(caddyhttp.Error(status, fmt.Errorf("origin server answered %d", status)))
+			f.fail(caddyhttp.Error(status, fmt.Errorf("origin server answered %d", status)))
 			f.cancel()
 			return
 		}
@@ -165,10 +170,14 @@ func (f *fill) onHeader(status int) {
 // notModified updates the stored response and shares it.
 func (f *fill) notModified(entry *store.Entry, now time.Time) {
 	h := f.handler
+	if !f.carried.complete() {
+		f.fail(errIncomplete)
+		return
+	}
 	fresh, ok := entry.Stored.Freshen(f.asked, f.writer.header, f.requested, now)
-	if !ok || !f.carried.complete() {
+	if !ok {
 		h.state.store.Remove(entry)
-		f.flight.Fail(errMismatch)
+		f.fail(errMismatch)
 		return
 	}
 	e := &store.Entry{Key: entry.Key, Stored: fresh, Body: entry.Body}
@@ -200,16 +209,31 @@ func (f *fill) finish(err error) {
 	case f.body != nil:
 		f.commit(err)
 	default:
+		select {
+		case <-f.flight.Decided():
+			return // at the header: a 304, a failure, or nobody to give it to
+		default:
+		}
 		if err == nil {
-			err = context.Canceled // decided before, or cancelled without an answer
+			err = context.Canceled
 		}
 		if !errors.As(err, new(caddyhttp.HandlerError)) {
 			err = caddyhttp.Error(http.StatusBadGateway, err)
 		}
-		f.flight.Fail(err) // does nothing if it is decided
+		f.fail(err)
 	}
 }
 
+// fail shares an error with those who wait, if nothing is decided yet, and
+// keeps refreshes in the background from failing once for every hit.
+func (f *fill) fail(err error) {
+	f.flight.Fail(err)
+	if f.client == nil && f.carried.complete() {
+		f.flight.Retire(time.Now())
+	}
+}
+
+// commit ends the body and stores the response if it is whole.
 func (f *fill) commit(err error) {
 	h := f.handler
 	if err == nil {
@@ -279,7 +303,7 @@ func (l *lease) end(err error) {
 // with, what it ended with.
 func (l *lease) wait() error {
 	<-l.done
-	if l.err == http.ErrAbortHandler {
+	if errors.Is(l.err, http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler)
 	}
 	return l.err

@@ -23,6 +23,7 @@ type Flight[T any] struct {
 	// Set at construction.
 	group   *Group[T]
 	key     string
+	memo    string // what Retire remembers
 	began   time.Time
 	decided chan struct{} // closed by decide
 
@@ -61,13 +62,14 @@ func (f *Flight[T]) Fail(err error) {
 	f.Done()
 }
 
-// Retire ends the flight for newcomers and remembers the key as not
-// shareable. Those who follow already are not disturbed.
+// Retire ends the flight for newcomers and remembers the key as not worth
+// waiting for, or, of a fetch in the background, not worth repeating soon.
+// Those who follow already are not disturbed.
 func (f *Flight[T]) Retire(now time.Time) {
 	g := f.group
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.remember(f.key, now)
+	g.remember(f.memo, now)
 	f.leave()
 }
 

@@ -117,30 +117,33 @@ func (g *Group[T]) Join(key string, now time.Time) (*Flight[T], Role) {
 		f.waiters++
 		return f, Follow
 	}
-	hash := maphash.String(g.seed, key)
-	if until, ok := g.memos[hash]; ok {
-		if now.Before(until) {
-			return nil, Alone
-		}
-		delete(g.memos, hash)
-	}
-	if len(g.flights) >= g.limits.Flights {
+	if g.remembered(key, now) || len(g.flights) >= g.limits.Flights {
 		return nil, Alone
 	}
-	f = &Flight[T]{group: g, key: key, began: now, decided: make(chan struct{})}
-	g.flights[key] = f
-	return f, Lead
+	return g.start(key, key, now), Lead
 }
 
 // Lead enters a fetch that nobody waits for, such as a refresh in the
-// background. It returns nil if one for key is under way already.
+// background. It returns nil if one for key is under way already, or was
+// retired a short while ago.
 func (g *Group[T]) Lead(key string, now time.Time) *Flight[T] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if f, ok := g.flights[key]; ok && !f.overdue(now) || len(g.flights) >= g.limits.Flights {
 		return nil
 	}
-	f := &Flight[T]{group: g, key: key, began: now, decided: make(chan struct{})}
+	// Remembered apart: that a refresh failed is no reason for requests not to
+	// wait for each other.
+	memo := "background " + key
+	if g.remembered(memo, now) {
+		return nil
+	}
+	return g.start(key, memo, now)
+}
+
+// start enters a flight. The caller holds mu.
+func (g *Group[T]) start(key, memo string, now time.Time) *Flight[T] {
+	f := &Flight[T]{group: g, key: key, memo: memo, began: now, decided: make(chan struct{})}
 	g.flights[key] = f
 	return f
 }
@@ -154,6 +157,18 @@ func (g *Group[T]) Len() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return len(g.flights)
+}
+
+// remembered reports whether key was remembered a short while ago. The caller
+// holds mu.
+func (g *Group[T]) remembered(key string, now time.Time) bool {
+	hash := maphash.String(g.seed, key)
+	until, ok := g.memos[hash]
+	if ok && !now.Before(until) {
+		delete(g.memos, hash)
+		ok = false
+	}
+	return ok
 }
 
 // remember notes that key was not shareable. The caller holds mu.

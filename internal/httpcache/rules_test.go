@@ -1,0 +1,401 @@
+package httpcache
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+var t0 = time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
+
+// header makes a header of names and values by turns.
+func header(fields ...string) http.Header {
+	h := make(http.Header)
+	for i := 0; i < len(fields); i += 2 {
+		h.Add(fields[i], fields[i+1])
+	}
+	return h
+}
+
+func get(fields ...string) *http.Request {
+	r := httptest.NewRequest("GET", "http://example.com/", nil)
+	r.Header = header(fields...)
+	return r
+}
+
+func date(t time.Time) string { return t.Format(http.TimeFormat) }
+
+func TestAgeAndLifetime(t *testing.T) {
+	at := func(d time.Duration) string { return date(t0.Add(d)) }
+	for _, tc := range []struct {
+		name     string
+		header   http.Header
+		delay    time.Duration // between request and response
+		age, ttl time.Duration // on arrival
+	}{
+		{"max-age", header("Cache-Control", "max-age=60"), 0, 0, time.Minute},
+		{"s-maxage-wins", header("Cache-Control", "max-age=60, s-maxage=5"), 0, 0, 5 * time.Second},
+		{"max-age-beats-expires", header("Cache-Control", "max-age=60", "Expires", at(time.Hour)), 0, 0, time.Minute},
+		{"expires", header("Date", at(0), "Expires", at(time.Hour)), 0, 0, time.Hour},
+		{"expires-counts-from-date", header("Date", at(-time.Hour), "Expires", at(time.Hour)), 0, time.Hour, time.Hour},
+		{"expires-twice", header("Expires", at(time.Hour), "Expires", at(time.Hour)), 0, 0, 0},
+		{"expires-zero", header("Expires", "0"), 0, 0, 0},
+		{"expires-before-date", header("Date", at(0), "Expires", at(-time.Hour)), 0, 0, 0},
+		{"age", header("Cache-Control", "max-age=60", "Age", "20"), 0, 20 * time.Second, 40 * time.Second},
+		{"age-list", header("Cache-Control", "max-age=60", "Age", "20, 5"), 0, 20 * time.Second, 40 * time.Second},
+		{"age-lines", header("Cache-Control", "max-age=60", "Age", "20", "Age", "5"), 0, 20 * time.Second, 40 * time.Second},
+		{"age-nonsense", header("Cache-Control", "max-age=60", "Age", "20s"), 0, 0, time.Minute},
+		{"age-negative", header("Cache-Control", "max-age=60", "Age", "-5"), 0, 0, time.Minute},
+		{"age-and-delay", header("Cache-Control", "max-age=60", "Age", "20"), 5 * time.Second, 25 * time.Second, 35 * time.Second},
+		{"old-date", header("Cache-Control", "max-age=60", "Date", at(-20*time.Second)), 0, 20 * time.Second, 40 * time.Second},
+		{"future-date", header("Cache-Control", "max-age=60", "Date", at(time.Hour)), 0, 0, time.Minute},
+		{"stale-on-arrival", header("Cache-Control", "max-age=60", "Age", "90"), 0, 90 * time.Second, -30 * time.Second},
+	} {
+		s := NewStored(get(), 200, tc.header, t0.Add(-tc.delay), t0)
+		if s.Age(t0) != tc.age || s.TTL(t0) != tc.ttl {
+			t.Errorf("%s: age %v ttl %v, want %v %v", tc.name, s.Age(t0), s.TTL(t0), tc.age, tc.ttl)
+		}
+		if later := s.Age(t0.Add(time.Minute)); later != tc.age+time.Minute {
+			t.Errorf("%s: age %v a minute later", tc.name, later)
+		}
+	}
+}
+
+func TestStorable(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		status int
+		header http.Header
+		want   Refusal
+	}{
+		{"fresh", 200, header("Cache-Control", "max-age=1"), ""},
+		{"no-cache-with-tag", 200, header("Cache-Control", "no-cache", "Etag", `"a"`), ""},
+		{"no-cache-without", 200, header("Cache-Control", "no-cache"), RefusedFreshness},
+		{"stale-with-validator", 200, header("Cache-Control", "max-age=0", "Last-Modified", date(t0)), ""},
+		{"stale-without", 200, header("Cache-Control", "max-age=0"), RefusedFreshness},
+		{"public-alone", 200, header("Cache-Control", "public"), RefusedFreshness},
+		{"private-field", 200, header("Cache-Control", `max-age=5, private="x"`), RefusedPrivate},
+		{"interim", 103, header("Cache-Control", "max-age=1"), RefusedStatus},
+		{"too-long-uri", 414, header("Cache-Control", "max-age=1"), RefusedStatus},
+		{"unknown-status", 599, header("Cache-Control", "max-age=1"), ""},
+		{"control-character", 200, header("Cache-Control", "max-age=1", "X", "a\r\nb"), RefusedField},
+		{"trailer", 200, header("Cache-Control", "max-age=1", "Trailer", "X"), RefusedField},
+		{"vary-many", 200, header("Cache-Control", "max-age=1", "Vary", manyNames(17)), RefusedVary},
+		{"vary-enough", 200, header("Cache-Control", "max-age=1", "Vary", manyNames(16)), ""},
+	} {
+		if got := Storable(get(), tc.status, tc.header, t0); got != tc.want {
+			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
+		}
+	}
+	post := httptest.NewRequest("POST", "/", nil)
+	if got := Storable(post, 200, header("Cache-Control", "max-age=1"), t0); got != RefusedMethod {
+		t.Errorf("POST: got %q", got)
+	}
+}
+
+func manyNames(n int) string {
+	var names []string
+	for i := range n {
+		names = append(names, fmt.Sprint("X-", i))
+	}
+	return strings.Join(names, ",")
+}
+
+func TestDecide(t *testing.T) {
+	stored := func(cc string) *Stored { return NewStored(get(), 200, header("Cache-Control", cc), t0, t0) }
+	fresh, stale := t0.Add(30*time.Second), t0.Add(90*time.Second)
+	upload := httptest.NewRequest("GET", "/", strings.NewReader("x"))
+	method := func(m string) *http.Request { return httptest.NewRequest(m, "/", nil) }
+	for _, tc := range []struct {
+		name    string
+		request *http.Request
+		stored  *Stored
+		now     time.Time
+		want    Decision
+	}{
+		{"miss", get(), nil, fresh, Decision{Miss, ForwardURIMiss, ""}},
+		{"hit", get(), stored("max-age=60"), fresh, Decision{Verdict: Hit}},
+		{"hit-head", method("HEAD"), stored("max-age=60"), fresh, Decision{Verdict: Hit}},
+		{"the-last-moment", get(), stored("max-age=60"), t0.Add(time.Minute), Decision{Validate, ForwardStale, ""}},
+		{"stale", get(), stored("max-age=60"), stale, Decision{Validate, ForwardStale, ""}},
+		{"swr", get(), stored("max-age=60, stale-while-revalidate=60"), stale, Decision{Verdict: StaleHit}},
+		{"swr-over", get(), stored("max-age=60, stale-while-revalidate=30"), stale, Decision{Validate, ForwardStale, ""}},
+		{"swr-forbidden", get(), stored("max-age=60, stale-while-revalidate=60, must-revalidate"), stale, Decision{Validate, ForwardStale, ""}},
+		{"swr-proxy-forbidden", get(), stored("max-age=60, stale-while-revalidate=60, proxy-revalidate"), stale, Decision{Validate, ForwardStale, ""}},
+		{"swr-beside-s-maxage", get(), stored("s-maxage=60, stale-while-revalidate=60"), stale, Decision{Verdict: StaleHit}},
+		{"no-cache", get(), stored("max-age=60, no-cache"), fresh, Decision{Validate, ForwardStale, ""}},
+		{"authorization", get("Authorization", "x"), stored("max-age=60"), fresh, Decision{Miss, ForwardURIMiss, ""}},
+		{"authorization-public", get("Authorization", "x"), stored("max-age=60, public"), fresh, Decision{Verdict: Hit}},
+		{"client-no-cache", get("Cache-Control", "no-cache"), stored("max-age=60"), fresh, Decision{Verdict: Hit}},
+		{"client-pragma", get("Pragma", "no-cache"), stored("max-age=60"), fresh, Decision{Verdict: Hit}},
+		{"only-if-cached", get("Cache-Control", "only-if-cached"), stored("max-age=60"), fresh, Decision{Verdict: Hit}},
+		{"only-if-cached-stale", get("Cache-Control", "only-if-cached"), stored("max-age=60"), stale, Decision{OnlyIfCached, ForwardStale, ""}},
+		{"client-no-store", get("Cache-Control", "no-store"), nil, fresh, Decision{Bypass, ForwardRequest, "no-store"}},
+		{"range-miss", get("Range", "bytes=0-1"), nil, fresh, Decision{Bypass, ForwardBypass, "range"}},
+		{"range-hit", get("Range", "bytes=0-1"), stored("max-age=60"), fresh, Decision{Verdict: Hit}},
+		{"head-miss", method("HEAD"), nil, fresh, Decision{Bypass, ForwardURIMiss, "head"}},
+		{"post", method("POST"), stored("max-age=60"), fresh, Decision{Bypass, ForwardMethod, ""}},
+		{"made-up-method", method("FROBNICATE"), nil, fresh, Decision{Bypass, ForwardMethod, ""}},
+		{"content", upload, stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "content"}},
+		{"upgrade", get("Upgrade", "websocket"), stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "upgrade"}},
+		{"if-match", get("If-Match", "*"), stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "precondition"}},
+		{"event-stream", get("Accept", "text/event-stream, */*"), stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "event-stream"}},
+	} {
+		if got := Decide(tc.request, tc.stored, tc.now); got != tc.want {
+			t.Errorf("%s: got %+v, want %+v", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestFreshen(t *testing.T) {
+	s := NewStored(get(), 200, header("Cache-Control", "max-age=1", "Etag", `"a"`, "X-Old", "1", "X-Both", "1",
+		"Content-Length", "5", "Content-Type", "text/plain", "Cache-Status", "parent; hit"), t0, t0)
+	later := t0.Add(time.Hour)
+	f, ok := s.Freshen(get(), header("Cache-Control", "max-age=60", "Etag", `W/"a"`, "X-Both", "2", "X-New", "3",
+		"Content-Length", "0", "Content-Type", "text/html", "Connection", "X-Hop", "X-Hop", "1"), later, later)
+	if !ok || f.TTL(later) != time.Minute {
+		t.Fatalf("%v, ttl %v", ok, f.TTL(later))
+	}
+	got := f.Header()
+	for name, want := range map[string]string{"X-Old": "1", "X-Both": "2", "X-New": "3", "Content-Length": "5",
+		"Content-Type": "text/plain", "Etag": `W/"a"`, "Date": date(later), "Cache-Status": "", "Connection": ""} {
+		if got.Get(name) != want {
+			t.Errorf("%s: %q, want %q", name, got.Get(name), want)
+		}
+	}
+	if s.TTL(later) > 0 || s.Header().Get("X-Both") != "1" {
+		t.Error("the old one changed")
+	}
+	for name, h := range map[string]http.Header{
+		"other-tag": header("Etag", `"b"`), "no-store": header("Cache-Control", "no-store"), "private": header("Cache-Control", "private"),
+	} {
+		if _, ok := s.Freshen(get(), h, later, later); ok {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestConditionOfEveryValidator(t *testing.T) {
+	for _, tc := range []struct{ etag, modified string }{{`"a"`, ""}, {"", date(t0)}, {`W/"a"`, date(t0)}, {"", ""}} {
+		h := header("Cache-Control", "max-age=1")
+		if tc.etag != "" {
+			h.Set("Etag", tc.etag)
+		}
+		if tc.modified != "" {
+			h.Set("Last-Modified", tc.modified)
+		}
+		asked := header("If-None-Match", `"theirs"`, "Range", "bytes=0-1", "If-Range", `"x"`, "If-Modified-Since", date(t0.Add(-time.Hour)))
+		conditional := NewStored(get(), 200, h, t0, t0).Condition(asked)
+		if conditional != (tc.etag != "" || tc.modified != "") || asked.Get("If-None-Match") != tc.etag ||
+			asked.Get("If-Modified-Since") != tc.modified || asked.Get("Range") != "" || asked.Get("If-Range") != "" {
+			t.Errorf("%+v: %v %v", tc, conditional, asked)
+		}
+	}
+}
+
+func TestKey(t *testing.T) {
+	request := func(scheme, host, target string) *http.Request {
+		u, err := url.ParseRequestURI(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &http.Request{Method: "GET", Host: host, URL: u}
+		if scheme == "https" {
+			r.TLS = new(tls.ConnectionState)
+		}
+		return r
+	}
+	key := func(scheme, host, target string) string { return string(AppendKey(nil, request(scheme, host, target))) }
+	base := key("http", "example.com", "/a?b=c")
+	for _, host := range []string{"EXAMPLE.com", "example.com:80", "example.com.", "Example.Com.:80"} {
+		if key("http", host, "/a?b=c") != base {
+			t.Errorf("%s has another key", host)
+		}
+	}
+	seen := map[string]string{base: "base"}
+	for _, tc := range [][3]string{
+		{"https", "example.com", "/a?b=c"}, {"http", "example.com:443", "/a?b=c"}, {"http", "example.org", "/a?b=c"},
+		{"http", "example.com", "/a"}, {"http", "example.com", "/a?"}, {"http", "example.com", "/A?b=c"},
+		{"http", "example.com", "/a%3Fb=c"}, {"http", "example.com", "/a/"}, {"http", "example.com", "/%61"},
+		{"http", "example.com", "/x%2Fy"}, {"http", "example.com", "/x/y"}, {"http", "example.com", "//a"},
+		{"http", "example.com", "/a?b=c&d"}, {"http", "example.com", "/a?d&b=c"}, {"http", "example.com", "/a;b=c"},
+		{"http", "[::1]:80", "/"}, {"http", "[::1]:8080", "/"},
+	} {
+		k := key(tc[0], tc[1], tc[2])
+		if other, ok := seen[k]; ok {
+			t.Errorf("%v has the key of %s", tc, other)
+		}
+		seen[k] = fmt.Sprint(tc)
+	}
+	if key("http", "[::1]", "/") != key("http", "[::1]:80", "/") {
+		t.Error("IPv6 with the default port")
+	}
+}
+
+// Two targets with one key are forwarded as the same bytes.
+func FuzzKeyInjective(f *testing.F) {
+	f.Add("/a", "b=c", "/a?b", "c", "h", "h")
+	f.Add("/a%2Fb", "", "/a/b", "", "h", "H.")
+	f.Add("/", "", "/", "", "a:80", "a")
+	f.Fuzz(func(t *testing.T, path1, query1, path2, query2, host1, host2 string) {
+		r1, ok1 := target(host1, path1, query1)
+		r2, ok2 := target(host2, path2, query2)
+		if !ok1 || !ok2 {
+			return
+		}
+		same := string(AppendKey(nil, r1)) == string(AppendKey(nil, r2))
+		if same && r1.URL.RequestURI() != r2.URL.RequestURI() {
+			t.Fatalf("%q and %q share a key", r1.URL.RequestURI(), r2.URL.RequestURI())
+		}
+		normal := func(h string) string { return strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(h), ":80"), ".") }
+		if same && normal(host1) != normal(host2) && !strings.Contains(host1+host2, ":") {
+			t.Fatalf("%q and %q share a key", host1, host2)
+		}
+		if !same && host1 == host2 && r1.URL.RequestURI() == r2.URL.RequestURI() {
+			t.Fatalf("%q has two keys", r1.URL.RequestURI())
+		}
+	})
+}
+
+func target(host, path, query string) (*http.Request, bool) {
+	uri := path
+	if query != "" {
+		uri += "?" + query
+	}
+	if !strings.HasPrefix(uri, "/") {
+		return nil, false
+	}
+	u, err := url.ParseRequestURI(uri)
+	if err != nil {
+		return nil, false
+	}
+	return &http.Request{Method: "GET", Host: host, URL: u}, true
+}
+
+func TestVaryMatches(t *testing.T) {
+	v, ok := NewVary([]string{"accept-language, X-A", " x-a,Accept-Encoding"}, header("Accept-Language", "de, en", "Accept-Encoding", "gzip, br"))
+	if !ok {
+		t.Fatal("not ok")
+	}
+	for _, tc := range []struct {
+		request http.Header
+		want    bool
+	}{
+		{header("Accept-Language", "de, en", "Accept-Encoding", "gzip, br"), true},
+		{header("Accept-Language", "de,en", "Accept-Encoding", "br;q=0.1,\tgzip, deflate"), true},
+		{header("Accept-Language", "de", "Accept-Language", "en", "Accept-Encoding", "BR", "Accept-Encoding", "x, gzip"), true},
+		{header("Accept-Language", "en, de", "Accept-Encoding", "gzip, br"), false},
+		{header("Accept-Language", "de, en", "Accept-Encoding", "gzip, br;q=0"), false},
+		{header("Accept-Language", "de, en", "Accept-Encoding", "gzip, br", "X-A", ""), false},
+		{header("Accept-Encoding", "gzip, br"), false},
+	} {
+		if got := v.Matches(tc.request); got != tc.want {
+			t.Errorf("%v: got %v", tc.request, got)
+		}
+	}
+	if _, ok := NewVary([]string{"Accept", "a,*"}, nil); ok {
+		t.Error("Vary: * in the second line was missed")
+	}
+	if v, ok := NewVary([]string{" , "}, nil); !ok || !v.Matches(header("X", "y")) {
+		t.Error("an empty Vary")
+	}
+}
+
+func TestAcceptEncoding(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "identity", "gzip": "gzip", "zstd, gzip;q=0.5 , br": "br, gzip, zstd", "*": "identity", "gzip;q=0": "identity",
+		"gzip;q=0.000": "identity", "gzip;q=0.001": "gzip", "x-gzip": "identity", "identity": "identity", "GZIP": "gzip",
+	} {
+		if got := AcceptEncoding([]string{in}); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestInvalidates(t *testing.T) {
+	for method, want := range map[string]bool{"POST": true, "PUT": true, "DELETE": true, "PATCH": true, "FROBNICATE": true,
+		"GET": false, "HEAD": false, "OPTIONS": false, "TRACE": false} {
+		if got := Invalidates(method, 204); got != want {
+			t.Errorf("%s: %v", method, got)
+		}
+	}
+	for status, want := range map[int]bool{200: true, 201: true, 303: true, 400: false, 404: false, 500: false, 100: false} {
+		if got := Invalidates("POST", status); got != want {
+			t.Errorf("%d: %v", status, got)
+		}
+	}
+	r := httptest.NewRequest("POST", "/dir/a", nil)
+	var got []string
+	for _, target := range InvalidatedTargets(r, header("Location", "b?x", "Content-Location", "//example.com/c")) {
+		got = append(got, target.Host+target.URL.RequestURI())
+	}
+	if want := "[example.com/dir/a example.com/dir/b?x example.com/c]"; fmt.Sprint(got) != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+	for _, elsewhere := range []string{"http://other.example/x", "//other.example/x", "https://example.com/x", "http://example.com:81/x", "%zz"} {
+		if n := len(InvalidatedTargets(r, header("Location", elsewhere))); n != 1 {
+			t.Errorf("%s: %d targets", elsewhere, n)
+		}
+	}
+}
+
+func TestCacheStatus(t *testing.T) {
+	for _, tc := range []struct {
+		status   CacheStatus
+		upstream string
+		want     string
+	}{
+		{CacheStatus{Cache: "edge", Hit: true, TTL: 59500 * time.Millisecond}, "", "edge; hit; ttl=59"},
+		{CacheStatus{Cache: "edge", Hit: true, TTL: -time.Millisecond}, "", "edge; hit; ttl=-1"},
+		{CacheStatus{Cache: "edge", Forward: ForwardURIMiss, Stored: true}, "", "edge; fwd=uri-miss; stored"},
+		{CacheStatus{Cache: "edge", Forward: ForwardStale, FwdStatus: 304, Collapsed: true}, "up; hit", "up; hit, edge; fwd=stale; fwd-status=304; collapsed"},
+		{CacheStatus{Cache: "edge", Forward: ForwardBypass, Detail: "range"}, "", "edge; fwd=bypass; detail=range"},
+	} {
+		if got := string(tc.status.AppendTo(nil, tc.upstream)); got != tc.want {
+			t.Errorf("got %s, want %s", got, tc.want)
+		}
+	}
+	for name, want := range map[string]string{"edge-1": "edge-1", "edge.example:80/x": "edge.example:80/x", "my edge": `"my edge"`,
+		"1st": `"1st"`, `a"b\`: `"a\"b\\"`, "": "", "é": "", "a\nb": ""} {
+		if got, ok := Identifier(name); got != want || ok != (want != "") {
+			t.Errorf("%q: got %q %v, want %q", name, got, ok, want)
+		}
+	}
+}
+
+func FuzzSelectRange(f *testing.F) {
+	for _, s := range []string{"bytes=0-1", "bytes=-5", "bytes=5-", "bytes=", "bytes=1-0", "bytes=0-1,2-3", "x"} {
+		f.Add(s, int64(10))
+	}
+	s := NewStored(get(), 200, header("Cache-Control", "max-age=1"), t0, t0)
+	f.Fuzz(func(t *testing.T, value string, size int64) {
+		if size < 0 {
+			return
+		}
+		span, result := s.SelectRange(get("Range", value), size, t0)
+		if result == PartialContent && (span.First < 0 || span.Length <= 0 || span.First+span.Length > size) {
+			t.Fatalf("%q of %d: %+v", value, size, span)
+		}
+		if result != PartialContent && span != (Span{}) {
+			t.Fatalf("%q: %v with %+v", value, result, span)
+		}
+	})
+}
+
+func FuzzNotModified(f *testing.F) {
+	for _, s := range []string{`"a"`, `W/"a"`, `"b", "a"`, `*`, `"a`, `a`, `, ,"a"`, `"a""b"`} {
+		f.Add(s)
+	}
+	s := NewStored(get(), 200, header("Cache-Control", "max-age=1", "Etag", `"a"`), t0, t0)
+	f.Fuzz(func(t *testing.T, list string) {
+		// A 304 only ever answers a list that holds the tag, or a star.
+		if s.NotModified(get("If-None-Match", list), t0) && !strings.Contains(list, `"a"`) && !strings.Contains(list, "*") {
+			t.Fatalf("%q matched", list)
+		}
+	})
+}
