@@ -55,8 +55,8 @@ type Choice struct {
 	Why Why
 
 	// Degraded is set when the choice is not the one that a healthy CDN would
-	// make, because a node that belongs to the group is down: it will change
-	// when that node returns, so it should be kept for a shorter time only.
+	// make, because a node that belongs to the group is down or full: it will
+	// change when that node returns, so it should be kept for a shorter time only.
 	Degraded bool
 
 	n     int
@@ -253,13 +253,14 @@ func (r *round) weight(m *member) float64 {
 	return w
 }
 
-// missing reports whether a member that did not pass the gate would belong to
-// the group if it were not down. What the operator decided is not missing.
+// missing reports whether a member without weight would belong to the group if
+// it were well: it is down, or has no health or acceptance left. What the
+// operator decided, and who drains, is not missing.
 func (r *round) missing(m *member) bool {
 	if !m.has(r.Family) || m.weight == 0 || m.heldDown || r.gate == pinned && !m.in(r.Pinned) {
 		return false
 	}
-	return r.table.Nodes[m.node].State == healthfeed.Down
+	return r.table.Nodes[m.node].State != healthfeed.Draining
 }
 
 // lot draws the member's lot: exponentially distributed with mean 1 over the
