@@ -23,7 +23,8 @@ const http2Options = `servers {
 // crowd sends n requests for path at once over HTTP/2.
 func (e *edge) crowd(n int, path string) []reply {
 	e.t.Helper()
-	transport := &http.Transport{Protocols: new(http.Protocols)}
+	// 250 streams to a connection.
+	transport := &http.Transport{Protocols: new(http.Protocols), MaxConnsPerHost: 1 + n/200}
 	transport.Protocols.SetUnencryptedHTTP2(true)
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport}

@@ -1,0 +1,227 @@
+package store
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tandem-cdn/tandem/internal/httpcache"
+)
+
+var t0 = time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
+
+func at(n int) time.Time { return t0.Add(time.Duration(n) * time.Second) }
+
+// entry makes an entry that varies by X with the given value, or by nothing.
+func entry(key, variant string, size int) *Entry {
+	request := &http.Request{Method: "GET", Header: http.Header{}}
+	header := http.Header{"Cache-Control": {"max-age=60"}}
+	if variant != "" {
+		request.Header.Set("X", variant)
+		header.Set("Vary", "X")
+	}
+	return &Entry{Key: key, Stored: httpcache.NewStored(request, 200, header, t0, t0), Body: make([]byte, size)}
+}
+
+func (s *Store) mustPut(t *testing.T, e *Entry, now time.Time) {
+	t.Helper()
+	if !s.Put(e, s.Generation(e.Key), now) {
+		t.Fatalf("%s was not stored", e.Key)
+	}
+}
+
+func TestLookup(t *testing.T) {
+	s := New(1 << 20)
+	if e, varied := s.Lookup([]byte("a"), nil, t0); e != nil || varied {
+		t.Fatal("something in an empty store")
+	}
+	de, en, plain := entry("a", "de", 10), entry("a", "en", 10), entry("b", "", 10)
+	for _, e := range []*Entry{de, en, plain} {
+		s.mustPut(t, e, t0)
+	}
+	for _, tc := range []struct {
+		key, variant string
+		want         *Entry
+		varied       bool
+	}{
+		{"a", "de", de, false}, {"a", "en", en, false}, {"a", "fr", nil, true}, {"b", "any", plain, false}, {"c", "", nil, false},
+	} {
+		e, varied := s.Lookup([]byte(tc.key), http.Header{"X": {tc.variant}}, t0)
+		if e != tc.want || varied != tc.varied {
+			t.Errorf("%s %s: got %v %v", tc.key, tc.variant, e, varied)
+		}
+	}
+	newer := entry("a", "de", 20)
+	s.mustPut(t, newer, t0)
+	if e, _ := s.Lookup([]byte("a"), http.Header{"X": {"de"}}, t0); e != newer {
+		t.Error("the same variant was not replaced")
+	}
+	if s.Objects() != 3 || s.Bytes() != newer.Size()+en.Size()+plain.Size() {
+		t.Errorf("%d objects, %d bytes", s.Objects(), s.Bytes())
+	}
+	s.Remove(de) // no longer stored
+	if s.Objects() != 3 {
+		t.Error("removed the wrong one")
+	}
+	s.Remove(newer)
+	if s.Objects() != 2 || s.Bytes() != en.Size()+plain.Size() {
+		t.Errorf("%d objects, %d bytes", s.Objects(), s.Bytes())
+	}
+}
+
+func TestLeastRecentlyUsedGoesFirst(t *testing.T) {
+	size := entry("0000", "", 1000).Size()
+	s := New(10 * size)
+	for i := range 10 {
+		s.mustPut(t, entry(fmt.Sprintf("%04d", i), "", 1000), at(i))
+	}
+	for _, used := range []int{0, 3, 7} {
+		if e, _ := s.Lookup(fmt.Appendf(nil, "%04d", used), nil, at(100+used)); e == nil {
+			t.Fatalf("%d is gone already", used)
+		}
+	}
+	for i := range 7 {
+		s.mustPut(t, entry(fmt.Sprintf("%04d", 100+i), "", 1000), at(200+i))
+	}
+	for i := range 10 {
+		e, _ := s.Lookup(fmt.Appendf(nil, "%04d", i), nil, at(300))
+		if used := i == 0 || i == 3 || i == 7; (e != nil) != used {
+			t.Errorf("%d: stored %v, want %v", i, e != nil, used)
+		}
+	}
+	if s.Evictions() != 7 {
+		t.Errorf("%d evictions", s.Evictions())
+	}
+	// and in that order when it shrinks
+	s.Resize(8 * size)
+	for i, want := range map[int]bool{0: true, 3: true, 7: true, 100: false, 101: false, 102: true} {
+		if e, _ := s.Lookup(fmt.Appendf(nil, "%04d", i), nil, at(400)); (e != nil) != want {
+			t.Errorf("after the resize, %d: stored %v, want %v", i, e != nil, want)
+		}
+	}
+	s.Resize(100 * size)
+	if s.Objects() != 8 {
+		t.Errorf("growing lost something: %d objects", s.Objects())
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	s := New(1000)
+	small := entry("small", "", 10)
+	s.mustPut(t, small, t0)
+	if s.Put(entry("large", "", 1000), 0, t0) {
+		t.Error("larger than the budget, and stored")
+	}
+	if e, _ := s.Lookup([]byte("small"), nil, t0); e != small {
+		t.Error("made room for what does not fit anyway")
+	}
+}
+
+func TestVariantsAreBounded(t *testing.T) {
+	s := New(1 << 20)
+	for i := range 10 * MaxVariants {
+		s.mustPut(t, entry("a", fmt.Sprint("v", i), 10), at(i))
+		if e, _ := s.Lookup([]byte("a"), http.Header{"X": {"v0"}}, at(i)); e == nil {
+			t.Fatalf("the one in use went after %d", i)
+		}
+	}
+	if s.Objects() != MaxVariants {
+		t.Errorf("%d variants", s.Objects())
+	}
+}
+
+func TestInvalidate(t *testing.T) {
+	s := New(1 << 20)
+	s.mustPut(t, entry("a", "de", 10), t0)
+	s.mustPut(t, entry("a", "en", 10), t0)
+	s.mustPut(t, entry("b", "", 10), t0)
+	under := s.Generation("a") // a fill begins
+	if n := s.Invalidate([]byte("a")); n != 2 {
+		t.Errorf("%d removed", n)
+	}
+	if s.Put(entry("a", "de", 10), under, t0) {
+		t.Error("a fill older than the invalidation was stored")
+	}
+	if n, b := s.Objects(), s.Bytes(); n != 1 || b != entry("b", "", 10).Size() {
+		t.Errorf("%d objects, %d bytes", n, b)
+	}
+	s.mustPut(t, entry("a", "de", 10), t0)
+	if s.Invalidate([]byte("nothing")) != 0 {
+		t.Error("removed nothing that was there")
+	}
+}
+
+// Whatever happens at the same time, the sums are right in the end and the
+// budget is never exceeded.
+func TestSumsUnderConcurrency(t *testing.T) {
+	const budget = 200_000
+	s := New(budget)
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(g), 1))
+			for i := range 3000 {
+				key := fmt.Sprint(rng.IntN(60))
+				switch rng.IntN(10) {
+				case 0:
+					s.Invalidate([]byte(key))
+				case 1:
+					if e, _ := s.Lookup([]byte(key), nil, at(i)); e != nil {
+						s.Remove(e)
+					}
+				case 2, 3, 4:
+					s.Lookup([]byte(key), http.Header{"X": {"a"}}, at(i))
+				default:
+					s.Put(entry(key, []string{"", "a", "b"}[rng.IntN(3)], rng.IntN(20_000)), s.Generation(key), at(i))
+				}
+				if b := s.Bytes(); b > budget {
+					t.Errorf("%d bytes", b)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	var bytes, objects int64
+	for i := range s.shards {
+		for el := s.shards[i].uses.Front(); el != nil; el = el.Next() {
+			bytes += el.Value.(*node).size
+			objects++
+		}
+	}
+	if bytes != s.Bytes() || objects != s.Objects() || objects == 0 {
+		t.Errorf("counted %d bytes %d objects, says %d and %d", bytes, objects, s.Bytes(), s.Objects())
+	}
+	s.Resize(0)
+	if s.Bytes() != 0 || s.Objects() != 0 {
+		t.Errorf("%d bytes, %d objects left", s.Bytes(), s.Objects())
+	}
+}
+
+func TestLookupAllocations(t *testing.T) {
+	s := New(1 << 20)
+	s.mustPut(t, entry("a", "de", 10), t0)
+	key, request := []byte("a"), http.Header{"X": {"de"}}
+	if n := testing.AllocsPerRun(100, func() { s.Lookup(key, request, t0) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkLookup(b *testing.B) {
+	s := New(1 << 30)
+	keys := make([][]byte, 1000)
+	for i := range keys {
+		keys[i] = fmt.Appendf(nil, "key %d", i)
+		e := entry(string(keys[i]), "", 100)
+		s.Put(e, s.Generation(e.Key), t0)
+	}
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		s.Lookup(keys[i%len(keys)], nil, t0)
+		i++
+	}
+}
