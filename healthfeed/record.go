@@ -157,6 +157,9 @@ func (s *Snapshot) Validate() error {
 	if s.Inventory != nil && len(s.Inventory.Nodes) == 0 {
 		return errors.New("snapshot: the inventory has no nodes")
 	}
+	if len(s.Records) > maxProbers {
+		return fmt.Errorf("snapshot: %d probers are more than %d", len(s.Records), maxProbers)
+	}
 	seen := make(map[string]bool, len(s.Records))
 	for i := range s.Records {
 		r := &s.Records[i]

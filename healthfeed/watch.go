@@ -32,14 +32,14 @@ const (
 // than the file, because files are replaced rather than written; and it looks at
 // the file once a second, because a file may be behind a symbolic link, on a file
 // system without events, or in a directory that was removed and made again. When
-// the file cannot be read, changed is called with the error, again whenever the
-// look of the file changes.
+// the file cannot be read, changed is called with the error.
 func watchFile(ctx context.Context, path string, changed func(data []byte, modTime time.Time, err error)) {
 	dir := watchedDir{path: filepath.Dir(path)}
 	defer dir.close()
 	tick := time.NewTicker(statInterval)
 	defer tick.Stop()
 	var last fileLook
+	var lastErr error
 	var lastSum [sha256.Size]byte
 	for first := true; ; first = false {
 		dir.ensure()
@@ -49,13 +49,11 @@ func watchFile(ctx context.Context, path string, changed func(data []byte, modTi
 			}
 			last = look
 			data, err := readFile(path)
-			if sum := sha256.Sum256(data); err != nil || first || sum != lastSum {
-				lastSum = sum
+			sum := sha256.Sum256(data)
+			if first || sum != lastSum || fmt.Sprint(err) != fmt.Sprint(lastErr) {
 				changed(data, look.modTime(), err)
 			}
-			if err != nil {
-				lastSum = [sha256.Size]byte{}
-			}
+			lastErr, lastSum = err, sum
 		}
 		select {
 		case <-ctx.Done():

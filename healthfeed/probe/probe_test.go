@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -106,4 +107,87 @@ func TestUpDownUp(t *testing.T) {
 	await(t, f, "a", is(healthfeed.Down))
 	broken.Store(false)
 	await(t, f, "a", is(healthfeed.Up))
+}
+
+// Every way to be down is found out over real connections.
+func TestDown(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/missing" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		io.WriteString(w, "all is well")
+	}))
+	defer node.Close()
+	for _, test := range []struct {
+		name  string
+		check healthfeed.Check
+		want  healthfeed.State
+	}{
+		{"http", healthfeed.Check{Type: "http", URL: node.URL}, healthfeed.Up},
+		{"tcp", healthfeed.Check{Type: "tcp", Addr: silent.Addr().String()}, healthfeed.Up},
+		{"body", healthfeed.Check{Type: "http", URL: node.URL, Body: "well"}, healthfeed.Up},
+		{"wrong-status", healthfeed.Check{Type: "http", URL: node.URL + "/missing"}, healthfeed.Down},
+		{"wrong-body", healthfeed.Check{Type: "http", URL: node.URL, Body: "ill"}, healthfeed.Down},
+		{"silent", healthfeed.Check{Type: "http", URL: "http://" + silent.Addr().String()}, healthfeed.Down},
+		{"refused-http", healthfeed.Check{Type: "http", URL: "http://" + closed.Addr().String()}, healthfeed.Down},
+		{"refused-tcp", healthfeed.Check{Type: "tcp", Addr: closed.Addr().String()}, healthfeed.Down},
+		{"not-http", healthfeed.Check{Type: "http", URL: "https://" + node.Listener.Addr().String()}, healthfeed.Down},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := open(t, inventory(t, map[string][]healthfeed.Check{"a": {fastCheck(test.check)}}))
+			await(t, f, "a", is(test.want))
+		})
+	}
+}
+
+// A node that comes and goes is held down, and comes back when it stays.
+func TestFlappingForReal(t *testing.T) {
+	var rounds atomic.Int64
+	var calm atomic.Bool
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n := rounds.Add(1); !calm.Load() && n/30%2 == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	defer node.Close()
+	f := open(t, inventory(t, map[string][]healthfeed.Check{
+		"a": {fastCheck(healthfeed.Check{Type: "http", URL: node.URL})},
+	}))
+	await(t, f, "a", is(healthfeed.Up))
+	for range 2 {
+		await(t, f, "a", is(healthfeed.Down))
+		await(t, f, "a", func(s healthfeed.Status) bool { return s.State.TakesClients() })
+	}
+	calm.Store(true)
+	await(t, f, "a", is(healthfeed.Up))
+}
+
+func BenchmarkRecord(b *testing.B) {
+	r := &publisher{Prober: New("bench", quiet), targets: map[healthfeed.Check]*target{}, ballots: map[string]*ballot{}}
+	var nodes []healthfeed.Node
+	for i := range 250 {
+		addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
+		c := healthfeed.Check{Type: "tcp", Addr: netip.AddrPortFrom(addr, 80).String()}
+		nodes = append(nodes, healthfeed.Node{ID: addr.String(), Addrs: []netip.Addr{addr}, Checks: []healthfeed.Check{c}})
+	}
+	inv, err := healthfeed.NewInventory(nodes, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := time.Now()
+	r.follow(inv, func(t *target) { t.note(answer{rtt: time.Millisecond}, nil, now, now, false) })
+	b.ReportAllocs()
+	for b.Loop() {
+		r.next(now)
+	}
 }

@@ -1,0 +1,504 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+// A world answers attempts without a network, so that they take the time it says.
+type world struct {
+	mu       sync.Mutex
+	broken   map[string]bool // by address
+	takes    time.Duration
+	attempts map[string][]time.Time // when they began, by address
+	running  map[string]int
+	most     int // attempts of all addresses at the same time
+	clash    bool
+}
+
+func newWorld() *world {
+	return &world{broken: map[string]bool{}, takes: time.Millisecond, attempts: map[string][]time.Time{}, running: map[string]int{}}
+}
+
+func (w *world) attempt(ctx context.Context, c *healthfeed.Check) (answer, error) {
+	w.mu.Lock()
+	w.attempts[c.Addr] = append(w.attempts[c.Addr], time.Now())
+	w.running[c.Addr]++
+	w.clash = w.clash || w.running[c.Addr] > 1
+	sum := 0
+	for _, n := range w.running {
+		sum += n
+	}
+	w.most = max(w.most, sum)
+	takes := w.takes
+	w.mu.Unlock()
+	ok := sleep(ctx, takes)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.running[c.Addr]--
+	switch {
+	case !ok:
+		return answer{}, ctx.Err()
+	case w.broken[c.Addr]:
+		return answer{}, errors.New("broken")
+	}
+	return answer{rtt: takes}, nil
+}
+
+// set breaks or mends addresses.
+func (w *world) set(broken bool, addrs ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range addrs {
+		w.broken[a] = broken
+	}
+}
+
+// count returns how many attempts were made at an address.
+func (w *world) count(addr string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.attempts[addr])
+}
+
+// pulse is a tcp check without retries at the default pace.
+func pulse(addr string) healthfeed.Check {
+	return healthfeed.Check{Type: "tcp", Addr: addr, Interval: 2 * time.Second, Timeout: 300 * time.Millisecond, Critical: true}
+}
+
+// A mutable is a source of inventories.
+type mutable struct{ next chan *healthfeed.Inventory }
+
+func (m *mutable) String() string { return "mutable" }
+
+func (m *mutable) Run(ctx context.Context, f *healthfeed.Feed) error {
+	for {
+		select {
+		case inv := <-m.next:
+			if err := f.Offer(&healthfeed.Snapshot{Inventory: inv}); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// start runs a feed with a prober in w, and returns how to change the inventory.
+func start(t *testing.T, w *world) (f *healthfeed.Feed, inventories chan<- *healthfeed.Inventory) {
+	t.Helper()
+	p := New("test", quiet)
+	p.attempt = w.attempt
+	m := &mutable{make(chan *healthfeed.Inventory)}
+	f, err := healthfeed.Open(healthfeed.Config{Log: quiet, Sources: []healthfeed.Source{m, p}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); f.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done }) // the bubble fails if a goroutine is left
+	return f, m.next
+}
+
+// nodes makes an inventory of nodes by ID with one check each.
+func nodes(t *testing.T, checks map[string]healthfeed.Check) *healthfeed.Inventory {
+	t.Helper()
+	var nodes []healthfeed.Node
+	for i, id := range slices.Sorted(maps.Keys(checks)) {
+		addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)})
+		nodes = append(nodes, healthfeed.Node{ID: id, Addrs: []netip.Addr{addr}, Weight: 100, Checks: []healthfeed.Check{checks[id]}})
+	}
+	inv, err := healthfeed.NewInventory(nodes, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inv
+}
+
+func stateOf(f *healthfeed.Feed, id string) healthfeed.State {
+	s, _ := f.Table().Lookup(id)
+	return s.State
+}
+
+// record returns the prober's newest record.
+func record(t *testing.T, f *healthfeed.Feed) healthfeed.Aged {
+	t.Helper()
+	records := f.Snapshot().Records
+	if len(records) != 1 {
+		t.Fatalf("%d records", len(records))
+	}
+	return records[0]
+}
+
+// Nothing is voted before the first success or the first fall, and a state change
+// is published at once.
+func TestFirstVote(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		f, inventories := start(t, w)
+		w.set(true, "b:1")
+		inventories <- nodes(t, map[string]healthfeed.Check{"a": pulse("a:1"), "b": pulse("b:1")})
+		time.Sleep(500 * time.Millisecond)
+		if a, b := stateOf(f, "a"), stateOf(f, "b"); a != healthfeed.Up || b != healthfeed.Unknown {
+			t.Errorf("after one round: a %v, b %v", a, b)
+		}
+		if _, voted := record(t, f).Nodes["b"]; voted {
+			t.Error("one failed round is a vote")
+		}
+		time.Sleep(5 * time.Second)
+		if b := stateOf(f, "b"); b != healthfeed.Down {
+			t.Errorf("after the fall: b %v", b)
+		}
+	})
+}
+
+func TestRecordsComeEveryInterval(t *testing.T) {
+	for _, test := range []struct{ interval, want time.Duration }{
+		{2 * time.Second, 2 * time.Second}, {time.Minute, 2 * time.Second},
+		{500 * time.Millisecond, 500 * time.Millisecond}, {20 * time.Millisecond, 200 * time.Millisecond},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			f, inventories := start(t, w)
+			c := pulse("a:1")
+			c.Interval = test.interval
+			inventories <- nodes(t, map[string]healthfeed.Check{"a": c})
+			time.Sleep(20 * time.Second)
+			before := record(t, f)
+			time.Sleep(20 * time.Second)
+			after := record(t, f)
+			if got := after.Seq - before.Seq; got != uint64(20*time.Second/test.want) {
+				t.Errorf("%v: %d records in 20 s", test.interval, got)
+			}
+			if after.IntervalMS != test.want.Milliseconds() || after.TTLMS != 15_000 || after.Epoch != before.Epoch {
+				t.Errorf("%v: %+v", test.interval, after)
+			}
+		})
+	}
+}
+
+func TestIntervalsAreJittered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		_, inventories := start(t, w)
+		inventories <- nodes(t, map[string]healthfeed.Check{"a": pulse("a:1")})
+		time.Sleep(5 * time.Minute)
+		distinct := map[time.Duration]bool{}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for i := 1; i < len(w.attempts["a:1"]); i++ {
+			d := w.attempts["a:1"][i].Sub(w.attempts["a:1"][i-1])
+			if d < 1800*time.Millisecond || d > 2200*time.Millisecond {
+				t.Errorf("round %d after %v", i, d)
+			}
+			distinct[d] = true
+		}
+		if len(distinct) < 50 {
+			t.Errorf("%d distinct intervals of %d", len(distinct), len(w.attempts["a:1"]))
+		}
+	})
+}
+
+// Nodes that declare the same check share one probe.
+func TestSameCheckIsProbedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		f, inventories := start(t, w)
+		checks := map[string]healthfeed.Check{}
+		for i := range 10 {
+			checks[fmt.Sprint("n", i)] = pulse("shared:1")
+		}
+		minor := pulse("shared:1")
+		minor.Critical = false
+		checks["minor"] = minor
+		inventories <- nodes(t, checks)
+		time.Sleep(20 * time.Second)
+		if n := w.count("shared:1"); n < 9 || n > 12 {
+			t.Errorf("%d attempts in 20 s", n)
+		}
+		w.set(true, "shared:1")
+		time.Sleep(10 * time.Second)
+		if stateOf(f, "n0") != healthfeed.Down || stateOf(f, "n9") != healthfeed.Down || stateOf(f, "minor") != healthfeed.Degraded {
+			t.Errorf("n0 %v, n9 %v, minor %v", stateOf(f, "n0"), stateOf(f, "n9"), stateOf(f, "minor"))
+		}
+	})
+}
+
+// A new inventory resets nothing that it does not change.
+func TestReloadKeepsCounters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		f, inventories := start(t, w)
+		w.set(true, "a:1")
+		inventories <- nodes(t, map[string]healthfeed.Check{"a": pulse("a:1"), "b": pulse("b:1"), "c": pulse("c:1")})
+		time.Sleep(10 * time.Second)
+		since := record(t, f).Nodes["a"].SinceMS
+		attempts, gone := w.count("a:1"), w.count("c:1")
+
+		changed := pulse("b:1")
+		changed.Fall = 1
+		inventories <- nodes(t, map[string]healthfeed.Check{"a": pulse("a:1"), "b": changed, "d": pulse("d:1")})
+		time.Sleep(10 * time.Second)
+		got := record(t, f)
+		if a := got.Nodes["a"]; a.State != healthfeed.Down || a.SinceMS < since+7_000 {
+			t.Errorf("the unchanged node began anew: %+v, %d ms before", a, since)
+		}
+		if n := w.count("a:1") - attempts; n < 4 || n > 6 {
+			t.Errorf("%d attempts in 10 s", n)
+		}
+		if n := w.count("c:1") - gone; n > 1 {
+			t.Errorf("%d attempts at a node that is gone", n)
+		}
+		if _, voted := got.Nodes["c"]; voted {
+			t.Error("a vote on a node that is gone")
+		}
+		if got.Nodes["d"].State != healthfeed.Up || got.Nodes["b"].State != healthfeed.Up {
+			t.Errorf("got %+v", got.Nodes)
+		}
+	})
+}
+
+func TestRetriesWithinARound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		_, inventories := start(t, w)
+		w.set(true, "a:1")
+		c := pulse("a:1")
+		c.Retries = 2
+		inventories <- nodes(t, map[string]healthfeed.Check{"a": c})
+		time.Sleep(time.Second)
+		if n := w.count("a:1"); n != 3 {
+			t.Errorf("%d attempts in a round", n)
+		}
+		w.set(false, "a:1")
+		time.Sleep(2 * time.Second)
+		if n := w.count("a:1"); n != 4 {
+			t.Errorf("%d attempts after a round that passes at once", n)
+		}
+	})
+}
+
+// When all hang, the pool is large enough for none to be late, and no target is
+// probed twice at a time.
+func TestPoolWhenAllHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.takes = time.Hour
+		f, inventories := start(t, w)
+		checks := map[string]healthfeed.Check{}
+		for i := range 200 {
+			c := pulse(fmt.Sprint("n:", i+1))
+			c.Retries = 2
+			checks[fmt.Sprintf("n%03d", i)] = c
+		}
+		inv := nodes(t, checks)
+		inventories <- inv
+		time.Sleep(30 * time.Second)
+		w.mu.Lock()
+		most, clash := w.most, w.clash
+		w.mu.Unlock()
+		if size := poolSize(slices.Collect(maps.Values(checks))); most > size || size < 200*3*3/20 || size > maxAtOnce {
+			t.Errorf("%d at once in a pool of %d", most, size)
+		}
+		if clash {
+			t.Error("a target was probed twice at a time")
+		}
+		// Three rounds of at most 2.2 s and 0.9 s each.
+		for i := range 200 {
+			if s := f.Table().Nodes[i].State; s != healthfeed.Down && s != healthfeed.Unknown {
+				t.Errorf("node %d is %v", i, s)
+			}
+		}
+		if n := w.count("n:1"); n < 3*10 {
+			t.Errorf("%d attempts in 30 s", n)
+		}
+	})
+}
+
+func TestPoolSize(t *testing.T) {
+	c := healthfeed.Check{Interval: time.Second, Timeout: time.Second, Retries: 2}
+	for n, want := range map[int]int{20: 60, 1000: maxAtOnce} {
+		if got := poolSize(slices.Repeat([]healthfeed.Check{c}, n)); got != want {
+			t.Errorf("%d checks: %d places, want %d", n, got, want)
+		}
+	}
+	if got := poolSize(nil); got < 2 {
+		t.Errorf("no checks: %d places", got)
+	}
+}
+
+// The prober's own network fails for half a minute: nobody goes down, and
+// afterwards nothing is held against anybody.
+func TestSelfDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		f, inventories := start(t, w)
+		checks := map[string]healthfeed.Check{}
+		var addrs []string
+		for i := range 10 {
+			addr := fmt.Sprint("n:", i+1)
+			addrs = append(addrs, addr)
+			checks[fmt.Sprint("n", i)] = pulse(addr)
+		}
+		inventories <- nodes(t, checks)
+		time.Sleep(time.Minute)
+		w.set(true, addrs...)
+		for range 300 {
+			time.Sleep(100 * time.Millisecond)
+			for i := range 10 {
+				if s := f.Table().Nodes[i].State; !s.TakesClients() {
+					t.Fatalf("node %d is %v", i, s)
+				}
+			}
+		}
+		if s := record(t, f).Nodes["n0"].State; s != healthfeed.Abstain {
+			t.Errorf("the vote is %v", s)
+		}
+		w.set(false, addrs...)
+		time.Sleep(5 * time.Second)
+		for i := range 10 {
+			if s := f.Table().Nodes[i]; s.State != healthfeed.Up || s.Health < 0.99 {
+				t.Errorf("node %d afterwards: %+v", i, s)
+			}
+		}
+
+		// One node alone goes down as ever.
+		w.set(true, addrs[3])
+		time.Sleep(10 * time.Second)
+		if s := stateOf(f, "n3"); s != healthfeed.Down {
+			t.Errorf("the broken node is %v", s)
+		}
+	})
+}
+
+// A true loss of half the nodes is believed after a minute.
+func TestSelfDoubtEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		f, inventories := start(t, w)
+		checks := map[string]healthfeed.Check{}
+		for i := range 10 {
+			checks[fmt.Sprint("n", i)] = pulse(fmt.Sprint("n:", i+1))
+		}
+		inventories <- nodes(t, checks)
+		time.Sleep(time.Minute)
+		w.set(true, "n:1", "n:2", "n:3", "n:4", "n:5")
+		time.Sleep(30 * time.Second)
+		if s := stateOf(f, "n0"); !s.TakesClients() {
+			t.Errorf("in doubt: %v", s)
+		}
+		time.Sleep(45 * time.Second)
+		if s := stateOf(f, "n0"); s != healthfeed.Down {
+			t.Errorf("after the doubt: %v", s)
+		}
+		if s := stateOf(f, "n9"); s != healthfeed.Up {
+			t.Errorf("a good node is %v", s)
+		}
+	})
+}
+
+// A flapping node stays down for longer each time.
+func TestFlapping(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		f, inventories := start(t, w)
+		c := pulse("a:1")
+		c.Fall, c.Rise = 1, 1
+		inventories <- nodes(t, map[string]healthfeed.Check{"a": c})
+		var down time.Duration
+		for i := range 3000 { // 7 s good, 7 s bad, for ten minutes
+			if i%35 == 0 {
+				w.set(i/35%2 == 1, "a:1")
+			}
+			time.Sleep(200 * time.Millisecond)
+			if stateOf(f, "a") == healthfeed.Down {
+				down += 200 * time.Millisecond
+			}
+		}
+		if down < 8*time.Minute {
+			t.Errorf("down for %v of ten minutes", down)
+		}
+	})
+}
+
+// A record that the feed refuses ends Run, so that it is seen.
+func TestBadName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New("no spaces", quiet)
+		p.attempt = newWorld().attempt
+		f, err := healthfeed.Open(healthfeed.Config{Log: quiet, Inventory: nodes(t, map[string]healthfeed.Check{"a": pulse("a:1")})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Run(t.Context(), f); err == nil {
+			t.Error("it ran")
+		}
+	})
+}
+
+// The next prober of the same name comes after this one.
+func TestEpochGrows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New("test", quiet)
+		p.attempt = newWorld().attempt
+		f, err := healthfeed.Open(healthfeed.Config{Log: quiet, Inventory: nodes(t, map[string]healthfeed.Check{"a": pulse("a:1")})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var last int64
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			if err := p.Run(ctx, f); err != nil {
+				t.Fatal(err)
+			}
+			cancel()
+			if e := record(t, f).Epoch; e <= last {
+				t.Errorf("epoch %d after %d", e, last)
+			} else {
+				last = e
+			}
+		}
+	})
+}
+
+// A round that had to wait too long for its turn blames nobody.
+func TestLateRound(t *testing.T) {
+	c := pulse("a:1")
+	c.Fall = 1
+	target := &target{check: c, log: quiet, hysteresis: newHysteresis(&c)}
+	target.note(answer{rtt: 1}, nil, t0, t0, false)
+	if !target.note(answer{}, errors.New("timeout"), t0, t0, true) {
+		t.Error("being late is no news")
+	}
+	if v := target.look(); v.state != healthfeed.Up || !v.late {
+		t.Errorf("got %+v", v)
+	}
+	target.note(answer{}, errors.New("timeout"), t0, t0, false)
+	if v := target.look(); v.state != healthfeed.Down || v.late {
+		t.Errorf("got %+v", v)
+	}
+}
+
+func TestEndpoint(t *testing.T) {
+	for want, c := range map[string]healthfeed.Check{
+		"a:80":       {Type: "http", URL: "http://a/healthz"},
+		"a:443":      {Type: "http", URL: "https://a/"},
+		"[::1]:8080": {Type: "http", URL: "http://[::1]:8080/"},
+		"b:53":       {Type: "tcp", Addr: "b:53"},
+	} {
+		if got := endpoint(&c); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
