@@ -6,11 +6,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/maxmind/mmdbwriter"
 	"github.com/maxmind/mmdbwriter/mmdbtype"
+	"github.com/oschwald/maxminddb-golang/v2"
 )
 
 // place is one network of a test database.
@@ -27,7 +29,13 @@ func location(lat, lon float64) mmdbtype.Map {
 // writeDB writes a MaxMind file and returns its name.
 func writeDB(t testing.TB, kind string, records map[string]mmdbtype.Map) string {
 	t.Helper()
-	tree, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: kind, RecordSize: 24, IncludeReservedNetworks: true, DisableIPv4Aliasing: true})
+	return writeDBOf(t, mmdbwriter.Options{DatabaseType: kind}, records)
+}
+
+func writeDBOf(t testing.TB, opts mmdbwriter.Options, records map[string]mmdbtype.Map) string {
+	t.Helper()
+	opts.RecordSize, opts.IncludeReservedNetworks, opts.DisableIPv4Aliasing = 24, true, true
+	tree, err := mmdbwriter.New(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,6 +193,78 @@ func TestCountryFile(t *testing.T) {
 	if c, _ := trie.Lookup(netip.MustParsePrefix("81.1.1.0/24")); c.Source != Coarse {
 		t.Errorf("a record without place hides the coarse table: %v", c)
 	}
+}
+
+func TestIPv4File(t *testing.T) {
+	trie := load(t, Config{Files: []string{writeDBOf(t, mmdbwriter.Options{DatabaseType: "Test-City", IPVersion: 4},
+		map[string]mmdbtype.Map{"80.0.0.0/8": {"location": location(48.8, 2.3)}})}})
+	for prefix, want := range map[string]string{"80.1.1.0/24": "geoip 48.8,2.3", "2a00::/32": "coarse 50,10 EU"} {
+		if c, _ := trie.Lookup(netip.MustParsePrefix(prefix)); c.String() != want {
+			t.Errorf("%s: got %v, want %s", prefix, c, want)
+		}
+	}
+}
+
+// A search tree in which both branches of each node meet again has 2^60
+// networks.
+func TestLoadRefusesEndlessTree(t *testing.T) {
+	data, err := os.ReadFile(cityDB(t, place{"80.1.1.0/24", "GB", 51.5, -0.1}, place{"81.1.1.0/24", "GB", 52.5, -0.1}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := maxminddb.OpenBytes(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes := int(db.Metadata.NodeCount)
+	branch := func(i int) []byte { return data[3*i : 3*i+3] } // of node i/2, with records of 24 bits
+	var record []byte                                         // a branch that leads to a record
+	for i := range 2 * nodes {
+		if b := branch(i); int(b[0])<<16|int(b[1])<<8|int(b[2]) > nodes {
+			record = slices.Clone(b)
+		}
+	}
+	for i := range 60 {
+		copy(branch(2*i), []byte{0, 0, byte(i + 1)})
+		copy(branch(2*i+1), []byte{0, 0, byte(i + 1)})
+	}
+	copy(branch(120), record)
+	copy(branch(121), record)
+	_, err = Load(Config{Files: []string{write(t, "endless.mmdb", string(data))}})
+	if err == nil || !strings.Contains(err.Error(), "endless.mmdb: damaged: more networks") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// FuzzLoad damages a file. Loading it ends, with a trie or with an error that
+// names the file.
+func FuzzLoad(f *testing.F) {
+	data, err := os.ReadFile(cityDB(f, place{"80.1.1.0/24", "GB", 51.5, -0.1}, place{"2a01:1:2::/48", "DE", 52.5, 13.4}))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint16(3), []byte{0, 0, 1})
+	f.Add(uint16(600), []byte{0, 0, 100, 0, 0, 100})
+	f.Add(uint16(len(data)-60), []byte{0xff})
+	f.Add(uint16(len(data)-200), []byte("latitude"))
+	file := filepath.Join(f.TempDir(), "fuzz.mmdb")
+	f.Fuzz(func(t *testing.T, at uint16, patch []byte) {
+		damaged := slices.Clone(data)
+		copy(damaged[int(at)%len(damaged):], patch)
+		if err := os.WriteFile(file, damaged, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		trie, err := Load(Config{Files: []string{file}})
+		if err != nil {
+			if !strings.Contains(err.Error(), "fuzz.mmdb") {
+				t.Errorf("error without the file: %v", err)
+			}
+			return
+		}
+		if c, _ := trie.Lookup(netip.MustParsePrefix("80.1.1.0/24")); c == nil {
+			t.Error("no class")
+		}
+	})
 }
 
 func TestLoadRefuses(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 // Net is one line of a nets file: what the operator knows better than GeoIP
 // about the clients in Prefix. Exactly one of Nodes, Point and Name is set.
 type Net struct {
+	Line   int // in the file, from 1
 	Prefix netip.Prefix
 	Nodes  []string
 	Point  geo.Point
@@ -51,6 +52,7 @@ func ParseNets(r io.Reader, file string) ([]Net, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", file, line, err)
 		}
+		n.Line = line
 		lines[n.Prefix] = line
 		nets = append(nets, n)
 	}
@@ -111,7 +113,7 @@ func (b *builder) insertNets(nets []Net) {
 	nets = slices.Clone(nets)
 	slices.SortStableFunc(nets, func(x, y Net) int { return cmp.Compare(x.Prefix.Bits(), y.Prefix.Bits()) })
 	for _, n := range nets {
-		c := Class{Source: Nets, Point: n.Point, Name: n.Name, Nodes: n.Nodes}
+		c := Class{Source: Nets, Point: n.Point, Name: n.Name, Nodes: n.Nodes, Line: n.Line}
 		if !c.Point.Known() {
 			below := b.at(n.Prefix)
 			c.Point, c.Continent, c.Country = below.Point, below.Continent, below.Country
