@@ -17,6 +17,11 @@
 // give the same [Table] everywhere, in whatever order the records came. Missing
 // data means abstain, never down. The operator's word always wins.
 //
+// Data grows old by this process's own clock, never by comparing the clocks of
+// others. With the usual TTL of 15 s, a Table is fresh until 15 s after the last
+// record, frozen until 45 s, last known good for five minutes more, and static
+// afterwards, when every node takes clients that the operator does not hold back.
+//
 // A [Feed] is the running thing in one process: it holds the newest record of
 // each prober, calls Merge, and publishes the Table behind an atomic pointer.
 // What brings data into a Feed is a [Source]: the prober of package probe, a

@@ -19,6 +19,11 @@ const holdState = 5 * time.Minute
 // forgotten reports whether a record counts for nothing any more.
 func (s *Seen) forgotten(now time.Time) bool { return now.Sub(s.At) > holdVote*s.ttl()+holdState }
 
+// leastHealth is what a node that is not down is granted: its state says whether
+// it takes clients, its health only how many. Without a trickle of them nobody
+// would see it recover.
+const leastHealth = 0.1
+
 // Seen is a record and when this process saw it, on its monotonic clock. The
 // age that a sender declared is subtracted already.
 type Seen struct {
@@ -187,7 +192,7 @@ func (s *Status) count(votes []vote) {
 	if s.State == Down {
 		s.Health = 0
 	} else {
-		s.Health = median(health)
+		s.Health = max(leastHealth, median(health))
 	}
 	s.RTT = RTT{P50: median(p50), P95: median(p95)}
 }

@@ -243,6 +243,21 @@ func TestLoadIsOfWhoKnows(t *testing.T) {
 	}
 }
 
+// The state says whether a node takes clients; health only says how many.
+func TestHealthHasAFloor(t *testing.T) {
+	for _, test := range []struct {
+		state  State
+		health float64
+		want   float64
+	}{{Degraded, 0, 0.1}, {Up, 5, 0.1}, {Up, 50, 0.5}, {Down, 50, 0}} {
+		r := says("p", 1, nil)
+		r.Nodes["a"] = Observation{State: test.state, Health: test.health}
+		if got := Merge(watched(t, "a"), []Seen{{r, t0}}, nil, t0).Nodes[0].Health; got != test.want {
+			t.Errorf("%v with %v %%: got %v, want %v", test.state, test.health, got, test.want)
+		}
+	}
+}
+
 // randomSeen returns records of up to five probers, several per prober.
 func randomSeen(r *rand.Rand, ids []string) []Seen {
 	var seen []Seen

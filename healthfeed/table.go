@@ -128,7 +128,8 @@ type Status struct {
 	// Reason says in a few words who decided State.
 	Reason string
 
-	// Health is 0 (useless) to 1 (perfect), without regard to load.
+	// Health is 0 (useless) to 1 (perfect), without regard to load. It is at
+	// least 0.1 unless State is Down.
 	Health float64
 
 	// Acceptance is the fraction of the node's share that it can take, 0 to 1.
