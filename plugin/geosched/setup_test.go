@@ -216,6 +216,7 @@ func TestStartRefuses(t *testing.T) {
 		{"geoip-truncated", geosched + "geoip " + file("cut.mmdb", string(db[:len(db)-20])) + "\n}", []string{"Corefile:6", "cut.mmdb"}},
 		{"nets-missing", geosched + "nets /nonexistent\n}", []string{"Corefile:6", "/nonexistent"}},
 		{"nets-bad", geosched + "nets " + file("nets", "# first\n10.0.0.0/8 up\n") + "\n}", []string{"Corefile:6", "nets:2", `"up"`}},
+		{"nets-unknown-node", geosched + "nets " + file("nets2", "10.0.0.0/8 node lon\n\n11.0.0.0/8 node lon1\n") + "\n}", []string{"Corefile:6", "nets2:3", `"lon1"`}},
 		{"nodes-missing", "\tgeosched {\nnodes /nonexistent.json\nsteer www\n}", []string{"Corefile:4", "/nonexistent.json"}},
 		{"nodes-bad", "\tgeosched {\nnodes " + file("nodes.json", `{"nodes": [{"id": "a", "addr": []}]}`) + "\nsteer www\n}", []string{"Corefile:4", "nodes.json", "addr"}},
 		{"service-missing", "\tgeosched {\nnodes " + file("ok.json", `{"nodes": [{"id": "a", "addrs": ["192.0.2.1"]}]}`) + "\nsteer www\nsteer img service web\n}",
@@ -243,6 +244,37 @@ func TestStartRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzParse: whatever a Corefile says, it is understood or refused with its
+// place, and what is understood can be served.
+func FuzzParse(f *testing.F) {
+	for _, text := range []string{
+		three + "steer www *.img @ service\nns a b.\nfallthrough x",
+		"nodes f\nsteer a service b\ngeoip a b\nnets c\nttl 1 0\nnegttl 0\nanswers 8",
+		"node a ::1 0 0 0\ncheck http :1/x interval 1s timeout 1ms\nsteer *\necs on max 1 128",
+		"feed from http://a\nfeed listen :0\nfeed state s\nsteer www.cdn.test.\nalldown all",
+		"node a 1.1.1.1 90 180\nsteer \\046.x ex\\032ample\nns cdn.example.",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := block(text)
+		if err != nil {
+			return
+		}
+		names := newNames(c)
+		for i := range c.Steer {
+			if s, exists := names.find(c.Steer[i].Name); s != &c.Steer[i] || !exists {
+				t.Errorf("%q is not found", c.Steer[i].Name)
+			}
+		}
+		for _, z := range c.Zones {
+			if _, exists := names.find(z); !exists || len(c.nameServers(z)) == 0 {
+				t.Errorf("no apex or name server of %q", z)
+			}
+		}
+	})
 }
 
 // Relative paths are below *root*.
