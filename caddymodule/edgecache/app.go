@@ -22,10 +22,8 @@ type App struct {
 	// The stores by name. A store `default` exists also when it is not here.
 	Stores map[string]StoreConfig `json:"stores,omitempty"`
 
-	// Set by Provision and use, which Caddy calls one at a time; mu is for the
-	// reader of tests and Cleanup.
 	mu       sync.Mutex
-	acquired map[string]*state // each holds one reference in the pool
+	acquired map[string]*state // mu; each holds one reference in the pool
 }
 
 // StoreConfig is the size of one store.

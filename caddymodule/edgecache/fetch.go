@@ -49,6 +49,10 @@ type response struct {
 // fetch answers r with a response from the origin server, its own or one that
 // several requests share.
 func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want, now time.Time) error {
+	if r.Context().Value(fillCtxKey) == h.state {
+		// A fill of this very store came by here: it would wait for itself.
+		return next.ServeHTTP(w, r)
+	}
 	flightKey := flightKeyOf(r, want.key)
 	for range maxRounds {
 		flight, role := h.state.flights.Join(flightKey, now)
@@ -105,8 +109,7 @@ func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 		h.replay(w, r, e, now, h.hitStatus(e.Stored, now))
 		return nil
 	}
-	h.count(r, result(want.forward))
-	client := newLease(w)
+	client := newLease(w, r)
 	f := h.newFill(r, next, want, flight, w.Header(), client)
 	go f.run()
 	// The client stays until the header is decided even if it has left: until
@@ -128,6 +131,7 @@ func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	if !ok { // it outgrew the limit in the blink of an eye
 		return h.alone(w, r, next, want)
 	}
+	h.count(r, result(want.forward))
 	return h.deliver(w, r, shared, reader, want.forward, false)
 }
 
@@ -142,6 +146,7 @@ func (h *Handler) failed(w http.ResponseWriter, r *http.Request, want want, err 
 		h.replay(w, r, want.entry, now, status)
 		return nil
 	}
+	h.count(r, result(want.forward))
 	w.Header()["Cache-Status"] = []string{httpcache.CacheStatus{Cache: h.id, Forward: want.forward}.String()}
 	return err
 }
@@ -224,13 +229,13 @@ func flightKeyOf(r *http.Request, key string) string {
 // alone forwards r by itself, straight to its client, and stores the response
 // on the way if it may be stored after all.
 func (h *Handler) alone(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want) error {
-	h.count(r, result(want.forward))
 	req := r.Clone(r.Context())
 	if v := req.Header["Accept-Encoding"]; len(v) > 0 {
 		req.Header["Accept-Encoding"] = []string{httpcache.AcceptEncoding(v)}
 	}
 	a := &aloneFetch{
 		handler:    h,
+		client:     r,
 		want:       want,
 		asked:      askedBy(r),
 		generation: h.state.store.Generation(want.key),
@@ -239,16 +244,20 @@ func (h *Handler) alone(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	a.writer = newOriginWriter(w.Header(), a.onHeader)
 	a.writer.client = w
 	err := next.ServeHTTP(a.writer, req)
-	a.finish(err)
-	if err != nil && !a.writer.wrote {
-		return h.failed(w, r, want, err)
+	if !a.writer.wrote {
+		if err != nil {
+			return h.failed(w, r, want, err)
+		}
+		a.writer.WriteHeader(http.StatusOK) // as net/http would
 	}
+	a.finish(err)
 	return err
 }
 
 // aloneFetch is one exchange with the origin server for one client.
 type aloneFetch struct {
 	handler    *Handler
+	client     *http.Request
 	want       want
 	asked      *http.Request
 	generation uint64
@@ -261,6 +270,7 @@ type aloneFetch struct {
 
 func (a *aloneFetch) onHeader(status int) {
 	h, now := a.handler, time.Now()
+	h.count(a.client, result(a.want.forward))
 	h.metrics.upstream.Observe(now.Sub(a.requested).Seconds())
 	refusal := httpcache.Storable(a.asked, status, a.writer.header, now)
 	if refusal == "" && a.writer.length() > h.maxObject() {
@@ -300,6 +310,9 @@ func askedBy(r *http.Request) *http.Request {
 var unsafeOverrides = []string{
 	"X-Original-Url", "X-Rewrite-Url", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
 }
+
+// fillCtxKey is where a fill's context has the state it fills.
+const fillCtxKey caddy.CtxKey = "edgecache_fill"
 
 // detached returns a request like r for handlers that run after r's own
 // handler has returned: nothing in it is shared with r but what is constant.

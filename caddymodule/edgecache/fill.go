@@ -42,7 +42,6 @@ type fill struct {
 	client     *lease // nil in the background
 	ctx        context.Context
 	cancel     context.CancelFunc
-	clientCtx  context.Context
 	request    *http.Request // what next gets
 	asked      *http.Request // what the client asked, for the rules
 	carried    *carried
@@ -67,14 +66,17 @@ func (h *Handler) newFill(r *http.Request, next caddyhttp.Handler, want want, fl
 		want:       want,
 		flight:     flight,
 		client:     client,
-		clientCtx:  r.Context(),
 		asked:      askedBy(r),
 		generation: h.state.store.Generation(want.key),
 	}
-	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(r.Context()))
+	ctx := context.WithValue(context.WithoutCancel(r.Context()), fillCtxKey, h.state)
+	f.ctx, f.cancel = context.WithCancel(ctx)
 	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	f.carried = h.placeholders.carry(repl)
 	f.writer = newOriginWriter(preset, f.onHeader)
+	if client != nil {
+		f.writer.waiting = client.w
+	}
 	f.writer.onWrite = func() { f.active.Store(true) }
 	f.request = detached(f.ctx, r, f.writer, f.carried)
 	// Ask for the whole, or whether the stored whole still holds.
@@ -190,8 +192,9 @@ func (f *fill) notModified(entry *store.Entry, now time.Time) {
 // as it comes, and sends everybody else their own way.
 func (f *fill) live(status int, own httpcache.CacheStatus) {
 	if f.client != nil {
-		context.AfterFunc(f.clientCtx, f.cancel) // from here on it is this client's alone
+		context.AfterFunc(f.client.r.Context(), f.cancel) // from here on it is this client's alone
 		f.writer.client = f.client.w
+		f.handler.count(f.client.r, result(f.want.forward))
 		f.flight.Release(time.Now())
 		f.writer.sendHeader(status, own)
 		return
@@ -268,7 +271,7 @@ func (f *fill) check() {
 
 // awaited reports whether a client wants the response.
 func (f *fill) awaited() bool {
-	if f.client != nil && f.clientCtx.Err() == nil || f.flight.Waiters() > 0 {
+	if f.client != nil && f.client.r.Context().Err() == nil || f.flight.Waiters() > 0 {
 		return true
 	}
 	select {
@@ -280,17 +283,18 @@ func (f *fill) awaited() bool {
 	}
 }
 
-// lease is a client's ResponseWriter on loan to the fill. The client's handler
+// lease is a client's request and ResponseWriter on loan to the fill. The client's handler
 // waits for the flight to be decided and then, if the response is its alone,
 // for the fill to end; so the writer is valid for as long as the fill uses it.
 type lease struct {
 	w    http.ResponseWriter
+	r    *http.Request
 	done chan struct{} // closed by end
 	err  error         // written before done is closed
 }
 
-func newLease(w http.ResponseWriter) *lease {
-	return &lease{w: w, done: make(chan struct{})}
+func newLease(w http.ResponseWriter, r *http.Request) *lease {
+	return &lease{w: w, r: r, done: make(chan struct{})}
 }
 
 // end gives the writer back.

@@ -29,6 +29,7 @@ type originWriter struct {
 
 	// Owned by the goroutine that runs the next handler.
 	client  http.ResponseWriter // nil: no client to write to
+	waiting http.ResponseWriter // of a client that waits for onHeader, or nil
 	body    *collapse.Body      // nil: nothing is being stored or shared
 	wrote   bool
 	status  int
@@ -165,15 +166,19 @@ func (o *originWriter) sendTrailers() {
 }
 
 func (o *originWriter) interim(status int) {
-	if o.client == nil {
-		return // a detached fill: the response may be for many or for nobody
+	w := o.client
+	if w == nil {
+		w = o.waiting
 	}
-	header := o.client.Header()
+	if w == nil {
+		return // a fill in the background
+	}
+	header := w.Header()
 	before := header.Clone()
 	for name, values := range o.header {
 		header[name] = values
 	}
-	o.client.WriteHeader(status)
+	w.WriteHeader(status)
 	clear(header)
 	for name, values := range before {
 		header[name] = values

@@ -1,0 +1,219 @@
+package edgecache
+
+import (
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func init() { caddy.RegisterModule(panicky{}) }
+
+// panicky is a handler with a bug.
+type panicky struct{}
+
+func (panicky) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.edgecache_test_panicky", New: func() caddy.Module { return new(panicky) }}
+}
+
+func (panicky) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	if r.URL.Path == "/late" {
+		cacheable(w, "some")
+	}
+	panic("a bug")
+}
+
+func TestPanicInAFill(t *testing.T) {
+	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {})
+	config := fmt.Sprintf(`{"admin": {"disabled": true}, "logging": {"logs": {"default": {"writer": {"output": "discard"}}}},
+		"apps": {"http": {"servers": {"s": {"listen": [%q], "automatic_https": {"disable": true}, "routes": [
+			{"handle": [{"handler": "edgecache"}, {"handler": "edgecache_test_panicky"}]}]}}}}}`, e.addr)
+	if err := caddy.Load([]byte(config), true); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if r := e.get("/early"); r.status != 502 {
+			t.Errorf("status %d", r.status)
+		}
+		if r, err := e.do(e.request("GET", "/late")); err == nil && r.err == nil {
+			t.Errorf("a whole transfer of %q", r.body)
+		}
+	}
+	s := theState(t)
+	eventually(t, "over", func() bool { return s.flights.Len() == 0 })
+	if s.store.Objects() != 0 || s.flights.Buffered() != 0 {
+		t.Errorf("%d stored, %d buffered", s.store.Objects(), s.flights.Buffered())
+	}
+}
+
+// A cache inside the fill of the same cache does not wait for itself.
+func TestNestedCaches(t *testing.T) {
+	e := newEdge(t, `
+http://%s {
+	route {
+		edgecache {
+			name outer
+		}
+		edgecache {
+			name inner
+		}
+		reverse_proxy %s
+	}
+}`, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/a" {
+			w.Header().Set("Cache-Control", "max-age=60")
+		}
+		_, _ = io.WriteString(w, "x")
+	})
+	e.want(e.get("/a"), 200, "outer; fwd=uri-miss; stored", 1)
+	eventually(t, "stored", func() bool { return theState(t).store.Objects() == 1 })
+	if r := e.get("/a"); !strings.HasPrefix(r.cacheStatus(), "outer; hit") {
+		t.Error(r.cacheStatus())
+	}
+	e.want(e.get("/b"), 200, "outer; fwd=uri-miss; detail=no-freshness", 2)
+}
+
+// encode comes after the cache: what it compresses is compressed once.
+func TestEncodeInsideTheCache(t *testing.T) {
+	text := strings.Repeat("compress me ", 1000)
+	e := newEdge(t, `
+http://%s {
+	encode gzip
+	edgecache
+	reverse_proxy %s
+}`, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		w.Header().Set("Etag", `"v1"`)
+		cacheable(w, text)
+	})
+	for i, want := range []struct{ coding, status string }{
+		{"gzip", "edgecache; fwd=uri-miss; stored"}, {"identity", "edgecache; fwd=vary-miss; stored"},
+		{"gzip", "hit"}, {"identity", "hit"},
+	} {
+		r := e.get("/", "Accept-Encoding", want.coding)
+		body := r.body
+		if want.coding == "gzip" {
+			z, err := gzip.NewReader(strings.NewReader(body))
+			if err != nil {
+				t.Fatalf("%d: %v", i, err)
+			}
+			plain, err := io.ReadAll(z)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body = string(plain)
+			if tag := r.header.Get("Etag"); tag != `"v1-gzip"` {
+				t.Errorf("Etag %s", tag)
+			}
+		}
+		if body != text || !strings.Contains(r.cacheStatus(), want.status) {
+			t.Errorf("%d: %d bytes, %s", i, len(body), r.cacheStatus())
+		}
+		eventually(t, "stored", func() bool { return theState(t).store.Objects() == int64(min(i+1, 2)) })
+	}
+	if r := e.get("/", "Accept-Encoding", "gzip", "If-None-Match", `"v1-gzip"`); r.status != 304 {
+		t.Errorf("status %d", r.status)
+	}
+	if e.asked.Load() != 2 {
+		t.Errorf("asked %d times", e.asked.Load())
+	}
+}
+
+// Request fields that are not in the key must not shape what is stored.
+func TestOverridesDoNotReachTheOrigin(t *testing.T) {
+	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {
+		for _, name := range unsafeOverrides {
+			if v := r.Header.Get(name); v != "" {
+				t.Errorf("%s: %s", name, v)
+			}
+		}
+		cacheable(w, "good")
+	})
+	for i, name := range unsafeOverrides {
+		e.get(fmt.Sprint("/", i), name, "/evil")
+	}
+	// Content of a GET is not in the key either.
+	req := e.request("GET", "/fat")
+	req.Body = io.NopCloser(strings.NewReader("x=evil"))
+	req.ContentLength = 6
+	r, err := e.do(req)
+	if err != nil || r.cacheStatus() != "edgecache; fwd=bypass; detail=content" {
+		t.Errorf("%s %v", r.cacheStatus(), err)
+	}
+}
+
+// The target is the one that was asked for, whatever happens to it later.
+func TestRewritesAfterTheCache(t *testing.T) {
+	e := newEdge(t, `
+http://%s {
+	edgecache
+	handle_path /shop/* {
+		request_header -Cookie
+		reverse_proxy %s
+	}
+	handle {
+		respond 404
+	}
+}`, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Vary", "Cookie")
+		cacheable(w, r.URL.Path)
+	})
+	for i := range 2 {
+		if r := e.get("/shop/a", "Cookie", "x=1"); r.body != "/a" || i == 1 && !strings.Contains(r.cacheStatus(), "hit") {
+			t.Errorf("%q %s", r.body, r.cacheStatus())
+		}
+		eventually(t, "stored", func() bool { return theState(t).store.Objects() == 1 })
+	}
+	if r := e.get("/shop/a"); r.cacheStatus() != "edgecache; fwd=vary-miss; stored" {
+		t.Error(r.cacheStatus())
+	}
+	eventually(t, "stored", func() bool { return theState(t).store.Objects() == 2 })
+	e.send("DELETE", "/shop/a")
+	if n := theState(t).store.Objects(); n != 0 {
+		t.Errorf("%d left after DELETE", n)
+	}
+}
+
+func TestInterimResponses(t *testing.T) {
+	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Link", "</style.css>; rel=preload")
+		w.WriteHeader(103)
+		w.Header().Del("Link")
+		if r.URL.Path == "/cacheable" {
+			w.Header().Set("Cache-Control", "max-age=60")
+		}
+		_, _ = io.WriteString(w, "x")
+	})
+	for range 3 {
+		for _, path := range []string{"/cacheable", "/live"} {
+			var hints atomic.Int64
+			req := e.request("GET", path)
+			req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+				Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+					if code == 103 && h.Get("Link") != "" {
+						hints.Add(1)
+					}
+					return nil
+				}}))
+			r, err := e.do(req)
+			if err != nil || r.status != 200 || r.body != "x" || r.header.Get("Link") != "" {
+				t.Fatalf("%d %q %v %v", r.status, r.body, r.header, err)
+			}
+			want := int64(1)
+			if strings.Contains(r.cacheStatus(), "hit") {
+				want = 0
+			}
+			if hints.Load() != want {
+				t.Errorf("%s: %d interim responses, want %d", r.cacheStatus(), hints.Load(), want)
+			}
+		}
+	}
+}
