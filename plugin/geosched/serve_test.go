@@ -110,5 +110,9 @@ func TestFiveLines(t *testing.T) {
 		if len(r.Answer) != 1 || r.Answer[0].(*dns.A).A.String() != want {
 			t.Errorf("%s: got %v, want %s", subnet, r, want)
 		}
+		r, _, err := (&dns.Client{Net: "tcp"}).Exchange(question("www.cdn.example.", dns.TypeA, subnet), inst.Servers()[0].Addr().String())
+		if err != nil || len(r.Answer) != 1 || r.Answer[0].(*dns.A).A.String() != want {
+			t.Errorf("%s over TCP: got %v, %v, want %s", subnet, r, err, want)
+		}
 	}
 }

@@ -1,0 +1,123 @@
+package geosched
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+// node parses ID ADDR… LAT LON [WEIGHT].
+func (p *parser) node(args []string) error {
+	if len(args) == 0 {
+		return p.ArgErr()
+	}
+	n := healthfeed.Node{ID: args[0], Weight: 100}
+	rest := args[1:]
+	for len(rest) > 0 {
+		a, err := netip.ParseAddr(rest[0])
+		if err != nil {
+			break
+		}
+		n.Addrs, rest = append(n.Addrs, a), rest[1:]
+	}
+	if len(n.Addrs) == 0 {
+		return p.Errf("node %q has no address", n.ID)
+	}
+	if len(rest) != 2 && len(rest) != 3 {
+		return p.Errf("node %q wants LAT LON [WEIGHT] after its addresses, got %q", n.ID, strings.Join(rest, " "))
+	}
+	n.Location = new(healthfeed.Location)
+	for i, to := range []*float64{&n.Location.Lat, &n.Location.Lon} {
+		f, err := strconv.ParseFloat(rest[i], 64)
+		if err != nil {
+			return p.Errf("node %q: %q is neither an address nor a number of degrees", n.ID, rest[i])
+		}
+		*to = f
+	}
+	if len(rest) == 3 {
+		if err := p.integer(rest[2], 0, 1_000_000, &n.Weight); err != nil {
+			return err
+		}
+	}
+	if _, err := healthfeed.NewInventory([]healthfeed.Node{n}, nil); err != nil {
+		return p.Err(err.Error())
+	}
+	if err := p.once("node "+n.ID, "node %q is on line %d already", n.ID); err != nil {
+		return err
+	}
+	for _, a := range n.Addrs {
+		if err := p.once("address "+a.Unmap().String(), "address %q belongs to the node on line %d already", a.String()); err != nil {
+			return err
+		}
+	}
+	p.Inline = append(p.Inline, n)
+	return nil
+}
+
+// check parses TYPE TARGET [interval D] [timeout D]. The target begins with a
+// colon and is completed with each node's address in finish.
+func (p *parser) check(args []string) error {
+	if len(args) < 2 {
+		return p.Errf("check wants TYPE TARGET, got %q", strings.Join(args, " "))
+	}
+	c := healthfeed.Check{Type: args[0], Critical: true}
+	target := args[1]
+	port, _, _ := strings.Cut(strings.TrimPrefix(target, ":"), "/")
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 || target[0] != ':' {
+		return p.Errf("check target %q does not begin with a port such as :8080", target)
+	}
+	switch c.Type {
+	case "http":
+		c.URL = target
+	case "tcp":
+		if strings.Contains(target, "/") {
+			return p.Errf("check target %q: tcp has no path", target)
+		}
+		c.Addr = target
+	default:
+		return p.Errf("check type %q is unknown, want http or tcp", c.Type)
+	}
+	for opts := args[2:]; len(opts) > 0; opts = opts[2:] {
+		if opts[0] != "interval" && opts[0] != "timeout" {
+			return p.Errf("check option %q is unknown, want interval or timeout", opts[0])
+		}
+		if len(opts) == 1 {
+			return p.Errf("check option %q wants a duration", opts[0])
+		}
+		d, err := p.duration(opts[1])
+		if err != nil {
+			return err
+		}
+		if opts[0] == "interval" {
+			c.Interval = d
+		} else {
+			c.Timeout = d
+		}
+	}
+	probe := healthfeed.Node{ID: "any", Addrs: []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}}
+	probe.Checks = []healthfeed.Check{aim(c, probe.Addrs[0])}
+	if _, err := healthfeed.NewInventory([]healthfeed.Node{probe}, nil); err != nil {
+		return p.Errf("check %q: %v", target, err)
+	}
+	p.checks = append(p.checks, c)
+	return nil
+}
+
+// aim completes the target of c, a port and perhaps a path, with an address.
+func aim(c healthfeed.Check, addr netip.Addr) healthfeed.Check {
+	host := addr.String()
+	if addr.Is6() {
+		host = "[" + host + "]"
+	}
+	if c.Type == "http" {
+		if !strings.Contains(c.URL, "/") {
+			c.URL += "/"
+		}
+		c.URL = "http://" + host + c.URL
+	} else {
+		c.Addr = host + c.Addr
+	}
+	return c
+}
