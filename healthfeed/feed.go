@@ -263,6 +263,16 @@ func (f *Feed) Epoch(prober string) int64 {
 	return max(time.Now().UnixMilli(), f.epochs[prober]+1)
 }
 
+// Superseded reports whether the feed has a record of r's prober with a later
+// epoch, so that r and what follows it in its epoch are ignored. Either another
+// prober has the same name, or the clock went back before the prober started;
+// starting anew with the next [Feed.Epoch] mends the second and shows the first.
+func (f *Feed) Superseded(r *Record) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.records[r.Prober].Epoch > r.Epoch
+}
+
 // Snapshot returns what the feed knows, for others. Its Inventory is nil while
 // no node is known.
 func (f *Feed) Snapshot() *Snapshot {

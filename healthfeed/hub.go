@@ -25,8 +25,9 @@ const (
 //	               "Accept: application/json"
 //
 // An answer is rendered at most once a second, or at most ten times while the
-// feed changes, however many ask. It says nothing secret but names every node, so
-// where to listen and whom to let in is for the server around it to decide.
+// feed changes, however many ask. It names every node, and carries the
+// inventory with the URLs of its checks, so where to listen and whom to let in is for
+// the server around it to decide.
 type Hub struct {
 	// set at construction
 	feed *Feed

@@ -57,7 +57,13 @@ type urlSource struct {
 	pace   pace
 }
 
-func (s *urlSource) String() string { return "feed " + s.url }
+func (s *urlSource) String() string {
+	u, err := url.Parse(s.url)
+	if err != nil {
+		return "feed"
+	}
+	return "feed " + u.Redacted()
+}
 
 func (s *urlSource) Run(ctx context.Context, f *Feed) error {
 	u, err := feedURL(s.url)
@@ -73,7 +79,7 @@ func (s *urlSource) Run(ctx context.Context, f *Feed) error {
 		defer p.client.CloseIdleConnections()
 	}
 	// Errors of the network name changing ports; only the first is logged.
-	complaint := complaint{log: f.config.Log, what: "feed " + p.url, once: true}
+	complaint := complaint{log: f.config.Log, what: s.String(), once: true}
 	pause := s.pace.interval
 	for {
 		err := p.once(ctx)

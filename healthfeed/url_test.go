@@ -43,6 +43,12 @@ func TestCheckURL(t *testing.T) {
 	}
 }
 
+func TestSourceHidesPasswords(t *testing.T) {
+	if got := FromURL("http://me:secret@hub/", nil).String(); strings.Contains(got, "secret") {
+		t.Error(got)
+	}
+}
+
 // A bad url is an error of Run, not a loop.
 func TestFromBadURL(t *testing.T) {
 	f, err := Open(Config{Log: quiet})

@@ -14,6 +14,7 @@ package probe
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -57,7 +58,8 @@ func (p *Prober) String() string { return "prober " + p.name }
 
 // Run implements [healthfeed.Source]: it probes until ctx ends, following f's
 // inventory. A check that is the same in the next inventory goes on with its
-// counters. When Run returns, nothing of it runs any more.
+// counters. It returns an error when the feed refuses or supersedes its records.
+// When Run returns, nothing of it runs any more.
 func (p *Prober) Run(ctx context.Context, f *healthfeed.Feed) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -99,6 +101,9 @@ func (p *Prober) Run(ctx context.Context, f *healthfeed.Feed) error {
 		if record := r.next(last); record != nil {
 			if err := f.Offer(&healthfeed.Snapshot{Records: []healthfeed.Aged{{Record: *record}}}); err != nil {
 				return err
+			}
+			if f.Superseded(record) {
+				return fmt.Errorf("the records of another prober named %q are newer", p.name)
 			}
 		}
 		due.Reset(r.interval())

@@ -447,6 +447,32 @@ func TestBadName(t *testing.T) {
 	})
 }
 
+// Two probers of one name would silence each other without a word. The one that
+// is overtaken says so and starts anew, which also mends a clock that went back.
+func TestSuperseded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		f, inventories := start(t, w)
+		inventories <- nodes(t, map[string]healthfeed.Check{"a": pulse("a:1")})
+		time.Sleep(5 * time.Second)
+		other := healthfeed.Record{
+			Prober: "test", Epoch: time.Now().Add(time.Hour).UnixMilli(), Seq: 1, IntervalMS: 2000, TTLMS: 15000,
+			Nodes: map[string]healthfeed.Observation{"a": {State: healthfeed.Down}},
+		}
+		if err := f.Offer(&healthfeed.Snapshot{Records: []healthfeed.Aged{{Record: other}}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if s := stateOf(f, "a"); s != healthfeed.Down {
+			t.Errorf("the newer record does not count: %v", s)
+		}
+		time.Sleep(10 * time.Second)
+		if s, e := stateOf(f, "a"), record(t, f).Epoch; s != healthfeed.Up || e != other.Epoch+1 {
+			t.Errorf("the prober did not start anew: %v, epoch %d", s, e)
+		}
+	})
+}
+
 // The next prober of the same name comes after this one.
 func TestEpochGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -487,6 +513,13 @@ func TestLateRound(t *testing.T) {
 	target.note(answer{}, errors.New("timeout"), t0, t0, false)
 	if v := target.look(); v.state != healthfeed.Down || v.late {
 		t.Errorf("got %+v", v)
+	}
+}
+
+func TestTargetHidesPasswords(t *testing.T) {
+	target := &target{check: healthfeed.Check{Type: "http", URL: "http://me:secret@a/"}}
+	if got := target.String(); got != "http://me:xxxxx@a/" {
+		t.Error(got)
 	}
 }
 

@@ -71,12 +71,16 @@ func endpoint(c *healthfeed.Check) string {
 	return net.JoinHostPort(u.Hostname(), port)
 }
 
-// String names the target in logs.
+// String names the target in logs, without a password that its URL may have.
 func (t *target) String() string {
 	if t.check.Type == "tcp" {
 		return "tcp " + t.check.Addr
 	}
-	return t.check.URL
+	u, err := url.Parse(t.check.URL)
+	if err != nil {
+		return t.endpoint
+	}
+	return u.Redacted()
 }
 
 // run makes round after round until ctx ends. The pool bounds how many rounds of
