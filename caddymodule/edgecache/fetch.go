@@ -1,14 +1,12 @@
 package edgecache
 
 import (
-	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/tandem-cdn/tandem/internal/collapse"
@@ -53,7 +51,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		// A fill of this very store came by here: it would wait for itself.
 		return next.ServeHTTP(w, r)
 	}
-	flightKey := flightKeyOf(r, want.key)
+	flightKey := h.flightKey(r, want.key)
 	for range maxRounds {
 		flight, role := h.state.flights.Join(flightKey, now)
 		switch role {
@@ -204,7 +202,7 @@ func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, shared *respon
 
 // refresh validates a stale entry in the background, unless somebody does.
 func (h *Handler) refresh(preset http.Header, r *http.Request, next caddyhttp.Handler, e *store.Entry, key string, now time.Time) {
-	flight := h.state.flights.Lead(flightKeyOf(r, key), now)
+	flight := h.state.flights.Lead(h.flightKey(r, key), now)
 	if flight == nil {
 		return
 	}
@@ -213,9 +211,11 @@ func (h *Handler) refresh(preset http.Header, r *http.Request, next caddyhttp.Ha
 	go f.run()
 }
 
-// flightKeyOf separates those who could not share a response anyway: requests
-// with credentials or cookies do not make the others wait to find out.
-func flightKeyOf(r *http.Request, key string) string {
+// flightKey is what requests have in common that may share a fetch. It
+// separates those who could not share a response anyway: requests with
+// credentials or cookies do not make the others wait to find out, and a
+// request from after an invalidation does not join a fetch from before.
+func (h *Handler) flightKey(r *http.Request, key string) string {
 	class := byte('0')
 	if len(r.Header["Authorization"]) > 0 {
 		class |= 1
@@ -223,143 +223,7 @@ func flightKeyOf(r *http.Request, key string) string {
 	if len(r.Header["Cookie"]) > 0 {
 		class |= 2
 	}
-	return string(class) + key
-}
-
-// alone forwards r by itself, straight to its client, and stores the response
-// on the way if it may be stored after all.
-func (h *Handler) alone(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want) error {
-	req := r.Clone(r.Context())
-	if v := req.Header["Accept-Encoding"]; len(v) > 0 {
-		req.Header["Accept-Encoding"] = []string{httpcache.AcceptEncoding(v)}
-	}
-	a := &aloneFetch{
-		handler:    h,
-		client:     r,
-		want:       want,
-		asked:      askedBy(r),
-		generation: h.state.store.Generation(want.key),
-		requested:  time.Now(),
-	}
-	a.writer = newOriginWriter(w.Header(), a.onHeader)
-	a.writer.client = w
-	err := next.ServeHTTP(a.writer, req)
-	if !a.writer.wrote {
-		if err != nil {
-			return h.failed(w, r, want, err)
-		}
-		a.writer.WriteHeader(http.StatusOK) // as net/http would
-	}
-	a.finish(err)
-	return err
-}
-
-// aloneFetch is one exchange with the origin server for one client.
-type aloneFetch struct {
-	handler    *Handler
-	client     *http.Request
-	want       want
-	asked      *http.Request
-	generation uint64
-	requested  time.Time
-
-	writer *originWriter
-	stored *httpcache.Stored // what is being stored, or nil
-	body   *collapse.Body    // its content so far
-}
-
-func (a *aloneFetch) onHeader(status int) {
-	h, now := a.handler, time.Now()
-	h.count(a.client, result(a.want.forward))
-	h.metrics.upstream.Observe(now.Sub(a.requested).Seconds())
-	refusal := httpcache.Storable(a.asked, status, a.writer.header, now)
-	if refusal == "" && a.writer.length() > h.maxObject() {
-		refusal = httpcache.RefusedTooLarge
-	}
-	if refusal == "" {
-		a.stored = httpcache.NewStored(a.asked, status, a.writer.header, a.requested, now)
-		a.body = h.state.flights.NewBody(h.maxObject())
-		a.writer.body = a.body
-	}
-	a.writer.sendHeader(status, httpcache.CacheStatus{
-		Cache: h.id, Forward: a.want.forward, Stored: refusal == "", Detail: string(refusal)})
-}
-
-func (a *aloneFetch) finish(err error) {
-	a.writer.sendTrailers()
-	if a.body == nil {
-		return
-	}
-	if err == nil {
-		err = a.writer.complete()
-	}
-	if content := a.body.End(err); err == nil && a.body.Whole() {
-		s := a.stored.WithLength(len(content))
-		a.handler.state.store.Put(&store.Entry{Key: a.want.key, Stored: s, Body: content}, a.generation, time.Now())
-	}
-}
-
-// askedBy copies of r what decides about storing: handlers further on change
-// the header of theirs.
-func askedBy(r *http.Request) *http.Request {
-	return &http.Request{Method: r.Method, Header: r.Header.Clone()}
-}
-
-// unsafeOverrides are request fields that some origin servers let override
-// the target or the method, neither of which would show in the key.
-var unsafeOverrides = []string{
-	"X-Original-Url", "X-Rewrite-Url", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
-}
-
-// fillCtxKey is where a fill's context has the state it fills.
-const fillCtxKey caddy.CtxKey = "edgecache_fill"
-
-// detached returns a request like r for handlers that run after r's own
-// handler has returned: nothing in it is shared with r but what is constant.
-func detached(ctx context.Context, r *http.Request, w http.ResponseWriter, carried *carried) *http.Request {
-	req := r.Clone(ctx)
-	req.Body, req.ContentLength = http.NoBody, 0
-	for _, name := range unsafeOverrides {
-		delete(req.Header, name)
-	}
-	if v := req.Header["Accept-Encoding"]; len(v) > 0 {
-		req.Header["Accept-Encoding"] = []string{httpcache.AcceptEncoding(v)}
-	}
-	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	repl := caddy.NewReplacer()
-	req = caddyhttp.PrepareRequest(req, repl, w, server)
-	repl.Map(carried.get)
-
-	own := req.Context()
-	copyMap[string, any](own, ctx, caddyhttp.VarsCtxKey)
-	copyMap[string, struct{}](own, ctx, routeGroupCtxKey)
-	if original, ok := ctx.Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
-		own = context.WithValue(own, caddyhttp.OriginalRequestCtxKey, original)
-	}
-	own = caddyhttp.ContextWithIdleTimeouts(own, nil, nil) // those are of r's connection
-	*req = *req.WithContext(own)                           // the replacer knows this very pointer
-	return req
-}
-
-// routeGroupCtxKey is where Caddy keeps which route groups are satisfied:
-// without it the fill would enter a handle block that excludes the one the
-// request is in.
-const routeGroupCtxKey caddy.CtxKey = "route_group"
-
-// copyMap copies the entries of a map in one context to the one in another.
-func copyMap[K comparable, V any](to, from context.Context, key caddy.CtxKey) {
-	dst, _ := to.Value(key).(map[K]V)
-	src, _ := from.Value(key).(map[K]V)
-	for k, v := range src {
-		if dst != nil {
-			dst[k] = v
-		}
-	}
-}
-
-// ownPlaceholder reports whether a placeholder is one the fill's own request
-// answers.
-func ownPlaceholder(key string) bool {
-	return strings.HasPrefix(key, "http.request.") || strings.HasPrefix(key, "http.response.") ||
-		strings.HasPrefix(key, "http.vars.") || strings.HasPrefix(key, "http.error.")
+	flight := make([]byte, 0, 9+len(key))
+	flight = binary.BigEndian.AppendUint64(append(flight, class), h.state.store.Generation(key))
+	return string(append(flight, key...))
 }

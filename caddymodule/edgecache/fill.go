@@ -217,10 +217,10 @@ func (f *fill) finish(err error) {
 			return // at the header: a 304, a failure, or nobody to give it to
 		default:
 		}
-		if err == nil {
-			err = context.Canceled
-		}
-		if !errors.As(err, new(caddyhttp.HandlerError)) {
+		switch {
+		case err == nil: // cancelled: nobody waits
+			err = caddyhttp.Error(http.StatusGatewayTimeout, context.Canceled)
+		case errors.Is(err, http.ErrAbortHandler):
 			err = caddyhttp.Error(http.StatusBadGateway, err)
 		}
 		f.fail(err)

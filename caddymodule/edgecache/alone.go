@@ -1,0 +1,91 @@
+package edgecache
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/tandem-cdn/tandem/internal/collapse"
+	"github.com/tandem-cdn/tandem/internal/httpcache"
+	"github.com/tandem-cdn/tandem/internal/store"
+)
+
+// alone forwards r by itself, straight to its client, and stores the response
+// on the way if it may be stored after all.
+func (h *Handler) alone(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want) error {
+	req := r.Clone(r.Context())
+	if v := req.Header["Accept-Encoding"]; len(v) > 0 {
+		req.Header["Accept-Encoding"] = []string{httpcache.AcceptEncoding(v)}
+	}
+	a := &aloneFetch{
+		handler:    h,
+		client:     r,
+		want:       want,
+		asked:      askedBy(r),
+		generation: h.state.store.Generation(want.key),
+		requested:  time.Now(),
+	}
+	a.writer = newOriginWriter(w.Header(), a.onHeader)
+	a.writer.client = w
+	err := next.ServeHTTP(a.writer, req)
+	if !a.writer.wrote {
+		if err != nil {
+			return h.failed(w, r, want, err)
+		}
+		a.writer.WriteHeader(http.StatusOK) // as net/http would
+	}
+	a.finish(err)
+	return err
+}
+
+// aloneFetch is one exchange with the origin server for one client.
+type aloneFetch struct {
+	handler    *Handler
+	client     *http.Request
+	want       want
+	asked      *http.Request
+	generation uint64
+	requested  time.Time
+
+	writer *originWriter
+	stored *httpcache.Stored // what is being stored, or nil
+	body   *collapse.Body    // its content so far
+}
+
+func (a *aloneFetch) onHeader(status int) {
+	h, now := a.handler, time.Now()
+	h.count(a.client, result(a.want.forward))
+	h.metrics.upstream.Observe(now.Sub(a.requested).Seconds())
+	refusal := httpcache.Storable(a.asked, status, a.writer.header, now)
+	if refusal == "" && a.writer.length() > h.maxObject() {
+		refusal = httpcache.RefusedTooLarge
+	}
+	if refusal == "" {
+		a.stored = httpcache.NewStored(a.asked, status, a.writer.header, a.requested, now)
+		a.body = h.state.flights.NewBody(h.maxObject())
+		a.writer.body = a.body
+	}
+	a.writer.sendHeader(status, httpcache.CacheStatus{
+		Cache: h.id, Forward: a.want.forward, Stored: refusal == "", Detail: string(refusal)})
+}
+
+func (a *aloneFetch) finish(err error) {
+	a.writer.sendTrailers()
+	if a.body == nil {
+		return
+	}
+	if err == nil {
+		err = a.writer.complete()
+	}
+	if content := a.body.End(err); err == nil && a.body.Whole() {
+		s := a.stored.WithLength(len(content))
+		a.handler.state.store.Put(&store.Entry{Key: a.want.key, Stored: s, Body: content}, a.generation, time.Now())
+	}
+}
+
+// askedBy copies of r what decides about storing: handlers further on change
+// the header of theirs.
+func askedBy(r *http.Request) *http.Request {
+	return &http.Request{Method: r.Method, Header: r.Header.Clone()}
+}

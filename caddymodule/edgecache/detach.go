@@ -1,0 +1,71 @@
+package edgecache
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/tandem-cdn/tandem/internal/httpcache"
+)
+
+// unsafeOverrides are request fields that some origin servers let override
+// the target or the method, neither of which would show in the key.
+var unsafeOverrides = []string{
+	"X-Original-Url", "X-Rewrite-Url", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
+}
+
+// fillCtxKey is where a fill's context has the state it fills.
+const fillCtxKey caddy.CtxKey = "edgecache_fill"
+
+// detached returns a request like r for handlers that run after r's own
+// handler has returned: nothing in it is shared with r but what is constant.
+func detached(ctx context.Context, r *http.Request, w http.ResponseWriter, carried *carried) *http.Request {
+	req := r.Clone(ctx)
+	req.Body, req.ContentLength = http.NoBody, 0
+	for _, name := range unsafeOverrides {
+		delete(req.Header, name)
+	}
+	if v := req.Header["Accept-Encoding"]; len(v) > 0 {
+		req.Header["Accept-Encoding"] = []string{httpcache.AcceptEncoding(v)}
+	}
+	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	repl := caddy.NewReplacer()
+	req = caddyhttp.PrepareRequest(req, repl, w, server)
+	repl.Map(carried.get)
+
+	own := req.Context()
+	copyMap[string, any](own, ctx, caddyhttp.VarsCtxKey)
+	copyMap[string, struct{}](own, ctx, routeGroupCtxKey)
+	if original, ok := ctx.Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		own = context.WithValue(own, caddyhttp.OriginalRequestCtxKey, original)
+	}
+	own = caddyhttp.ContextWithIdleTimeouts(own, nil, nil) // those are of r's connection
+	*req = *req.WithContext(own)                           // the replacer knows this very pointer
+	return req
+}
+
+// routeGroupCtxKey is where Caddy keeps which route groups are satisfied:
+// without it the fill would enter a handle block that excludes the one the
+// request is in.
+const routeGroupCtxKey caddy.CtxKey = "route_group"
+
+// copyMap copies the entries of a map in one context to the one in another.
+func copyMap[K comparable, V any](to, from context.Context, key caddy.CtxKey) {
+	dst, _ := to.Value(key).(map[K]V)
+	src, _ := from.Value(key).(map[K]V)
+	for k, v := range src {
+		if dst != nil {
+			dst[k] = v
+		}
+	}
+}
+
+// ownPlaceholder reports whether a placeholder is one the fill's own request
+// answers.
+func ownPlaceholder(key string) bool {
+	return strings.HasPrefix(key, "http.request.") || strings.HasPrefix(key, "http.response.") ||
+		strings.HasPrefix(key, "http.vars.") || strings.HasPrefix(key, "http.error.")
+}
