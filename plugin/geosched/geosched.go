@@ -140,14 +140,15 @@ func (g *Geosched) viewOf(inv *healthfeed.Inventory) *view {
 	return v
 }
 
-// tell sets the metadata of a decision, which costs nothing without the
-// metadata plugin.
+// tell sets the metadata of a decision, if the metadata plugin wants any.
 func (d *decision) tell(ctx context.Context) {
-	if !metadata.SetValueFunc(ctx, pluginName+"/node", d.nodeIDs) {
+	if metadata.ValueFuncs(ctx) == nil {
 		return
 	}
-	metadata.SetValueFunc(ctx, pluginName+"/why", d.Why.String)
-	metadata.SetValueFunc(ctx, pluginName+"/class", d.class.String)
+	kept := *d // so that a decision nobody asks about stays on the stack
+	metadata.SetValueFunc(ctx, pluginName+"/node", kept.nodeIDs)
+	metadata.SetValueFunc(ctx, pluginName+"/why", kept.Why.String)
+	metadata.SetValueFunc(ctx, pluginName+"/class", kept.class.String)
 }
 
 // nodeIDs lists the chosen nodes, separated by commas.
