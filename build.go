@@ -10,7 +10,12 @@
 //	go run build.go demo -check      the same unattended: asks, kills, restarts, and fails on any surprise
 //	go run build.go test [-long]     every test of the repository, and demo -check
 //
-// GOOS, GOARCH and the XCADDY_* variables mean what they mean to go and xcaddy.
+// Variables may stand in front, as with make, and go to the compiler:
+//
+//	go run build.go GOOS=linux GOARCH=arm64
+//
+// In the environment GOOS and GOARCH would make go run compile this file for a
+// machine that is not here. The XCADDY_* variables mean what they mean to xcaddy.
 package main
 
 import (
@@ -22,6 +27,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 
@@ -44,6 +50,9 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	b := &binaries.Builder{Root: root, Version: binaries.GitVersion(ctx, root), Out: os.Stdout}
+	for len(args) > 0 && variable.MatchString(args[0]) {
+		b.Env, args = append(b.Env, args[0]), args[1:]
+	}
 	if len(args) == 0 {
 		return buildAll(ctx, b)
 	}
@@ -93,6 +102,9 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("unknown command %q; there are caddy, coredns, demo and test", verb)
 	}
 }
+
+// variable matches NAME=VALUE.
+var variable = regexp.MustCompile(`^[A-Z][A-Z0-9_]*=`)
 
 func parse(flags *flag.FlagSet, args []string) error {
 	if err := flags.Parse(args); err != nil {

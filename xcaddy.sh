@@ -14,7 +14,16 @@ if ! command -v xcaddy >/dev/null 2>&1; then
 	TANDEM_DIR=$PWD # relative folders in the arguments begin here
 	export TANDEM_DIR
 	cd "$here"
-	exec go run ./build.go caddy "$@"
+	# go run must compile build.go itself for this machine.
+	for name in GOOS GOARCH GOARM; do
+		eval "value=\${$name-}"
+		if [ -n "$value" ]; then
+			target="${target-} $name=$value"
+			unset "$name"
+		fi
+	done
+	# shellcheck disable=SC2086 # one word for each variable
+	exec go run ./build.go ${target-} caddy "$@"
 fi
 
 # One --replace for the whole module: `--with PACKAGE=.` would make xcaddy look

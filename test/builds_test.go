@@ -61,8 +61,10 @@ func TestXcaddyAbsent(t *testing.T) {
 		t.Skip("xcaddy.sh needs a POSIX shell")
 	}
 	dir := t.TempDir()
+	t.Setenv("GOOS", "linux")
+	t.Setenv("GOARCH", "arm64")
 	got, from := runXcaddySh(t, dir, "go", "--with", "example.com/extra=./extra")
-	want := []string{"run", "./build.go", "caddy", "--with", "example.com/extra=./extra"}
+	want := []string{"run", "./build.go", "GOOS=linux", "GOARCH=arm64", "caddy", "--with", "example.com/extra=./extra"}
 	if !slices.Equal(got, want) || from != dir {
 		t.Errorf("go was called with %q for folder %q, want %q for %q", got, from, want, dir)
 	}
@@ -79,7 +81,7 @@ func runXcaddySh(t *testing.T, dir, name string, args ...string) (called []strin
 	cmd := exec.Command(filepath.Join(root, "xcaddy.sh"), args...)
 	cmd.Dir = dir
 	file := filepath.Join(dir, "args")
-	cmd.Env = []string{"PATH=" + dir + ":/usr/bin:/bin", "ARGS_FILE=" + file}
+	cmd.Env = []string{"PATH=" + dir + ":/usr/bin:/bin", "ARGS_FILE=" + file, "GOOS=" + os.Getenv("GOOS"), "GOARCH=" + os.Getenv("GOARCH")}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("xcaddy.sh: %v\n%s", err, out)
 	}

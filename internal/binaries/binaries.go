@@ -90,9 +90,14 @@ type Builder struct {
 	Env     []string  // of the go command; GOOS and GOARCH here cross-compile
 }
 
-// File returns where p is built by default: bin/ in the checkout.
+// File returns where p is built by default: bin/ in the checkout, or a folder
+// below it for a program that cannot run here.
 func (b *Builder) File(p Program) string {
-	return filepath.Join(b.Root, "bin", p.Name+b.exe())
+	dir := filepath.Join(b.Root, "bin")
+	if !b.native() {
+		dir = filepath.Join(dir, b.goos()+"-"+b.goarch())
+	}
+	return filepath.Join(dir, p.Name+b.exe())
 }
 
 // exe returns the suffix of programs on the system that is compiled for.

@@ -1,7 +1,9 @@
 package binaries
 
 import (
+	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -136,5 +138,19 @@ func TestPseudoVersion(t *testing.T) {
 func TestWithoutMod(t *testing.T) {
 	if got := withoutMod("-mod=vendor -v -modfile=x -tags=a"); got != "-v -tags=a" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestFile(t *testing.T) {
+	for env, want := range map[string]string{
+		"":                              "/src/bin/caddy",
+		"GOOS=plan9 GOARCH=arm":         "/src/bin/plan9-arm/caddy",
+		"GOOS=windows GOARCH=mips64":    "/src/bin/windows-mips64/caddy.exe",
+		"GOOS=plan9 GOOS=js GOARCH=arm": "/src/bin/js-arm/caddy",
+	} {
+		b := &Builder{Root: "/src", Env: append([]string{"GOOS=" + runtime.GOOS, "GOARCH=" + runtime.GOARCH}, strings.Fields(env)...)}
+		if got := filepath.ToSlash(b.File(Caddy)); strings.TrimSuffix(got, ".exe") != strings.TrimSuffix(want, ".exe") {
+			t.Errorf("%q: got %s, want %s", env, got, want)
+		}
 	}
 }
