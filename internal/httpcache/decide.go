@@ -82,8 +82,10 @@ func bypass(r *http.Request) (Decision, bool) {
 		return Decision{Bypass, ForwardMethod, ""}, true
 	case len(r.Header["Upgrade"]) > 0:
 		return Decision{Bypass, ForwardBypass, "upgrade"}, true
-	case r.ContentLength != 0:
-		// Content in a GET has no meaning, yet some servers give it one.
+	case r.ContentLength > 0, r.ContentLength < 0 && r.ProtoMajor < 3:
+		// Content in a GET has no meaning, yet some servers give it one. In
+		// HTTP/3 the length of no content is unknown too, until the stream has
+		// been read; there a fetch that may be stored leaves content out.
 		return Decision{Bypass, ForwardBypass, "content"}, true
 	case len(r.Header["If-Match"]) > 0 || len(r.Header["If-Unmodified-Since"]) > 0:
 		// RFC 9111 §4.3.2: only the origin server may evaluate these.
