@@ -37,11 +37,13 @@ func TestHTTP3(t *testing.T) {
 https://localhost:%d {
 	bind 127.0.0.1
 	tls internal
-	edgecache {
-		name h3
+	route {
+		edgecache {
+			name h3
+		}
+		header Cache-Control max-age=60
+		respond "over {http.request.proto}"
 	}
-	header Cache-Control max-age=60
-	respond "over {http.request.proto}"
 }
 `, admin, filepath.ToSlash(filepath.Join(dir, "storage")), port)
 	file := filepath.Join(dir, "Caddyfile")

@@ -136,6 +136,42 @@ func TestCookiesAreNotShared(t *testing.T) {
 	}
 }
 
+// An origin server in trouble is asked once, not once for everybody who waits.
+func TestServerErrorsAnswerThoseWhoWait(t *testing.T) {
+	const clients = 200
+	release := make(chan struct{})
+	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {
+		<-release
+		w.Header().Set("Retry-After", "7")
+		w.WriteHeader(503)
+		_, _ = io.WriteString(w, "sorry")
+	})
+	if err := e.load(http2Options, site); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		eventually(t, "all wait", func() bool { return followers(e) == clients-1 })
+		close(release)
+	}()
+	for _, r := range e.crowd(clients, "/") {
+		if r.status != 503 || r.body != "sorry" || r.header.Get("Retry-After") != "7" || r.err != nil {
+			t.Fatalf("%d %q %v", r.status, r.body, r.err)
+		}
+		if s := strings.Replace(r.cacheStatus(), "; collapsed", "", 1); s != "edgecache; fwd=uri-miss; detail=no-freshness" {
+			t.Fatal(s)
+		}
+	}
+	if n := e.asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	e.want(e.get("/"), 503, "edgecache; fwd=uri-miss; detail=no-freshness", 2)
+	s := theState(t)
+	eventually(t, "over", func() bool { return s.flights.Len() == 0 })
+	if s.store.Objects() != 0 || s.flights.Buffered() != 0 {
+		t.Errorf("%d stored, %d bytes accounted", s.store.Objects(), s.flights.Buffered())
+	}
+}
+
 func TestVariantsAreFetchedOnceEach(t *testing.T) {
 	release := make(chan struct{})
 	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {

@@ -41,7 +41,8 @@ type response struct {
 	stored *httpcache.Stored
 	body   *collapse.Body
 
-	fwdStatus int // of the exchange with the origin server, when validating
+	refusal   httpcache.Refusal // why the body is not being stored, or empty
+	fwdStatus int               // of the exchange with the origin server, when validating
 }
 
 // fetch answers r with a response from the origin server, its own or one that
@@ -125,12 +126,8 @@ func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	case collapse.Released:
 		return client.wait()
 	}
-	reader, ok := shared.attach()
-	if !ok { // it outgrew the limit in the blink of an eye
-		return h.alone(w, r, next, want)
-	}
 	h.count(r, result(want.forward))
-	return h.deliver(w, r, shared, reader, want.forward, false)
+	return h.deliver(w, r, shared, f.reader, want.forward, false)
 }
 
 // failed answers a request whose fetch came to nothing: with what is stored,
@@ -165,8 +162,9 @@ func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, shared *respon
 		Cache:     h.id,
 		Forward:   forward,
 		FwdStatus: shared.fwdStatus,
-		Stored:    shared.entry == nil && !collapsed,
+		Stored:    shared.entry == nil && shared.refusal == "" && !collapsed,
 		Collapsed: collapsed,
+		Detail:    string(shared.refusal),
 	}
 	if shared.entry != nil {
 		h.replay(w, r, shared.entry, now, status)

@@ -52,6 +52,8 @@ type fill struct {
 	requested time.Time
 	stored    *httpcache.Stored
 	body      *collapse.Body
+	refusal   httpcache.Refusal
+	reader    *collapse.Reader // of the client, taken before anybody else can; nil if there is no body
 
 	active atomic.Bool // there was progress since check last looked
 	watch  *time.Timer // runs check
@@ -146,27 +148,46 @@ func (f *fill) onHeader(status int) {
 			return
 		}
 	}
-	refusal := httpcache.Storable(f.asked, status, header, now)
+	f.refusal = httpcache.Storable(f.asked, status, header, now)
 	switch {
-	case refusal != "":
+	case f.refusal != "":
 	case f.writer.length() > h.maxObject():
-		refusal = httpcache.RefusedTooLarge
+		f.refusal = httpcache.RefusedTooLarge
 	case !f.carried.complete():
-		refusal = httpcache.RefusedIncomplete
+		f.refusal = httpcache.RefusedIncomplete
 	}
-	if refusal == "" {
-		f.stored = httpcache.NewStored(f.asked, status, header, f.requested, now)
-		f.body = h.state.flights.NewBody(h.maxObject())
-		f.body.Expect(f.writer.length())
-		f.writer.body = f.body
-		f.flight.Publish(&response{stored: f.stored, body: f.body, fwdStatus: fwdStatus}, f.stored.Fresh(now))
+	if f.refusal == "" || f.shareableError(status) {
+		f.publish(status, fwdStatus, now)
 		return
 	}
 	if entry != nil && f.carried.complete() && !httpcache.IsServerError(status) {
 		h.state.store.Remove(entry) // the origin server has taken it back
 	}
 	f.live(status, httpcache.CacheStatus{
-		Cache: h.id, Forward: f.want.forward, FwdStatus: fwdStatus, Detail: string(refusal)})
+		Cache: h.id, Forward: f.want.forward, FwdStatus: fwdStatus, Detail: string(f.refusal)})
+}
+
+// shareableError reports whether the response is a server error that says
+// nothing about caching. It is not stored, but it answers those who wait: to
+// ask once for each of them is the last thing an origin server in trouble
+// needs.
+func (f *fill) shareableError(status int) bool {
+	return f.client != nil && f.refusal == httpcache.RefusedFreshness &&
+		httpcache.IsServerError(status) && f.writer.length() <= f.handler.maxObject()
+}
+
+// publish shares the response from its header on.
+func (f *fill) publish(status, fwdStatus int, now time.Time) {
+	h := f.handler
+	f.stored = httpcache.NewStored(f.asked, status, f.writer.header, f.requested, now)
+	f.body = h.state.flights.NewBody(h.maxObject())
+	f.body.Expect(f.writer.length())
+	f.writer.body = f.body
+	if f.client != nil {
+		f.reader, _ = f.body.NewReader()
+	}
+	open := f.refusal == "" && f.stored.Fresh(now)
+	f.flight.Publish(&response{stored: f.stored, body: f.body, refusal: f.refusal, fwdStatus: fwdStatus}, open)
 }
 
 // notModified updates the stored response and shares it.
@@ -251,6 +272,10 @@ func (f *fill) commit(err error) {
 		return
 	}
 	content := f.body.End(nil)
+	if f.refusal != "" {
+		f.flight.Done()
+		return
+	}
 	if !f.body.Whole() {
 		f.flight.Retire(time.Now()) // longer than what is stored
 		return
