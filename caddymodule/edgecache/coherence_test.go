@@ -18,6 +18,20 @@ import (
 // whole, and in the end nothing is left over.
 func TestCoherence(t *testing.T) {
 	const paths = 4
+	// Everything that wraps a response writer or looks at the request later.
+	const site = `
+http://%s {
+	log {
+		output discard
+	}
+	log_append cache {http.edgecache.status}
+	header >X-Cache {http.edgecache.status}
+	edgecache
+	encode gzip
+	reverse_proxy %s {
+		header_up X-Cache {http.edgecache.status}
+	}
+}`
 	var versions [paths]atomic.Int64
 	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {
 		n, err := strconv.Atoi(r.URL.Path[1:])
@@ -53,7 +67,7 @@ func TestCoherence(t *testing.T) {
 			case <-stop:
 				return
 			case <-time.After(100 * time.Millisecond):
-				if err := e.load("grace_period 5s", site); err != nil {
+				if err := e.load("metrics", site); err != nil {
 					t.Error(err)
 				}
 			}

@@ -31,9 +31,9 @@ type Decision struct {
 // selected, nil if there is none. For a nil one the caller may know better
 // than uri-miss and replace it by vary-miss.
 //
-// A client's own no-cache, no-store aside, max-age, max-stale and min-fresh
-// are ignored: RFC 9111 §5.2.1 leaves them to the cache, and heeding them
-// lets any client aim at the origin server.
+// Of the client's own directives only-if-cached and no-store count. The
+// others, no-cache and max-age above all, are ignored: heeding them would let
+// any client aim at the origin server through the cache.
 func Decide(r *http.Request, s *Stored, now time.Time) Decision {
 	if d, bypass := bypass(r); bypass {
 		return d
