@@ -116,10 +116,9 @@ http://%s {
 	close(stop)
 	reloads.Wait()
 	s := theState(t)
-	eventually(t, "all fills are over", func() bool { return s.flights.Len() == 0 })
-	if s.flights.Buffered() != 0 || s.flights.Waiters() != 0 {
-		t.Errorf("%d bytes, %d waiters left", s.flights.Buffered(), s.flights.Waiters())
-	}
+	eventually(t, "all fills are over", func() bool {
+		return s.flights.Len() == 0 && s.flights.Buffered() == 0 && s.flights.Waiters() == 0
+	})
 }
 
 // checkWhole returns the version of a content, which has to be the same from

@@ -57,7 +57,7 @@ func TestStuckFill(t *testing.T) {
 		f.watch = time.AfterFunc(idleTimeout, f.check)
 
 		follower, _ := group.Join("a", time.Now())
-		leave, waited := context.WithTimeout(t.Context(), 10*idleTimeout)
+		leave, waited := context.WithTimeout(t.Context(), 10*idleTimeout+time.Second) // between two checks
 		defer waited()
 		if _, outcome, _ := follower.Wait(leave, 0); outcome != collapse.Gone || ctx.Err() != nil {
 			t.Fatalf("outcome %d, cancelled: %v", outcome, ctx.Err())

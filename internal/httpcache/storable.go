@@ -23,7 +23,7 @@ const (
 	RefusedFreshness  Refusal = "no-freshness"  // no explicit lifetime, or none left and nothing to validate with
 	RefusedField      Refusal = "field"         // a field that cannot be replayed as it came
 	RefusedTooLarge   Refusal = "too-large"     // for the caller: the body exceeds the object limit
-	RefusedIncomplete Refusal = "incomplete"    // for the caller: the body ended before its time
+	RefusedIncomplete Refusal = "incomplete"    // for the caller: the exchange lacked something, so that the response may be wrong
 )
 
 // Storable decides whether a shared cache may, and this one wants to, store
