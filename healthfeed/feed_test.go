@@ -419,3 +419,19 @@ func TestTableDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// A snapshot that had to wait for its turn does not say that a record comes from
+// the future, which every reader would refuse.
+func TestSnapshotAgesAreNotNegative(t *testing.T) {
+	f, err := Open(Config{Inventory: watched(t, "n"), Log: quiet})
+	do(t, err)
+	f.mu.Lock()
+	got := make(chan *Snapshot)
+	go func() { got <- f.Snapshot() }()
+	time.Sleep(20 * time.Millisecond) // Snapshot waits for mu
+	f.records["p"] = Seen{says("p", 1, nil), time.Now()}
+	f.mu.Unlock()
+	if err := (<-got).Validate(); err != nil {
+		t.Error(err)
+	}
+}

@@ -267,6 +267,54 @@ func TestStateFile(t *testing.T) {
 	}
 }
 
+// The ages in the state file count: a vote that had expired when it was written
+// does not come back, and what was held then is not held longer for a restart.
+func TestStateFileKeepsAges(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "feed.json")
+	gone := map[string]State{"n": Down}
+	for _, test := range []struct {
+		name    string
+		records []Aged
+		want    State
+		till    time.Duration // it is held, in minutes and seconds after Open
+	}{
+		{"expired", []Aged{{60_000, says("a", 1, gone)}, {60_000, says("b", 1, gone)}, {0, says("c", 1, map[string]State{"n": Up})}}, Up, 345 * time.Second},
+		{"all-expired", []Aged{{100_000, says("a", 1, gone)}}, Down, 245 * time.Second},
+		{"fresh", []Aged{{0, says("a", 1, gone)}}, Down, 345 * time.Second},
+		{"forgotten", []Aged{{400_000, says("a", 1, gone)}}, Unknown, 0},
+	} {
+		do(t, WriteFile(path, &Snapshot{Inventory: watched(t, "n"), Records: test.records}))
+		synctest.Test(t, func(t *testing.T) {
+			f := open(t, Config{StateFile: path})
+			if state(f, "n") != test.want {
+				t.Errorf("%s: got %v, want %v", test.name, state(f, "n"), test.want)
+			}
+			time.Sleep(test.till - 2*time.Second)
+			if state(f, "n") != test.want {
+				t.Errorf("%s: let go too early", test.name)
+			}
+			time.Sleep(4 * time.Second)
+			if state(f, "n") != Unknown {
+				t.Errorf("%s: still held", test.name)
+			}
+		})
+	}
+}
+
+// A source that knows an older record of a prober does not make its epoch go back.
+func TestEpochIsTheLatestKnown(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "feed.json")
+	late := says("p", 1, nil)
+	late.Epoch = time.Now().Add(time.Hour).UnixMilli()
+	do(t, WriteFile(path, snapshotOf(t, watched(t, "n"), late)))
+	f, err := Open(Config{StateFile: path, Log: quiet})
+	do(t, err)
+	offer(t, f, says("p", 1, nil))
+	if got := f.Epoch("p"); got != late.Epoch+1 {
+		t.Errorf("epoch %d although %d was used", got, late.Epoch)
+	}
+}
+
 // A flip is written at once, but not more than once a second; what is no flip is
 // written every five seconds.
 func TestStateFilePace(t *testing.T) {

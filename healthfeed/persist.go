@@ -2,6 +2,8 @@ package healthfeed
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"time"
 )
 
@@ -12,6 +14,48 @@ const (
 	// persistEvery is the time between two writes while no state changes.
 	persistEvery = 5 * time.Second
 )
+
+// restore reads the state file and returns the table that was good when its newest
+// record was seen, or nil. How long ago it was written is unknown and counts as no
+// time, so its records do not vote again: the table only lends its states until
+// there are new votes.
+func (f *Feed) restore(now time.Time) *Table {
+	if f.config.StateFile == "" {
+		return nil
+	}
+	data, err := readFile(f.config.StateFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var s *Snapshot
+	if err == nil {
+		s, err = ParseSnapshot(data)
+	}
+	if err != nil {
+		f.refused.Add(1)
+		f.config.Log.Warn("state file refused; starting without", "file", f.config.StateFile, "err", err)
+		return nil
+	}
+	seen := make([]Seen, len(s.Records))
+	var newest time.Time
+	for i := range s.Records {
+		r := &s.Records[i]
+		seen[i] = Seen{r.Record, now.Add(-r.age())}
+		if seen[i].At.After(newest) {
+			newest = seen[i].At
+		}
+		f.epochs[r.Prober] = r.Epoch
+	}
+	if f.inventory == nil {
+		f.inventory = s.Inventory
+	}
+	if f.inventory == nil || len(seen) == 0 {
+		return nil
+	}
+	t := Merge(f.inventory, seen, nil, newest)
+	t.heard = time.Time{} // by this process, nothing was
+	return t
+}
 
 // persist keeps the state file until ctx ends, and writes it a last time then. A
 // feed that has heard no prober yet writes nothing: what is in the file is better

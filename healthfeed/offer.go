@@ -1,0 +1,160 @@
+package healthfeed
+
+import (
+	"fmt"
+	"time"
+)
+
+// maxProbers bounds the memory that records can take.
+const maxProbers = 1000
+
+// Offer hands the feed what a source has learnt. A record that is not newer
+// than the one known of its prober changes nothing, so the same data may come
+// again and by several ways; nor does one that is too old to count. An inventory
+// is ignored when there is a local one; else the last one offered holds, so
+// several sources must bring the same. What breaks a rule is refused whole, with
+// an error: a record that is not valid, more than 1000 probers, an inventory
+// without nodes. The snapshot is kept and must not be changed afterwards.
+func (f *Feed) Offer(s *Snapshot) error {
+	err := s.Validate()
+	changed := false
+	if err == nil {
+		f.mu.Lock()
+		changed, err = f.take(s, time.Now())
+		f.mu.Unlock()
+	}
+	if err != nil {
+		f.refused.Add(1)
+		return err
+	}
+	if changed {
+		f.wake()
+	}
+	return nil
+}
+
+// take keeps what is new in a valid snapshot, all of it or, with an error,
+// nothing; f.mu is held.
+func (f *Feed) take(s *Snapshot, now time.Time) (changed bool, err error) {
+	var newer []Seen
+	probers := len(f.records)
+	for i := range s.Records {
+		r := Seen{s.Records[i].Record, now.Add(-s.Records[i].age())}
+		old, known := f.records[r.Prober]
+		if r.forgotten(now) || known && !r.after(&old.Record) {
+			continue
+		}
+		if !known {
+			probers++
+		}
+		newer = append(newer, r)
+	}
+	if probers > maxProbers {
+		return false, fmt.Errorf("snapshot: %d probers are more than %d", probers, maxProbers)
+	}
+	for _, r := range newer {
+		f.records[r.Prober] = r
+		f.epochs[r.Prober] = max(f.epochs[r.Prober], r.Epoch)
+		changed = true
+	}
+	if s.Inventory != nil && !f.local() && !s.Inventory.Equal(f.inventory) {
+		f.inventory, changed = s.Inventory, true
+	}
+	if changed {
+		f.version++
+	}
+	return changed, nil
+}
+
+// receive offers a snapshot as it came from elsewhere, delayed on its way.
+func (f *Feed) receive(data []byte, delay time.Duration) error {
+	s, err := ParseSnapshot(data)
+	if err != nil {
+		f.refused.Add(1)
+		return err
+	}
+	for i := range s.Records {
+		r := &s.Records[i]
+		r.AgeMS = (r.age() + min(delay, maxAge)).Milliseconds()
+	}
+	return f.Offer(s)
+}
+
+// forget drops the records that are too old to count, and what is known of their
+// probers with them; f.mu is held.
+func (f *Feed) forget(now time.Time) {
+	for prober, r := range f.records {
+		if r.forgotten(now) {
+			delete(f.records, prober)
+			delete(f.epochs, prober)
+			f.version++
+		}
+	}
+}
+
+// local reports whether this process has its own inventory.
+func (f *Feed) local() bool { return f.config.Inventory != nil || f.config.InventoryFile != "" }
+
+// setInventory replaces the local inventory, unless it says the same.
+func (f *Feed) setInventory(inv *Inventory) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if inv.Equal(f.inventory) {
+		return
+	}
+	f.inventory = inv
+	f.version++
+	f.wake()
+}
+
+// Epoch returns the epoch with which the named prober must start writing: the
+// wall clock in milliseconds, or more if the state file or another source
+// remembers a later one.
+func (f *Feed) Epoch(prober string) int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return max(time.Now().UnixMilli(), f.epochs[prober]+1)
+}
+
+// Superseded reports whether the feed has a record of r's prober with a later
+// epoch, so that r and what follows it in its epoch are ignored. Either another
+// prober has the same name, or the clock went back before the prober started;
+// starting anew with the next [Feed.Epoch] mends the second and shows the first.
+func (f *Feed) Superseded(r *Record) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.records[r.Prober].Epoch > r.Epoch
+}
+
+// Snapshot returns what the feed knows, for others. Its Inventory is nil while
+// no node is known.
+func (f *Feed) Snapshot() *Snapshot {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now() // not before the lock, or a record could come from the future
+	s := &Snapshot{Records: make([]Aged, 0, len(f.records))}
+	if len(f.inventory.Nodes) > 0 {
+		s.Inventory = f.inventory
+	}
+	for _, r := range newest(f.seenLocked()) {
+		s.Records = append(s.Records, Aged{AgeMS: now.Sub(r.At).Milliseconds(), Record: r.Record})
+	}
+	return s
+}
+
+// currentVersion returns a number that grows with every change of what Snapshot
+// returns, the ages aside.
+func (f *Feed) currentVersion() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.version
+}
+
+// seenLocked lists the newest records; f.mu is held.
+func (f *Feed) seenLocked() []Seen {
+	seen := make([]Seen, 0, len(f.records))
+	for _, r := range f.records {
+		seen = append(seen, r)
+	}
+	return seen
+}
