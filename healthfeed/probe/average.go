@@ -21,19 +21,23 @@ const (
 
 // An average keeps the numbers that health is made of, for one check.
 type average struct {
+	began        time.Time // end of the first round
 	rounds       int
 	availability float64 // moving average of 1 for a good round and 0 for a failed one
 	ring         [ringSize]time.Duration
 	filled       int // entries of ring in use
 	next         int // entry of ring that is written next
 
-	// best[m] is the least median of minute[m], counted from the epoch of Unix.
+	// best[m] is the least median of minute[m], as numbered by minuteOf.
 	best   [baseMinutes]time.Duration
 	minute [baseMinutes]int64
 }
 
 // note takes the outcome of a round that ended now; rtt counts if it passed.
 func (a *average) note(passed bool, rtt time.Duration, now time.Time) {
+	if a.began.IsZero() {
+		a.began = now
+	}
 	x := 0.0
 	if passed {
 		x = 1
@@ -51,7 +55,7 @@ func (a *average) note(passed bool, rtt time.Duration, now time.Time) {
 	a.filled = min(a.filled+1, ringSize)
 
 	median, _ := a.quantiles()
-	minute := now.Unix() / 60
+	minute := a.minuteOf(now)
 	slot := minute % baseMinutes
 	if a.minute[slot] != minute || median < a.best[slot] {
 		a.minute[slot], a.best[slot] = minute, median
@@ -79,13 +83,18 @@ func (a *average) rtt() healthfeed.RTT {
 	return healthfeed.RTT{P50: max(1, p50.Microseconds()), P95: max(1, p95.Microseconds())}
 }
 
+// minuteOf numbers the minutes since the first round, from 1; the wall clock may
+// jump.
+func (a *average) minuteOf(now time.Time) int64 { return 1 + int64(now.Sub(a.began)/time.Minute) }
+
 // base returns the least median of the last ten minutes, which is what the node
-// can do; zero when there was none.
+// can do, or the median when no round was good then; zero when none ever was.
 func (a *average) base(now time.Time) time.Duration {
-	var base time.Duration
+	base, _ := a.quantiles()
+	oldest := a.minuteOf(now) - baseMinutes
 	for i, m := range a.minute {
-		if m > now.Unix()/60-baseMinutes && a.best[i] > 0 && (base == 0 || a.best[i] < base) {
-			base = a.best[i]
+		if m > oldest && a.best[i] > 0 {
+			base = min(base, a.best[i])
 		}
 	}
 	return base

@@ -98,7 +98,14 @@ func TestHealth(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
 		}
 	}
-	a, now := averageOf("++++++++", 10*time.Millisecond)
+	// The best of more than ten minutes ago is all that a slow check has.
+	a, now := averageOf("++++", 300*time.Millisecond)
+	now = now.Add(20 * time.Minute)
+	a.note(false, 0, now)
+	if got := health(a, healthfeed.Load{}, now); !near(got, 70) {
+		t.Errorf("one lost in twenty minutes: got %v, want 70", got)
+	}
+	a, now = averageOf("++++++++", 10*time.Millisecond)
 	for range ringSize {
 		a.note(true, 110*time.Millisecond, now)
 	}

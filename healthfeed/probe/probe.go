@@ -9,7 +9,8 @@
 // rounds into up or down. The publisher turns the views of a node's checks into one
 // vote, keeps to itself what it suspects to be its own trouble, and offers a record
 // to the feed: at once when a state has changed, and else every interval_ms. Nothing
-// is voted on a node before its first good round or its first fall.
+// is voted on a node before each of its critical checks has had a good round or a
+// fall, but for down when one of them fell.
 package probe
 
 import (

@@ -13,13 +13,14 @@ type ballot struct {
 	since time.Time        // when state began
 }
 
-// cast makes the vote on a node from the views of its checks, in their order. It
-// returns false while nothing is known. A critical check that is down makes the
-// node down; one that is not, or a health below 60, makes it degraded, until the
-// health is above 75 again.
+// cast makes the vote on a node from the views of its checks, in their order. A
+// critical check that is down makes the node down; one that is not, or a health
+// below 60, makes it degraded, until the health is above 75 again. It returns false
+// while a critical check is unknown and none is down: a node that answers a ping
+// and is yet to be asked for a page is not up.
 func (b *ballot) cast(n *healthfeed.Node, views []view, now time.Time) (healthfeed.Observation, bool) {
 	var o healthfeed.Observation
-	known, down, silent, weak := false, false, false, false
+	known, unknown, down, silent, weak := false, false, false, false, false
 	o.Health = 100
 	for i, v := range views {
 		critical := n.Checks[i].Critical
@@ -28,6 +29,7 @@ func (b *ballot) cast(n *healthfeed.Node, views []view, now time.Time) (healthfe
 			silent = silent || critical
 			continue
 		case v.state == healthfeed.Unknown:
+			unknown = unknown || critical
 			continue
 		case v.state == healthfeed.Down && critical:
 			down = true
@@ -50,8 +52,8 @@ func (b *ballot) cast(n *healthfeed.Node, views []view, now time.Time) (healthfe
 		o = healthfeed.Observation{State: healthfeed.Down}
 	case silent:
 		o = healthfeed.Observation{State: healthfeed.Abstain}
-	case !known:
-		return o, false
+	case unknown || !known:
+		return healthfeed.Observation{}, false
 	case weak, o.Health < degradedBelow, b.state == healthfeed.Degraded && o.Health <= wellAbove:
 		o.State = healthfeed.Degraded
 	default:
