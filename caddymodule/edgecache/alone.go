@@ -15,6 +15,12 @@ import (
 // on the way if it may be stored after all.
 func (h *Handler) alone(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want) error {
 	req := r.Clone(r.Context())
+	// Over HTTP/3 nobody knows yet whether there is content. It would shape the
+	// response and is not in the key.
+	req.Body, req.ContentLength = http.NoBody, 0
+	for _, name := range unsafeOverrides {
+		delete(req.Header, name)
+	}
 	if v := req.Header["Accept-Encoding"]; len(v) > 0 {
 		req.Header["Accept-Encoding"] = []string{httpcache.AcceptEncoding(v)}
 	}

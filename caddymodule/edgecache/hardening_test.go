@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httptrace"
 	"net/textproto"
 	"strings"
@@ -147,6 +148,34 @@ func TestOverridesDoNotReachTheOrigin(t *testing.T) {
 	r, err := e.do(req)
 	if err != nil || r.cacheStatus() != "edgecache; fwd=bypass; detail=content" {
 		t.Errorf("%s %v", r.cacheStatus(), err)
+	}
+}
+
+// Nor does content that an HTTP/3 request turns out to have, whether the
+// response is fetched for many or for one.
+func TestContentOfUnknownLength(t *testing.T) {
+	h, _, _ := warmHandler(t)
+	calls := 0
+	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		calls++
+		content, err := io.ReadAll(r.Body)
+		if err != nil || len(content) > 0 || r.ContentLength != 0 || r.Header.Get("X-Rewrite-Url") != "" {
+			t.Errorf("call %d: %q %v %v", calls, content, r.Header, err)
+		}
+		return nil
+	})
+	for range 2 { // the first leads a fill, the second goes alone
+		r := httptest.NewRequest("GET", "http://example.com/h3", strings.NewReader("evil"))
+		r.ProtoMajor, r.ContentLength = 3, -1
+		r.Header.Set("X-Rewrite-Url", "/evil")
+		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, nil)
+		w := httptest.NewRecorder()
+		if err := h.ServeHTTP(w, r, next); err != nil || !strings.HasSuffix(w.Header().Get("Cache-Status"), "no-freshness") {
+			t.Errorf("%s, %v", w.Header().Get("Cache-Status"), err)
+		}
+	}
+	if calls != 2 {
+		t.Errorf("%d calls", calls)
 	}
 }
 
