@@ -26,8 +26,8 @@ const (
 //
 // An answer is rendered at most once a second, or at most ten times while the
 // feed changes, however many ask. It names every node, and carries the
-// inventory with the URLs of its checks, so where to listen and whom to let in is for
-// the server around it to decide.
+// inventory with the URLs of its checks, so where to listen, whom to let in and how
+// long to wait for slow clients is for the server around it to decide.
 type Hub struct {
 	// set at construction
 	feed *Feed
@@ -51,16 +51,15 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	now := time.Now()
 	var page *page
 	var kind string
 	switch {
 	case r.URL.Path == feedPath:
-		page, kind = h.snapshot.get(h.feed.currentVersion(), now, h.renderSnapshot), "application/json"
+		page, kind = h.snapshot.get(h.feed.currentVersion(), h.renderSnapshot), "application/json"
 	case wantsJSON(r):
-		page, kind = h.json.get(h.feed.Table().Generation, now, h.renderJSON), "application/json"
+		page, kind = h.json.get(h.feed.Table().Generation, h.renderJSON), "application/json"
 	default:
-		page, kind = h.text.get(h.feed.Table().Generation, now, h.renderText), "text/plain; charset=utf-8"
+		page, kind = h.text.get(h.feed.Table().Generation, h.renderText), "text/plain; charset=utf-8"
 	}
 	if page.err != nil {
 		http.Error(w, "internal error", http.StatusInternalServerError)
@@ -85,12 +84,12 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// matches implements If-None-Match (RFC 9110 section 13.1.2) for a tag without a
-// comma in it.
+// matches implements If-None-Match (RFC 9110 section 13.1.2), whose comparison is
+// weak, for a tag without a comma in it.
 func matches(fields []string, etag string) bool {
 	for _, field := range fields {
 		for tag := range strings.SplitSeq(field, ",") {
-			if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
+			if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == strings.TrimPrefix(etag, "W/") {
 				return true
 			}
 		}
@@ -129,9 +128,10 @@ type rendering struct {
 // get returns the page for a version of the data. It renders anew when the
 // version differs, but not more often than tables are merged, and when the ages
 // in the page are a second old.
-func (r *rendering) get(version uint64, now time.Time, render func(now time.Time) *page) *page {
+func (r *rendering) get(version uint64, render func(now time.Time) *page) *page {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	now := time.Now()
 	age := now.Sub(r.at)
 	if r.page == nil || age >= time.Second || version != r.version && age >= minMergeInterval {
 		r.page, r.version, r.at = render(now), version, now
@@ -148,8 +148,9 @@ func (h *Hub) renderSnapshot(time.Time) *page {
 	return &page{body: append(body, '\n'), etag: s.etag()}
 }
 
-// etag is a strong entity tag (RFC 9110 section 8.8.3) of what a snapshot says,
-// the ages aside: they grow at the reader as they do here.
+// etag is an entity tag (RFC 9110 section 8.8.3) of what a snapshot says. It is
+// weak, since the ages differ from answer to answer; but they grow at the reader as
+// they do here.
 func (s *Snapshot) etag() string {
 	sum := sha256.New()
 	if s.Inventory != nil {
@@ -164,5 +165,5 @@ func (s *Snapshot) etag() string {
 		order = binary.BigEndian.AppendUint64(order, r.Seq)
 		sum.Write(order)
 	}
-	return `"` + hex.EncodeToString(sum.Sum(nil)[:16]) + `"`
+	return `W/"` + hex.EncodeToString(sum.Sum(nil)[:16]) + `"`
 }

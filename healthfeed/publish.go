@@ -81,8 +81,12 @@ func (f *Feed) merge(now time.Time) {
 	close(old.next)
 }
 
-// logChanges writes one line for every node whose state changed.
+// logChanges writes one line for a new inventory, for every node whose state
+// changed, and for another freshness.
 func (f *Feed) logChanges(old, t *Table) {
+	if old.Inventory != t.Inventory {
+		f.config.Log.Info("inventory changed", "nodes", len(t.Nodes), "before", len(old.Nodes))
+	}
 	for i := range t.Nodes {
 		id := t.Inventory.Nodes[i].ID
 		was, known := old.Lookup(id)

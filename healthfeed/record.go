@@ -88,7 +88,7 @@ func (r *Record) ttl() time.Duration { return time.Duration(r.TTLMS) * time.Mill
 
 // Validate returns what is wrong with a record, which is then refused whole.
 func (r *Record) Validate() error {
-	if err := checkName(r.Prober); err != nil {
+	if err := CheckName(r.Prober); err != nil {
 		return fmt.Errorf("record: prober %w", err)
 	}
 	switch {

@@ -161,6 +161,7 @@ func (t *Table) Lookup(id string) (Status, bool) {
 	return t.Nodes[i], true
 }
 
-// Heard returns when the newest record was seen, on this process's clock; zero
-// when none ever was.
+// Heard returns when the newest record was seen, on this process's clock, even if
+// it is forgotten by now; zero when none ever was. It may be new in a Table of the
+// same generation.
 func (t *Table) Heard() time.Time { return t.heard }

@@ -36,7 +36,7 @@ func (n *Node) complete() error {
 	if n.ID == "" {
 		return wrong(path{"id"}, "a node has no id")
 	}
-	if err := checkName(n.ID); err != nil {
+	if err := CheckName(n.ID); err != nil {
 		return wrong(path{"id"}, "node id %w", err)
 	}
 	if len(n.Addrs) == 0 {
@@ -163,7 +163,7 @@ func (inv *Inventory) complete() error {
 		inv.Services = map[string]Service{}
 	}
 	for _, name := range slices.Sorted(maps.Keys(inv.Services)) {
-		if err := checkName(name); err != nil {
+		if err := CheckName(name); err != nil {
 			return wrong(path{"services", name}, "service name %w", err)
 		}
 		s := inv.Services[name]
@@ -177,8 +177,10 @@ func (inv *Inventory) complete() error {
 	return nil
 }
 
-// checkName allows what is safe as a file name, metric label and DNS label list.
-func checkName(s string) error {
+// CheckName returns what is wrong with the ID of a node or the name of a prober or
+// service: 1 to 64 characters of letters, digits, '.', '_' and '-', which are safe in
+// a file name, a metric label and a domain name.
+func CheckName(s string) error {
 	if s == "" || len(s) > 64 {
 		return fmt.Errorf("%.80q is not 1 to 64 characters long", s)
 	}
