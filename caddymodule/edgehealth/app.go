@@ -117,7 +117,7 @@ func (a *App) effective() (s shape, err error) {
 		return s, errors.New("no node to know about: set nodes or from")
 	}
 	if a.SelfID != "" {
-		if err := checkID(a.SelfID); err != nil {
+		if err := healthfeed.CheckName(a.SelfID); err != nil {
 			return s, fmt.Errorf("self: %w", err)
 		}
 	}

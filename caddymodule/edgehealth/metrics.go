@@ -74,25 +74,10 @@ func (collector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(descNodeState, prometheus.GaugeValue, is, t.Inventory.Nodes[i].ID, s.String())
 		}
 	}
-	if age, heard := app.feed.age(); heard {
-		ch <- prometheus.MustNewConstMetric(descFeedAge, prometheus.GaugeValue, age.Seconds())
+	if heard := t.Heard(); !heard.IsZero() {
+		ch <- prometheus.MustNewConstMetric(descFeedAge, prometheus.GaugeValue, time.Since(heard).Seconds())
 	}
 	ch <- prometheus.MustNewConstMetric(descGeneration, prometheus.GaugeValue, float64(t.Generation))
 	ch <- prometheus.MustNewConstMetric(descRefused, prometheus.CounterValue, float64(app.feed.Refused()))
 	ch <- prometheus.MustNewConstMetric(descFailOpen, prometheus.CounterValue, float64(app.feed.failedOpen.Load()))
-}
-
-// age returns how long ago the newest record was seen, and false when there is
-// none. The Table cannot say: it is not replaced by a record that changes
-// nothing.
-func (f *feed) age() (time.Duration, bool) {
-	records := f.Snapshot().Records
-	if len(records) == 0 {
-		return 0, false
-	}
-	age := records[0].AgeMS
-	for _, r := range records[1:] {
-		age = min(age, r.AgeMS)
-	}
-	return time.Duration(age) * time.Millisecond, true
 }

@@ -161,7 +161,7 @@ func TestFailedReloadChangesNothing(t *testing.T) {
 			return "edgehealth {\n nodes " + s.write("broken.json", "{\"nodes\": [\n{\"id\": \"lon1\", \"addrs\": [\"127.0.0.2\"], \"wieght\": 1}]}") + "\n }"
 		}, nil, "wieght"},
 		{"self-is-no-node", func(s *server) string { return "edgehealth {\n self lon9\n nodes " + s.path("nodes.json") + "\n }" }, nil, `self "lon9" is not a node of `},
-		{"self-is-no-id", func(*server) string { return "edgehealth {\n self \"lon 1\"\n from feed.json\n }" }, nil, `self: node id "lon 1" has the character ' '`},
+		{"self-is-no-id", func(*server) string { return "edgehealth {\n self \"lon 1\"\n from feed.json\n }" }, nil, `self: "lon 1" has the character ' '`},
 		{"nothing-to-know", func(*server) string { return "edgehealth" }, nil, "set nodes or from"},
 		{"placeholder-unknown", func(*server) string { return "edgehealth {\n from {env.TANDEM_NOT_SET}\n }" }, nil, "env.TANDEM_NOT_SET"},
 	}

@@ -3,7 +3,6 @@ package edgehealth
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,12 +51,6 @@ func source(from string) healthfeed.Source {
 	return healthfeed.FromFile(from)
 }
 
-// checkID returns what is wrong with the ID of a node.
-func checkID(id string) error {
-	_, err := healthfeed.NewInventory([]healthfeed.Node{{ID: id, Addrs: []netip.Addr{netip.IPv6Loopback()}}}, nil)
-	return err
-}
-
 // hostProber names this process in records by its host, as far as the letters
 // of an ID allow.
 func hostProber() string {
@@ -67,7 +60,7 @@ func hostProber() string {
 	}
 	name := []byte("edge-" + host)
 	for i := range name {
-		if checkID(string(name[i:i+1])) != nil {
+		if healthfeed.CheckName(string(name[i:i+1])) != nil {
 			name[i] = '_'
 		}
 	}
