@@ -3,7 +3,10 @@ package probe
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
 )
 
 const window = 5 * time.Second
@@ -125,4 +128,74 @@ func TestDoubtGrows(t *testing.T) {
 	if got := doubted(s); got != "----------" || !d.since.IsZero() {
 		t.Errorf("all pass: %s, since %v", got, d.since)
 	}
+}
+
+// The prober's own network fails for half a minute: nobody goes down, and
+// afterwards nothing is held against anybody.
+func TestSelfDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		f, inventories := start(t, w)
+		checks := map[string]healthfeed.Check{}
+		var addrs []string
+		for i := range 10 {
+			addr := fmt.Sprint("n:", i+1)
+			addrs = append(addrs, addr)
+			checks[fmt.Sprint("n", i)] = pulse(addr)
+		}
+		inventories <- nodes(t, checks)
+		time.Sleep(time.Minute)
+		w.set(true, addrs...)
+		for range 300 {
+			time.Sleep(100 * time.Millisecond)
+			for i := range 10 {
+				if s := f.Table().Nodes[i].State; !s.TakesClients() {
+					t.Fatalf("node %d is %v", i, s)
+				}
+			}
+		}
+		if s := record(t, f).Nodes["n0"].State; s != healthfeed.Abstain {
+			t.Errorf("the vote is %v", s)
+		}
+		w.set(false, addrs...)
+		time.Sleep(5 * time.Second)
+		for i := range 10 {
+			if s := f.Table().Nodes[i]; s.State != healthfeed.Up || s.Health < 0.99 {
+				t.Errorf("node %d afterwards: %+v", i, s)
+			}
+		}
+
+		// One node alone goes down as ever.
+		w.set(true, addrs[3])
+		time.Sleep(10 * time.Second)
+		if s := stateOf(f, "n3"); s != healthfeed.Down {
+			t.Errorf("the broken node is %v", s)
+		}
+	})
+}
+
+// A true loss of half the nodes is believed after a minute.
+func TestSelfDoubtEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		f, inventories := start(t, w)
+		checks := map[string]healthfeed.Check{}
+		for i := range 10 {
+			checks[fmt.Sprint("n", i)] = pulse(fmt.Sprint("n:", i+1))
+		}
+		inventories <- nodes(t, checks)
+		time.Sleep(time.Minute)
+		w.set(true, "n:1", "n:2", "n:3", "n:4", "n:5")
+		time.Sleep(30 * time.Second)
+		if s := stateOf(f, "n0"); !s.TakesClients() {
+			t.Errorf("in doubt: %v", s)
+		}
+		time.Sleep(45 * time.Second)
+		if s := stateOf(f, "n0"); s != healthfeed.Down {
+			t.Errorf("after the doubt: %v", s)
+		}
+		if s := stateOf(f, "n9"); s != healthfeed.Up {
+			t.Errorf("a good node is %v", s)
+		}
+	})
 }

@@ -1,0 +1,68 @@
+package probe
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+func TestRetriesWithinARound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		_, inventories := start(t, w)
+		w.set(true, "a:1")
+		c := pulse("a:1")
+		c.Retries = 2
+		inventories <- nodes(t, map[string]healthfeed.Check{"a": c})
+		time.Sleep(time.Second)
+		if n := w.count("a:1"); n != 3 {
+			t.Errorf("%d attempts in a round", n)
+		}
+		w.set(false, "a:1")
+		time.Sleep(2 * time.Second)
+		if n := w.count("a:1"); n != 4 {
+			t.Errorf("%d attempts after a round that passes at once", n)
+		}
+	})
+}
+
+// A round that had to wait too long for its turn blames nobody.
+func TestLateRound(t *testing.T) {
+	c := pulse("a:1")
+	c.Fall = 1
+	target := &target{check: c, log: quiet, hysteresis: newHysteresis(&c)}
+	target.note(answer{rtt: 1}, nil, t0, t0, false)
+	if !target.note(answer{}, errors.New("timeout"), t0, t0, true) {
+		t.Error("being late is no news")
+	}
+	if v := target.look(); v.state != healthfeed.Up || !v.late {
+		t.Errorf("got %+v", v)
+	}
+	target.note(answer{}, errors.New("timeout"), t0, t0, false)
+	if v := target.look(); v.state != healthfeed.Down || v.late {
+		t.Errorf("got %+v", v)
+	}
+}
+
+func TestTargetHidesPasswords(t *testing.T) {
+	target := &target{check: healthfeed.Check{Type: "http", URL: "http://me:secret@a/"}}
+	if got := target.String(); got != "http://me:xxxxx@a/" {
+		t.Error(got)
+	}
+}
+
+func TestEndpoint(t *testing.T) {
+	for want, c := range map[string]healthfeed.Check{
+		"a:80":       {Type: "http", URL: "http://a/healthz"},
+		"a:443":      {Type: "http", URL: "https://a/"},
+		"[::1]:8080": {Type: "http", URL: "http://[::1]:8080/"},
+		"b:53":       {Type: "tcp", Addr: "b:53"},
+	} {
+		if got := endpoint(&c); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
