@@ -231,8 +231,43 @@ func TestLoadRefusesEndlessTree(t *testing.T) {
 	copy(branch(120), record)
 	copy(branch(121), record)
 	_, err = Load(Config{Files: []string{write(t, "endless.mmdb", string(data))}})
-	if err == nil || !strings.Contains(err.Error(), "endless.mmdb: damaged: more networks") {
+	if err == nil || !strings.Contains(err.Error(), "endless.mmdb: damaged search tree: more networks") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A search tree that bites its own tail is deeper than any address.
+func TestLoadRefusesCircle(t *testing.T) {
+	data, err := os.ReadFile(cityDB(t, place{"80.1.1.0/24", "GB", 51.5, -0.1}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(data[300:], []byte{0, 0, 49, 0, 0, 49}) // node 50 leads back to 49
+	_, err = Load(Config{Files: []string{write(t, "circle.mmdb", string(data))}})
+	if err == nil || !strings.Contains(err.Error(), "circle.mmdb: damaged search tree: deeper") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Files have records of three sizes, and refer to IPv4 from IPv6.
+func TestRecordSizes(t *testing.T) {
+	for _, size := range []int{24, 28, 32} {
+		tree, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "Test-City", RecordSize: size})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, n, _ := net.ParseCIDR("80.0.0.0/8")
+		if err := tree.Insert(n, mmdbtype.Map{"location": location(48.8, 2.3)}); err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		if _, err := tree.WriteTo(&out); err != nil {
+			t.Fatal(err)
+		}
+		trie := load(t, Config{Files: []string{write(t, "size.mmdb", out.String())}})
+		if c, _ := trie.Lookup(netip.MustParsePrefix("80.1.1.0/24")); c.Source != GeoIP {
+			t.Errorf("%d bits: got %v", size, c)
+		}
 	}
 }
 

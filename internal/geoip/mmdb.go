@@ -60,6 +60,9 @@ func (b *builder) insertFile(name string, maxV4, maxV6 int) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
+	if err := checkTree(buf, db.Metadata); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
 	r := reading{
 		b:        b,
 		maxBits:  [2]int{maxV4, maxV6},
@@ -67,13 +70,7 @@ func (b *builder) insertFile(name string, maxV4, maxV6 int) error {
 		means:    make(map[uint32]*mean),
 		votes:    make(map[uint32]int64),
 	}
-	// A search tree has at most one network more than nodes. In a damaged file
-	// branches may meet again, and then there is no end of networks.
-	left := 2*int64(db.Metadata.NodeCount) + 2
 	for result := range db.Networks() {
-		if left--; left < 0 {
-			return fmt.Errorf("%s: damaged: more networks than its %d nodes can have", name, db.Metadata.NodeCount)
-		}
 		if err := r.add(result); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
