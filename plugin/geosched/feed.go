@@ -128,11 +128,11 @@ func holdHub(p *pool, h *holder, addr string, f *healthfeed.Feed) error {
 		}
 		b := &hub{addr: l.Addr()}
 		b.server = &http.Server{
-			Handler:           b,
-			ReadHeaderTimeout: 5 * time.Second,
-			WriteTimeout:      30 * time.Second,
-			IdleTimeout:       time.Minute,
-			MaxHeaderBytes:    16 << 10,
+			Handler:        b,
+			ReadTimeout:    5 * time.Second, // of a body that nobody wants, too
+			WriteTimeout:   30 * time.Second,
+			IdleTimeout:    time.Minute,
+			MaxHeaderBytes: 16 << 10,
 		}
 		log.Infof("feed on http://%v", b.addr)
 		go b.run(l)
