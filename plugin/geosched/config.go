@@ -100,11 +100,13 @@ func parse(c *caddy.Controller) (*config, error) {
 	return &p.config, p.finish()
 }
 
-// Defaults in seconds. The feed finds a dead node in a few seconds, and a
-// resolver that holds an answer much longer than that undoes the effort.
+// Defaults in seconds. The feed finds a dead node in a few seconds, but clients
+// move only as their resolvers forget: an operator who wants that faster pays with
+// queries. While a node of the group is down, more change is likely, and the
+// shorter time applies.
 const (
-	defaultTTL      = 60
-	defaultDegraded = 15
+	defaultTTL      = 300
+	defaultDegraded = 60
 	defaultNegative = 60
 )
 

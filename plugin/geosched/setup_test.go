@@ -91,7 +91,7 @@ func TestParseDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.TTL != 60 || c.Degraded != 15 || c.Negative != 60 || !c.ECS || c.Policy.Answers != 1 {
+	if c.TTL != 300 || c.Degraded != 60 || c.Negative != 60 || !c.ECS || c.Policy.Answers != 1 {
 		t.Errorf("got %+v", c)
 	}
 	if c.Steer[0].Service != "web" || c.Nodes != "nodes.json" {
