@@ -27,6 +27,8 @@ import (
 //	origin PORT                      serves pages on 127.0.0.1:PORT until the script ends
 //	mmdb FILE                        writes a small City database
 //	reload                           sends SIGUSR1 to what runs in the background
+//	truncate FILE BYTES              cuts a file off, or fills it up with zeros
+//	pause DURATION                   waits
 //	dig [-until RE] @ADDR NAME TYPE [+subnet=PREFIX]
 //	get [-until RE] [-H 'K: V']... URL
 //
@@ -50,14 +52,16 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ports":   ports,
-			"expand":  expand,
-			"example": example,
-			"origin":  origin,
-			"mmdb":    mmdb,
-			"reload":  reload,
-			"dig":     func(ts *testscript.TestScript, neg bool, args []string) { ask(ts, neg, args, dig) },
-			"get":     func(ts *testscript.TestScript, neg bool, args []string) { ask(ts, neg, args, get) },
+			"ports":    ports,
+			"expand":   expand,
+			"example":  example,
+			"origin":   origin,
+			"mmdb":     mmdb,
+			"reload":   reload,
+			"truncate": truncate,
+			"pause":    pause,
+			"dig":      func(ts *testscript.TestScript, neg bool, args []string) { ask(ts, neg, args, dig) },
+			"get":      func(ts *testscript.TestScript, neg bool, args []string) { ask(ts, neg, args, get) },
 		},
 	})
 }
@@ -106,6 +110,21 @@ func origin(ts *testscript.TestScript, neg bool, args []string) {
 	server.Listener = l
 	server.Start()
 	ts.Defer(server.Close)
+}
+
+func truncate(ts *testscript.TestScript, neg bool, args []string) {
+	size, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_CREATE|os.O_WRONLY, 0o644)
+	ts.Check(err)
+	defer f.Close()
+	ts.Check(f.Truncate(size))
+}
+
+func pause(ts *testscript.TestScript, neg bool, args []string) {
+	d, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	time.Sleep(d)
 }
 
 // ask runs a client once, or until its output matches.
