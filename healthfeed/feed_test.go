@@ -118,6 +118,11 @@ func TestFeedExpires(t *testing.T) {
 		if got := len(f.Snapshot().Records); got != 0 {
 			t.Errorf("%d records are still kept", got)
 		}
+		f.mu.Lock()
+		if got := len(f.epochs); got != 0 {
+			t.Errorf("%d epochs are still kept", got)
+		}
+		f.mu.Unlock()
 		if heard := f.Table().Heard(); time.Since(heard) < 346*time.Second || time.Since(heard) > 348*time.Second {
 			t.Errorf("heard %v ago", time.Since(heard)) // an alarm on it must not end here
 		}

@@ -244,6 +244,34 @@ func TestLoadIsOfWhoKnows(t *testing.T) {
 }
 
 // The state says whether a node takes clients; health only says how many.
+// What probers measure is the median of them; of two, the worse round trip and the
+// better health. One that says down measures no health.
+func TestMedians(t *testing.T) {
+	inv := watched(t, "n")
+	seen := func(prober string, state State, health float64, p50 int64) Seen {
+		r := says(prober, 1, nil)
+		r.Nodes["n"] = Observation{State: state, Health: health, RTT: RTT{p50, 2 * p50}}
+		return Seen{r, t0}
+	}
+	a, b, c := seen("a", Up, 90, 3000), seen("b", Up, 70, 1000), seen("c", Up, 80, 2000)
+	down := seen("d", Down, 0, 0)
+	for _, test := range []struct {
+		seen   []Seen
+		health float64
+		rtt    RTT
+	}{
+		{[]Seen{a}, 0.9, RTT{3000, 6000}},
+		{[]Seen{a, b}, 0.9, RTT{3000, 6000}},
+		{[]Seen{a, b, c}, 0.8, RTT{2000, 4000}},
+		{[]Seen{b, c, down}, 0.8, RTT{2000, 4000}},
+	} {
+		s := Merge(inv, test.seen, nil, t0).Nodes[0]
+		if s.State != Up || s.Health != test.health || s.RTT != test.rtt {
+			t.Errorf("of %d: %+v", len(test.seen), s)
+		}
+	}
+}
+
 func TestHealthHasAFloor(t *testing.T) {
 	for _, test := range []struct {
 		state  State
