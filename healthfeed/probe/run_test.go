@@ -188,6 +188,22 @@ func TestRecordsComeEveryInterval(t *testing.T) {
 	}
 }
 
+// Fifty nodes that come up one by one within 200 ms are a few records, not fifty.
+func TestRecordsAreSpaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, inventories := start(t, newWorld())
+		checks := map[string]healthfeed.Check{}
+		for i := range 50 {
+			checks[fmt.Sprint("n", i)] = pulse(fmt.Sprint("n:", i+1))
+		}
+		inventories <- nodes(t, checks)
+		time.Sleep(400 * time.Millisecond)
+		if r := record(t, f); r.Seq > 4 || len(r.Nodes) != 50 {
+			t.Errorf("%d records, the last one of %d nodes", r.Seq, len(r.Nodes))
+		}
+	})
+}
+
 func TestIntervalsAreJittered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
