@@ -38,6 +38,8 @@ func TestHysteresis(t *testing.T) {
 		// Ten failures without ten good rounds in a row between them.
 		{"every-second", 3, 10, "+x+x+x+x+x+x+x+x+x+x", "UUUUUUUUUUUUUUUUUUUD"},
 		{"every-tenth", 3, 10, "+x+++++++++x+++++++++x", "UUUUUUUUUUUUUUUUUUUUUU"},
+		// A fall pays for the failures that led to it.
+		{"slow-count-after-rise", 3, 1, "+xxx+x+x+x+x+x+x+x+x+x", "UUUDUUUUUUUUUUUUUUUUUU"},
 		// The slow rule does not undercut what the operator asked for.
 		{"long-fall", 12, 1, "+xxxxxxxxxxxx", "UUUUUUUUUUUUD"},
 	} {
