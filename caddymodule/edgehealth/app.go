@@ -136,16 +136,16 @@ func (a *App) effective() (s shape, err error) {
 		}
 	}
 	for _, from := range a.From {
-		from, err := absoluteFrom(from)
+		from, err := healthfeed.ParseFrom(from, "")
 		if err != nil {
-			return s, err
+			return s, fmt.Errorf("from: %w", err)
 		}
 		s.From = append(s.From, from)
 	}
 	slices.Sort(s.From)
 	s.From = slices.Compact(s.From)
 	if a.Probe {
-		s.Prober = cmp.Or(a.SelfID, hostProber())
+		s.Prober = cmp.Or(a.SelfID, healthfeed.HostProber("edge"))
 	}
 	return s, nil
 }

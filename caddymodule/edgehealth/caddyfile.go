@@ -2,12 +2,15 @@ package edgehealth
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
 )
 
 func init() {
@@ -83,8 +86,8 @@ func (a *App) unmarshalFrom(d *caddyfile.Dispenser) error {
 	for more := true; more; more = d.NextArg() {
 		from := d.Val()
 		if !strings.Contains(from, "{") {
-			if err := checkFrom(from); err != nil {
-				return d.WrapErr(err)
+			if _, err := healthfeed.ParseFrom(from, ""); err != nil {
+				return d.WrapErr(fmt.Errorf("from: %w", err))
 			}
 		}
 		a.From = append(a.From, from)

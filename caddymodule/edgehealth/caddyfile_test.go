@@ -10,6 +10,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
 )
 
 // TestAdapt runs the golden files: a Caddyfile, a line of dashes, and either the
@@ -76,7 +78,7 @@ func FuzzGlobalOption(f *testing.F) {
 			return
 		}
 		for _, from := range app.From {
-			if err := checkFrom(from); err != nil && !strings.Contains(from, "{") {
+			if _, err := healthfeed.ParseFrom(from, ""); err != nil && !strings.Contains(from, "{") {
 				t.Fatalf("accepted %q: %v", from, err)
 			}
 		}

@@ -77,7 +77,7 @@ func open(s shape) (*feed, error) {
 		Log:           slog.New(relay{logs: logs}),
 	}
 	for _, from := range s.From {
-		config.Sources = append(config.Sources, source(from))
+		config.Sources = append(config.Sources, healthfeed.From(from))
 	}
 	if s.Prober != "" {
 		config.Sources = append(config.Sources, probe.New(s.Prober, config.Log))

@@ -1,0 +1,53 @@
+package healthfeed
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestParseFrom(t *testing.T) {
+	dir := t.TempDir()
+	wd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		word, dir string
+		want, err string
+		source    string // the kind of what From makes of it
+	}{
+		{word: "", err: "empty word"},
+		{word: "localhost:8053", err: "not http://host"},
+		{word: "ftp://host/feed", err: "not http://host"},
+		{word: "http:///feed", err: "not http://host"},
+		{word: "http://host:8053", want: "http://host:8053", source: "feed http://host:8053"},
+		{word: "https://host/other", want: "https://host/other", source: "feed https://host/other"},
+		{word: "feed.json", dir: dir, want: filepath.Join(dir, "feed.json"), source: "feed.json"},
+		{word: "feed.json", want: filepath.Join(wd, "feed.json"), source: "feed.json"},
+		{word: filepath.Join(dir, "x", "..", "feed.json"), dir: "elsewhere", want: filepath.Join(dir, "feed.json"), source: "feed.json"},
+	}
+	for _, tt := range tests {
+		got, err := ParseFrom(tt.word, tt.dir)
+		if tt.err != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("%q: error %v, want %q", tt.word, err, tt.err)
+			}
+			continue
+		}
+		if err != nil || got != tt.want {
+			t.Errorf("%q below %q: got %q, %v, want %q", tt.word, tt.dir, got, err, tt.want)
+		} else if s := From(got).String(); !strings.Contains(s, tt.source) {
+			t.Errorf("%q: source %q, want %q in it", tt.word, s, tt.source)
+		}
+	}
+}
+
+func TestHostProber(t *testing.T) {
+	for _, role := range []string{"dns", "edge", strings.Repeat("long", 30)} {
+		if name := HostProber(role); CheckName(name) != nil || !strings.HasPrefix(name, role[:min(len(role), 64)]) {
+			t.Errorf("%q became %q: %v", role, name, CheckName(name))
+		}
+	}
+}
