@@ -2,6 +2,7 @@ package geosched
 
 import (
 	"context"
+	"slices"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
@@ -110,24 +111,40 @@ func (q *query) fail(o outcome, rcode int) (int, error) {
 	return q.write(m, o, 0)
 }
 
-// pass asks the next plugin. Its NXDOMAIN for a steered name becomes NODATA,
-// since the name does exist.
-func (q *query) pass(steered bool) (int, error) {
+// pass asks the next plugin.
+func (q *query) pass(exists bool) (int, error) {
 	q.countOutcome(passed)
 	w := q.w
-	if steered {
-		w = &existing{w}
+	if exists || q.subnet.option != nil {
+		w = &passing{w, exists, q.subnet}
 	}
 	return plugin.NextOrFailure(pluginName, q.g.Next, q.ctx, w, q.r)
 }
 
-// existing is a writer for a name that exists.
-type existing struct{ dns.ResponseWriter }
+// passing is the writer of the next plugin. That plugin's NXDOMAIN becomes NODATA
+// if the name exists here, lest resolvers take it for all names below (RFC 8020).
+// And what the client says of its subnet is answered there, too (RFC 7871, section
+// 7.2.1): the scope is 0, as it would be understood without.
+type passing struct {
+	dns.ResponseWriter
+	exists bool
+	subnet subnet
+}
 
-func (w *existing) WriteMsg(m *dns.Msg) error {
-	if m.Rcode == dns.RcodeNameError {
-		m = m.Copy()
+func (w *passing) WriteMsg(m *dns.Msg) error {
+	m = m.Copy()
+	if w.exists && m.Rcode == dns.RcodeNameError {
 		m.Rcode = dns.RcodeSuccess
+	}
+	if e := w.subnet.reply(0); e != nil {
+		opt := m.IsEdns0()
+		if opt == nil {
+			opt = &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
+			m.Extra = append(m.Extra, opt)
+		}
+		if !slices.ContainsFunc(opt.Option, func(o dns.EDNS0) bool { return o.Option() == dns.EDNS0SUBNET }) {
+			opt.Option = append(opt.Option, e)
+		}
 	}
 	return w.ResponseWriter.WriteMsg(m)
 }

@@ -90,7 +90,7 @@ func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 		return q.fail(refused, dns.RcodeRefused)
 	}
 	if g.passes(qname) {
-		return q.pass(s != nil)
+		return q.pass(exists)
 	}
 	return q.authority(exists)
 }

@@ -265,7 +265,7 @@ func next(rcodes map[string]int) plugin.Handler {
 
 func TestFallthrough(t *testing.T) {
 	const nx = dns.RcodeNameError
-	behind := next(map[string]int{"www.cdn.example.": nx, "nope.cdn.example.": nx})
+	behind := next(map[string]int{"www.cdn.example.": nx, "nope.cdn.example.": nx, "img.cdn.example.": nx})
 	tests := []struct {
 		name, fall string
 		next       plugin.Handler
@@ -275,6 +275,7 @@ func TestFallthrough(t *testing.T) {
 	}{
 		{"steered", "fallthrough", behind, "www", dns.TypeA, "NOERROR 192.0.2.1"},
 		{"nxdomain-of-a-steered-name-is-nodata", "fallthrough", behind, "www", dns.TypeMX, "NOERROR"},
+		{"nxdomain-above-a-steered-name-is-nodata", "fallthrough", behind, "img", dns.TypeA, "NOERROR"}, // RFC 8020
 		{"nxdomain-of-another-name", "fallthrough", behind, "nope", dns.TypeA, "NXDOMAIN"},
 		{"other-name", "fallthrough", behind, "static", dns.TypeA, "NOERROR 203.0.113.9"},
 		{"apex", "fallthrough", behind, "", dns.TypeSOA, "NOERROR 203.0.113.9"},
@@ -286,11 +287,54 @@ func TestFallthrough(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			g := serving(t, three+"steer www\n"+tt.fall)
+			g := serving(t, three+"steer www *.img\n"+tt.fall)
 			g.Next = tt.next
 			qname := strings.TrimPrefix(tt.qname+".cdn.example.", ".")
 			if got := summary(serve(t, g, question(qname, tt.qtype, ""), resolver)); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// An answer of the next plugin carries the client subnet as well, with scope 0
+// unless that plugin had a say in it (RFC 7871, section 7.2.1).
+func TestFallthroughECS(t *testing.T) {
+	g := serving(t, three+"steer www\nfallthrough")
+	var reply *dns.Msg
+	var sent string
+	g.Next = plugin.HandlerFunc(func(_ context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+		sent = reply.SetReply(r).String()
+		return dns.RcodeSuccess, w.WriteMsg(reply)
+	})
+	own := option("8.8.8.0/24")
+	own.SourceScope = 9
+	tests := []struct {
+		name   string
+		option dns.EDNS0 // of the next plugin
+		opt    bool      // whether it has an OPT
+		subnet string
+		want   string
+	}{
+		{"no-opt", nil, false, "8.8.8.0/24", "NOERROR ecs 8.8.8.0/24/0"},
+		{"opt-without", nil, true, "8.8.8.0/24", "NOERROR ecs 8.8.8.0/24/0"},
+		{"opt-with", own, true, "8.8.8.0/24", "NOERROR ecs 8.8.8.0/24/9"},
+		{"nobody-asked", nil, false, "", "NOERROR"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			reply = new(dns.Msg)
+			if tt.opt {
+				reply.SetEdns0(1232, false)
+			}
+			if tt.option != nil {
+				reply.IsEdns0().Option = []dns.EDNS0{tt.option}
+			}
+			if got := summary(serve(t, g, question("static.cdn.example.", dns.TypeA, tt.subnet), resolver)); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+			if now := reply.String(); now != sent {
+				t.Errorf("the message of the next plugin became\n%s", now)
 			}
 		})
 	}
