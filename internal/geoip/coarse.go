@@ -62,8 +62,8 @@ var ipv6Blocks = map[byte][]string{
 
 // special lists the space that has no place on the globe, from the IANA
 // special-purpose registries (RFC 6890) and the multicast and reserved
-// blocks. The IPv4 /8s among them are dots above. Order matters: 2000::/3,
-// global unicast, is cut out of the reserved rest of IPv6.
+// blocks. The IPv4 /8s among them are dots above; of IPv6 all that is not in
+// 2000::/3, global unicast, is among them.
 var special = []string{
 	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
 	"192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",

@@ -51,7 +51,7 @@ type Class struct {
 	Country   string    // ISO 3166-1 alpha-2, or empty
 	Name      string    // from a nets line `class NAME`, or empty
 	Nodes     []string  // from a nets line `node NODE…`, or nil
-	Line      int       // the first line of the nets file that says so, or 0
+	Line      int       // a line of the nets file that says so, or 0
 }
 
 // String describes the class in one line for people.

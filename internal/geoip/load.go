@@ -17,9 +17,15 @@ type Config struct {
 	MaxV4, MaxV6 int
 }
 
+// NetsError is an error that is about the nets file, not a MaxMind file.
+type NetsError struct{ error }
+
+// Unwrap returns the error itself.
+func (e *NetsError) Unwrap() error { return e.error }
+
 // Load reads the files of cfg and builds the trie. With none it is the
 // built-in coarse table. An error names the file, and for a nets file the line
-// and the word; there is no trie then.
+// and the word, and is a *NetsError; there is no trie then.
 func Load(cfg Config) (*Trie, error) {
 	if cfg.MaxV4 == 0 {
 		cfg.MaxV4 = 24
@@ -41,7 +47,7 @@ func Load(cfg Config) (*Trie, error) {
 	if cfg.Nets != "" {
 		nets, err := readNets(cfg.Nets)
 		if err != nil {
-			return nil, err
+			return nil, &NetsError{err}
 		}
 		b.insertNets(nets)
 	}

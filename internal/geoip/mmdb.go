@@ -40,7 +40,7 @@ type reading struct {
 	means    map[uint32]*mean   // class → where its records are
 
 	crowd netip.Prefix     // a prefix of maxBits that longer networks share,
-	votes map[uint32]int64 // and how many 2^-64ths of its space each class has
+	votes map[uint32]int64 // and how many 2^-62ths of its space each class has
 }
 
 const none = math.MaxUint32

@@ -7,11 +7,11 @@ import (
 	"github.com/miekg/dns"
 )
 
-// authorityTTL is the TTL in seconds of SOA and NS in answers of their own.
+// authorityTTL is the TTL in seconds of NS records.
 const authorityTTL = 3600
 
-// soa synthesises the SOA of a zone. As an authority for a negative answer its
-// TTL is that of the answer (RFC 2308, section 5).
+// soa synthesises the SOA of a zone. Its TTL is that of the negative answers
+// which it stands in (RFC 2308, section 5).
 func (g *Geosched) soa(zone, owner string) *dns.SOA {
 	mbox := "hostmaster."
 	if zone != "." {

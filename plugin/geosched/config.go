@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -90,7 +91,13 @@ func parse(c *caddy.Controller) (*config, error) {
 			return nil, c.Err("geosched stands once in a server block")
 		}
 		p.At["geosched"] = p.here()
-		p.Zones = plugin.OriginsFromArgsOrServerBlock(c.RemainingArgs(), c.ServerBlockKeys)
+		words := c.RemainingArgs()
+		if len(words) == 0 {
+			words = c.ServerBlockKeys
+		}
+		if err := p.zones(words, &p.Zones); err != nil {
+			return nil, err
+		}
 		for c.NextBlock() {
 			if err := p.property(); err != nil {
 				return nil, err
@@ -165,8 +172,10 @@ func (p *parser) property() error {
 			return nil
 		})
 	case "fallthrough":
-		p.Fall.SetZonesFromArgs(args)
-		return nil
+		if len(args) == 0 {
+			args = fall.Root.Zones
+		}
+		return p.zones(args, &p.Fall.Zones)
 	}
 	return p.Errf("unknown property %q", name)
 }
@@ -177,6 +186,23 @@ func (p *parser) one(name string, args []string, f func(string) error) error {
 		return p.Errf("%s wants one argument, got %d", name, len(args))
 	}
 	return f(args[0])
+}
+
+// zones adds the zones that words stand for, each once: the keys of a server block
+// may differ in port or transport alone.
+func (p *parser) zones(words []string, to *[]string) error {
+	for _, word := range words {
+		zones := plugin.Host(word).NormalizeExact()
+		if len(zones) == 0 {
+			return p.Errf("%q is not a zone", word)
+		}
+		for _, z := range zones {
+			if !slices.Contains(*to, z) {
+				*to = append(*to, z)
+			}
+		}
+	}
+	return nil
 }
 
 func (p *parser) path(name string) string {

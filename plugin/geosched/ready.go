@@ -1,6 +1,7 @@
 package geosched
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
@@ -12,14 +13,16 @@ import (
 const readyPatience = 15 * time.Second
 
 // Ready implements ready.Readiness. The ready plugin keeps one handler by name,
-// so each block speaks for all blocks of the process.
+// that of the last block, and may ask before that has started; so each block speaks
+// for itself and for all that answer.
 func (g *Geosched) Ready() bool {
-	for _, b := range shared.blocks() {
+	blocks := shared.blocks()
+	for _, b := range blocks {
 		if !b.warm(time.Now()) {
 			return false
 		}
 	}
-	return g.feed != nil
+	return slices.Contains(blocks, g)
 }
 
 // warm reports whether the block knows enough to steer: there are nodes, and

@@ -3,6 +3,8 @@ package geosched
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/coredns/coredns/plugin"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/geoip"
 )
 
 const pluginName = "geosched"
@@ -63,10 +66,15 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 		return pos.wrap(err)
 	}
 	if g.atlas, err = holdAtlas(p, h, g.config.GeoIP); err != nil {
-		if len(g.config.GeoIP.Files) == 0 {
+		if _, is := errors.AsType[*geoip.NetsError](err); is {
 			return at("nets", err)
 		}
 		return at("geoip", err)
+	}
+	if dir := filepath.Dir(g.config.StateFile); g.config.StateFile != "" {
+		if _, err := os.Stat(dir); err != nil {
+			return at("feed state", err)
+		}
 	}
 	var before *healthfeed.Feed
 	for _, b := range p.blocks() {

@@ -1,6 +1,7 @@
 package geosched
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -163,6 +164,7 @@ func TestParseRefuses(t *testing.T) {
 		{"ecs-max-one", good + "ecs on max 24", `Testfile:4 - Error during parsing: ecs max wants two numbers`},
 		{"ecs-max-33", good + "ecs on max 33 56", `Testfile:4 - Error during parsing: "33" is not a number from 1 to 32`},
 		{"ecs-max-129", good + "ecs on max 24 129", `Testfile:4 - Error during parsing: "129" is not a number from 1 to 128`},
+		{"fallthrough-not-a-zone", good + "fallthrough a..b", `Testfile:4 - Error during parsing: "a..b" is not a zone`},
 		{"alldown", good + "alldown empty", `Testfile:4 - Error during parsing: alldown "empty" is unknown`},
 		{"feed-nothing", good + "feed", `Testfile:4 - Error during parsing: Wrong argument count`},
 		{"feed-unknown", good + "feed etcd http://x", `Testfile:4 - Error during parsing: feed "etcd" is unknown`},
@@ -193,6 +195,29 @@ func TestParseTwoBlocks(t *testing.T) {
 	}
 }
 
+// The keys of a server block may name a zone on several ports and transports.
+func TestParseZones(t *testing.T) {
+	tests := []struct{ zones, keys, want string }{
+		{"", "cdn.example.:53 cdn.example.:1053 tls://cdn.example.:853", "[cdn.example.]"},
+		{"CDN.example cdn.test.", "", "[cdn.example. cdn.test.]"},
+		{"10.0.0.0/7", "", "[10.in-addr.arpa. 11.in-addr.arpa.]"},
+		{"cdn.example a..b", "", `Testfile:1 - Error during parsing: "a..b" is not a zone`},
+	}
+	for _, tt := range tests {
+		c := caddy.NewTestController("dns", "geosched "+tt.zones+" {\nnodes x\nsteer www\n}")
+		c.ServerBlockKeys = strings.Fields(tt.keys)
+		got := ""
+		if cfg, err := parse(c); err != nil {
+			got = err.Error()
+		} else {
+			got = fmt.Sprint(cfg.Zones)
+		}
+		if got != tt.want {
+			t.Errorf("zones %q of %q: got %s, want %s", tt.zones, tt.keys, got, tt.want)
+		}
+	}
+}
+
 // What only starting can find has its place in the Corefile too.
 func TestStartRefuses(t *testing.T) {
 	dir := t.TempDir()
@@ -216,6 +241,9 @@ func TestStartRefuses(t *testing.T) {
 		{"geoip-truncated", geosched + "geoip " + file("cut.mmdb", string(db[:len(db)-20])) + "\n}", []string{"Corefile:6", "cut.mmdb"}},
 		{"nets-missing", geosched + "nets /nonexistent\n}", []string{"Corefile:6", "/nonexistent"}},
 		{"nets-bad", geosched + "nets " + file("nets", "# first\n10.0.0.0/8 up\n") + "\n}", []string{"Corefile:6", "nets:2", `"up"`}},
+		{"nets-bad-geoip-good", geosched + "geoip " + file("good.mmdb", string(db)) + "\nnets " + file("nets3", "up\n") + "\n}", []string{"Corefile:7", "nets3:1", `"up"`}},
+		{"geoip-bad-nets-good", geosched + "geoip " + file("bad.mmdb", "up") + "\nnets " + file("nets4", "") + "\n}", []string{"Corefile:6", "bad.mmdb"}},
+		{"state-in-no-directory", geosched + "feed state /nonexistent/feed.json\n}", []string{"Corefile:6", "/nonexistent"}},
 		{"nets-unknown-node", geosched + "nets " + file("nets2", "10.0.0.0/8 node lon\n\n11.0.0.0/8 node lon1\n") + "\n}", []string{"Corefile:6", "nets2:3", `"lon1"`}},
 		{"nodes-missing", "\tgeosched {\nnodes /nonexistent.json\nsteer www\n}", []string{"Corefile:4", "/nonexistent.json"}},
 		{"nodes-bad", "\tgeosched {\nnodes " + file("nodes.json", `{"nodes": [{"id": "a", "addr": []}]}`) + "\nsteer www\n}", []string{"Corefile:4", "nodes.json", "addr"}},
