@@ -126,8 +126,7 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 		if q.subnet, ok = subnetOf(q.r); !ok {
 			t.Fatal("malformed")
 		}
-		s, _ := g.names.find("a.img.cdn.example.")
-		if d := g.decide(s, 0, q); d.Len() != 1 {
+		if d := g.decide(g.names.find("a.img.cdn.example.").steered, 0, q); d.Len() != 1 {
 			t.Fatal("no node")
 		}
 	}); n != 0 {
@@ -153,8 +152,7 @@ func BenchmarkDecide(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		q.subnet, _ = subnetOf(q.r)
-		s, _ := g.names.find("www.cdn.example.")
-		g.decide(s, 0, q)
+		g.decide(g.names.find("www.cdn.example.").steered, 0, q)
 	}
 }
 

@@ -61,11 +61,11 @@ func (g *Geosched) Name() string { return pluginName }
 func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	state := request.Request{W: w, Req: r}
 	qname, qtype := state.Name(), state.QType()
-	zone := plugin.Zones(g.config.Zones).Matches(qname)
-	if zone == "" {
+	name := g.names.find(qname)
+	if name.zone == "" {
 		return plugin.NextOrFailure(pluginName, g.Next, ctx, w, r)
 	}
-	q := &query{g: g, ctx: ctx, w: w, r: r, zone: zone, qname: state.QName(), qtype: qtype}
+	q := &query{g: g, ctx: ctx, w: w, r: r, zone: name.zone, qname: state.QName(), qtype: qtype}
 	if r.Opcode != dns.OpcodeQuery || r.Question[0].Qclass != dns.ClassINET {
 		if g.passes(qname) {
 			return q.pass(false)
@@ -82,17 +82,15 @@ func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 			return q.count(formerr, dns.RcodeFormatError)
 		}
 	}
-	s, exists := g.names.find(qname)
-	if s != nil && (qtype == dns.TypeA || qtype == dns.TypeAAAA) {
-		return q.steer(s)
-	}
-	if qtype == dns.TypeAXFR || qtype == dns.TypeIXFR {
+	switch {
+	case name.steered != nil && (qtype == dns.TypeA || qtype == dns.TypeAAAA):
+		return q.steer(name.steered)
+	case qtype == dns.TypeAXFR || qtype == dns.TypeIXFR:
 		return q.fail(refused, dns.RcodeRefused)
+	case g.passes(qname):
+		return q.pass(name.exists)
 	}
-	if g.passes(qname) {
-		return q.pass(exists)
-	}
-	return q.authority(exists)
+	return q.authority(name.exists)
 }
 
 // passes reports whether a name that is ours may be asked of the next plugin.

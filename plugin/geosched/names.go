@@ -6,14 +6,15 @@ import (
 	"github.com/miekg/dns"
 )
 
-// names knows which names exist, for telling NODATA from NXDOMAIN and for
-// finding wildcards (RFC 4592). It does not change once it is made.
+// names knows the zones and which names exist in them, for telling NODATA from
+// NXDOMAIN and for finding wildcards (RFC 4592). It does not change once it is made.
 type names struct {
 	entries map[string]*entry
 }
 
 // entry is a name that exists, be it only because a name below it does.
 type entry struct {
+	zone     string   // that it is in
 	steered  *steered // what the name is steered to, or nil
 	wildcard *steered // the same of the wildcard below it, or nil
 }
@@ -41,35 +42,41 @@ func newNames(c *config) *names {
 	return n
 }
 
-// add makes name exist, and all names between it and the apex.
-func (n *names) add(name, apex string) *entry {
-	leaf := n.entry(name)
-	for name != apex {
+// add makes name exist in a zone, and all names between it and the apex.
+func (n *names) add(name, zone string) *entry {
+	leaf := n.entry(name, zone)
+	for name != zone {
 		off, end := dns.NextLabel(name, 0)
 		if end {
 			name = "."
 		} else {
 			name = name[off:]
 		}
-		n.entry(name)
+		n.entry(name, zone)
 	}
 	return leaf
 }
 
-func (n *names) entry(name string) *entry {
+func (n *names) entry(name, zone string) *entry {
 	e := n.entries[name]
 	if e == nil {
-		e = new(entry)
+		e = &entry{zone: zone}
 		n.entries[name] = e
 	}
 	return e
 }
 
-// find returns what qname is steered to, if it is, and whether it exists.
-// qname is absolute, in lower case and within a zone.
-func (n *names) find(qname string) (s *steered, exists bool) {
+// found is what a name comes to.
+type found struct {
+	zone    string   // that it is in, or "" when it is in none of ours
+	steered *steered // what it is steered to, or nil
+	exists  bool
+}
+
+// find looks for qname, which is absolute and in lower case.
+func (n *names) find(qname string) found {
 	if e := n.entries[qname]; e != nil {
-		return e.steered, true
+		return found{e.zone, e.steered, true}
 	}
 	// The closest encloser is the longest name above qname that exists, and
 	// only the wildcard right below it may answer.
@@ -79,10 +86,10 @@ func (n *names) find(qname string) (s *steered, exists bool) {
 			above = qname[off:]
 		}
 		if e := n.entries[above]; e != nil {
-			return e.wildcard, e.wildcard != nil
+			return found{e.zone, e.wildcard, e.wildcard != nil}
 		}
 		if end {
-			return nil, false
+			return found{}
 		}
 	}
 }

@@ -34,6 +34,9 @@ func TestNames(t *testing.T) {
 		{"zone-below-zone", "cdn.example b.cdn.example", "a", "a.b.cdn.example.", "a.b.cdn.example.", true},
 		{"zone-below-zone-missing", "cdn.example b.cdn.example", "a", "x.b.cdn.example.", "", false},
 		{"escaped-dot", "cdn.example", `a\.b`, `a\.b.cdn.example.`, `a\.b.cdn.example.`, true},
+		{"other-zone", "cdn.example", "*", "evilcdn.example.", "", false},
+		{"above-the-zone", "cdn.example", "*", "example.", "", false},
+		{"no-zone-at-all", "cdn.example", "*", ".", "", false},
 		{"escaped-dot-is-no-label", "cdn.example", `a\.b`, "b.cdn.example.", "", false},
 	}
 	for _, tt := range tests {
@@ -42,13 +45,16 @@ func TestNames(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, exists := newNames(c).find(tt.qname)
+			f := newNames(c).find(tt.qname)
 			got := ""
-			if s != nil {
-				got = s.Name
+			if f.steered != nil {
+				got = f.steered.Name
 			}
-			if got != tt.want || exists != tt.exists {
-				t.Errorf("got %q, exists %v, want %q, %v", got, exists, tt.want, tt.exists)
+			if got != tt.want || f.exists != tt.exists {
+				t.Errorf("got %q, exists %v, want %q, %v", got, f.exists, tt.want, tt.exists)
+			}
+			if want := plugin.Zones(c.Zones).Matches(tt.qname); f.zone != want {
+				t.Errorf("zone %q, want %q", f.zone, want)
 			}
 		})
 	}

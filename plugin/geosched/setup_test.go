@@ -293,12 +293,12 @@ func FuzzParse(f *testing.F) {
 		}
 		names := newNames(c)
 		for i := range c.Steer {
-			if s, exists := names.find(c.Steer[i].Name); s != &c.Steer[i] || !exists {
+			if f := names.find(c.Steer[i].Name); f.steered != &c.Steer[i] || !f.exists {
 				t.Errorf("%q is not found", c.Steer[i].Name)
 			}
 		}
 		for _, z := range c.Zones {
-			if _, exists := names.find(z); !exists || len(c.nameServers(z)) == 0 {
+			if !names.find(z).exists || len(c.nameServers(z)) == 0 {
 				t.Errorf("no apex or name server of %q", z)
 			}
 		}
