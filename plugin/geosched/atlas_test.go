@@ -74,6 +74,12 @@ func TestAtlasReload(t *testing.T) {
 		t.Errorf("latitude %v, want that of the file that is back", got)
 	}
 	count(2, 2)
+
+	if err := os.Chmod(file, 0o400); err != nil {
+		t.Fatal(err)
+	}
+	a.reload()
+	count(3, 2) // it might not have been readable before
 }
 
 // The files are looked at every few seconds until the context ends.
