@@ -328,12 +328,11 @@ func (p *parser) feed(args []string) error {
 			return p.ArgErr()
 		}
 		for _, a := range args[1:] {
-			if !strings.Contains(a, "://") {
-				a = p.path(a)
-			} else if err := healthfeed.CheckURL(a); err != nil {
+			from, err := healthfeed.ParseFrom(a, p.root)
+			if err != nil {
 				return p.Err(err.Error())
 			}
-			p.From = append(p.From, a)
+			p.From = append(p.From, from)
 		}
 		return nil
 	case "state":

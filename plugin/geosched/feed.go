@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -42,33 +40,12 @@ func (k feedKey) open() (*healthfeed.Feed, error) {
 		c.Inventory = inv
 	}
 	if len(k.From) == 0 {
-		c.Sources = append(c.Sources, probe.New(proberName(), c.Log))
+		c.Sources = append(c.Sources, probe.New(healthfeed.HostProber("dns"), c.Log))
 	}
 	for _, from := range k.From {
-		if strings.Contains(from, "://") {
-			c.Sources = append(c.Sources, healthfeed.FromURL(from, nil))
-		} else {
-			c.Sources = append(c.Sources, healthfeed.FromFile(from))
-		}
+		c.Sources = append(c.Sources, healthfeed.From(from))
 	}
 	return healthfeed.Open(c)
-}
-
-// proberName names this process in records: by its host, as far as the letters
-// of a record allow.
-func proberName() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	name := strings.Map(func(r rune) rune {
-		switch {
-		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '.', r == '-':
-			return r
-		}
-		return '_'
-	}, "dns-"+host)
-	return name[:min(len(name), 64)]
 }
 
 // holdFeed returns the feed, running, from the pool. A feed that is not there

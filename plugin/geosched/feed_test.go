@@ -100,13 +100,6 @@ func TestFeedFromFile(t *testing.T) {
 	}
 }
 
-func TestProberName(t *testing.T) {
-	r := healthfeed.Record{Prober: proberName(), Epoch: 1, IntervalMS: 1, TTLMS: 1}
-	if err := r.Validate(); err != nil {
-		t.Error(err)
-	}
-}
-
 // What the feed logs arrives whole in the log of the server.
 func TestLogHandler(t *testing.T) {
 	var out bytes.Buffer

@@ -79,7 +79,11 @@ func TestParse(t *testing.T) {
 	if !c.ECS || c.GeoIP.MaxV4 != 20 || c.GeoIP.MaxV6 != 48 || strings.Join(c.GeoIP.Files, " ") != "a.mmdb /b.mmdb" || c.GeoIP.Nets != "nets.txt" {
 		t.Errorf("got %+v", c.GeoIP)
 	}
-	if c.Listen != "127.0.0.1:8053" || strings.Join(c.From, " ") != "http://hub.example state.json" || c.StateFile != "/var/lib/state.json" {
+	state, err := filepath.Abs("state.json") // without a root, below the working directory
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Listen != "127.0.0.1:8053" || strings.Join(c.From, " ") != "http://hub.example "+state || c.StateFile != "/var/lib/state.json" {
 		t.Errorf("got %q %q %q", c.Listen, c.From, c.StateFile)
 	}
 	if !c.Fall.Through("a.cdn.test.") || c.Fall.Through("a.cdn.example.") {
@@ -173,6 +177,7 @@ func TestParseRefuses(t *testing.T) {
 		{"feed-listen-host", good + "feed listen edge:80", `Testfile:4 - Error during parsing: "edge" is not an IP address`},
 		{"feed-listen-twice", good + "feed listen :1\nfeed listen :2", `Testfile:5 - Error during parsing: "feed listen" is on line 4 already`},
 		{"feed-from-nothing", good + "feed from", `Testfile:4 - Error during parsing: Wrong argument count`},
+		{"feed-from-no-scheme", good + "feed from localhost:8053", `"localhost:8053"`},
 		{"feed-from-scheme", good + "feed from ftp://x/", `"ftp://x/"`},
 	}
 	for _, tt := range tests {
