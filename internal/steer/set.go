@@ -70,10 +70,5 @@ func NewSet(inv *healthfeed.Inventory, service string) (*Set, bool) {
 	return s, true
 }
 
-// Has reports whether any node of the set has an address of the family.
-func (s *Set) Has(f Family) bool {
-	return slices.ContainsFunc(s.members, func(m member) bool { return m.has(f) })
-}
-
 func (m *member) has(f Family) bool    { return m.families[f] }
 func (m *member) in(ids []string) bool { return slices.Contains(ids, m.id) }

@@ -292,10 +292,6 @@ func TestNewSetUnknownService(t *testing.T) {
 	if _, ok := NewSet(inv, "web"); ok {
 		t.Error("there is a set for a service that does not exist")
 	}
-	set, _ := NewSet(inv, "")
-	if !set.Has(IPv4) || set.Has(IPv6) {
-		t.Error("families are wrong")
-	}
 }
 
 func TestChooseDoesNotAllocate(t *testing.T) {
