@@ -81,7 +81,7 @@ func (q *query) authority(exists bool) (int, error) {
 		return q.write(m, answered, 0)
 	case apex && q.qtype == dns.TypeNS:
 		m := q.reply()
-		for _, name := range q.g.config.nameServers(q.zone) {
+		for _, name := range q.g.config.NS[q.zone] {
 			m.Answer = append(m.Answer, &dns.NS{
 				Hdr: dns.RR_Header{Name: q.qname, Rrtype: dns.TypeNS, Class: dns.ClassINET, Ttl: authorityTTL}, Ns: name,
 			})

@@ -26,8 +26,8 @@ type config struct {
 	Zones []string
 	Fall  fall.F
 
-	Steer []steered // in the order of the Corefile
-	NS    []string
+	Steer []steered           // in the order of the Corefile
+	NS    map[string][]string // by zone, at least one name each
 
 	Nodes     string            // file, or
 	Inline    []healthfeed.Node // these, or none when the feed brings them
@@ -82,6 +82,7 @@ func parse(c *caddy.Controller) (*config, error) {
 			Policy:   steer.Policy{Answers: 1, Near: steer.DefaultNear, Epsilon: steer.DefaultEpsilon},
 			TTL:      defaultTTL,
 			Negative: defaultNegative,
+			NS:       make(map[string][]string),
 			At:       make(map[string]position),
 		},
 	}
@@ -369,6 +370,11 @@ func (p *parser) finish() error {
 			if s.Service != "" {
 				return s.At.wrap(fmt.Errorf("service %q: inline nodes have no services, use a nodes file", s.Service))
 			}
+		}
+	}
+	for _, z := range p.Zones {
+		if len(p.NS[z]) == 0 { // an SOA needs one
+			p.NS[z] = []string{"ns1." + strings.TrimPrefix(z, ".")}
 		}
 	}
 	if _, ok := p.At["degraded"]; !ok {

@@ -1,6 +1,7 @@
 package geosched
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/coredns/coredns/plugin"
@@ -64,7 +65,8 @@ func (p *parser) absolute(word string) ([]string, error) {
 	return names, nil
 }
 
-// ns parses NAME…: relative to the zones, or absolute and anywhere.
+// ns parses NAME…: one that is relative serves each zone by another name, and one
+// that is absolute, and may be anywhere, serves all of them.
 func (p *parser) ns(args []string) error {
 	if len(args) == 0 {
 		return p.ArgErr()
@@ -74,18 +76,18 @@ func (p *parser) ns(args []string) error {
 		if _, ok := dns.IsDomainName(name); !ok || name == "@" || strings.HasPrefix(name, "*") {
 			return p.Errf("%q is not the name of a name server", a)
 		}
-		names := []string{name}
+		names := slices.Repeat([]string{name}, len(p.Zones))
 		if !dns.IsFqdn(name) {
 			var err error
 			if names, err = p.absolute(a); err != nil {
 				return err
 			}
 		}
-		for _, n := range names {
-			if err := p.once("ns "+n, "name server %q is on line %d already", n); err != nil {
+		for i, zone := range p.Zones {
+			if err := p.once("ns "+zone+" "+names[i], "name server %q is on line %d already", names[i]); err != nil {
 				return err
 			}
-			p.NS = append(p.NS, n)
+			p.NS[zone] = append(p.NS[zone], names[i])
 		}
 	}
 	return nil

@@ -33,7 +33,7 @@ func newNames(c *config) *names {
 		}
 	}
 	for _, zone := range c.Zones {
-		for _, name := range c.nameServers(zone) {
+		for _, name := range c.NS[zone] {
 			if z := c.zoneOf(name); z != "" {
 				n.add(name, z)
 			}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coredns/caddy"
@@ -108,8 +109,8 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 			return at("feed listen", err)
 		}
 	}
-	if len(g.config.NS) == 0 && len(g.config.Fall.Zones) == 0 {
-		log.Warningf("no ns: the name server of %s is made up", g.config.Zones[0])
+	if _, ok := g.config.At["ns"]; !ok && len(g.config.Fall.Zones) == 0 {
+		log.Warningf("no ns: the name server of %s is made up", strings.Join(g.config.Zones, " and "))
 	}
 	g.started = time.Now()
 	p.join(h, g)

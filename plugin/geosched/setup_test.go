@@ -28,7 +28,7 @@ func TestParse(t *testing.T) {
 		check tcp :443
 		steer www *.img
 		steer @ deep.er.cdn.test.
-		ns ns1 ns2.other.test.
+		ns ns1 ns2.other.test. ns3.cdn.example.
 		geoip a.mmdb /b.mmdb
 		nets nets.txt
 		ttl 300 60
@@ -64,11 +64,13 @@ func TestParse(t *testing.T) {
 	if got, want := strings.Join(names, " "), "www.cdn.example. www.cdn.test. *.img.cdn.example. *.img.cdn.test. cdn.example. cdn.test. deep.er.cdn.test."; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if got, want := strings.Join(c.NS, " "), "ns1.cdn.example. ns1.cdn.test. ns2.other.test."; got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
-	if got, want := strings.Join(c.nameServers("cdn.test."), " "), "ns1.cdn.test. ns2.other.test."; got != want {
-		t.Errorf("got %s, want %s", got, want)
+	for zone, want := range map[string]string{ // absolute names serve all zones
+		"cdn.example.": "ns1.cdn.example. ns2.other.test. ns3.cdn.example.",
+		"cdn.test.":    "ns1.cdn.test. ns2.other.test. ns3.cdn.example.",
+	} {
+		if got := strings.Join(c.NS[zone], " "); got != want {
+			t.Errorf("%s: got %s, want %s", zone, got, want)
+		}
 	}
 	if c.TTL != 300 || c.Degraded != 60 || c.Negative != 5 {
 		t.Errorf("ttl %d %d, negttl %d", c.TTL, c.Degraded, c.Negative)
@@ -155,6 +157,7 @@ func TestParseRefuses(t *testing.T) {
 		{"ns-nothing", good + "ns", `Testfile:4 - Error during parsing: Wrong argument count`},
 		{"ns-wildcard", good + "ns *.x", `Testfile:4 - Error during parsing: "*.x" is not the name of a name server`},
 		{"ns-twice", good + "ns a a", `Testfile:4 - Error during parsing: name server "a.cdn.example." is on line 4 already`},
+		{"ns-twice-spelt-differently", good + "ns a\nns a.cdn.test.", `Testfile:5 - Error during parsing: name server "a.cdn.test." is on line 4 already`},
 		{"ttl-word", good + "ttl long", `Testfile:4 - Error during parsing: "long" is not a number`},
 		{"ttl-negative", good + "ttl -1", `Testfile:4 - Error during parsing: "-1" is not a number`},
 		{"ttl-order", good + "ttl 60 300", `Testfile:4 - Error during parsing: degraded ttl "300" is longer`},
@@ -303,7 +306,7 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		for _, z := range c.Zones {
-			if !names.find(z).exists || len(c.nameServers(z)) == 0 {
+			if !names.find(z).exists || len(c.NS[z]) == 0 {
 				t.Errorf("no apex or name server of %q", z)
 			}
 		}
