@@ -46,7 +46,7 @@ type Geosched struct {
 	atlas   *atlas
 	started time.Time
 
-	// the view of the newest inventory, replaced by whoever needs a newer one
+	// the view of the newest inventory and trie, replaced by whoever needs a newer one
 	view atomic.Pointer[view]
 }
 
@@ -112,8 +112,9 @@ type decision struct {
 // decide chooses for a client.
 func (g *Geosched) decide(s *steered, family steer.Family, q *query) decision {
 	d := decision{table: g.feed.Table()}
-	d.view = g.viewOf(d.table.Inventory)
-	d.class, d.scope, d.by = locate(g.atlas.Trie(), q.subnet, resolverOf(q.w.RemoteAddr()))
+	trie := g.atlas.Trie()
+	d.view = g.viewOf(d.table.Inventory, trie)
+	d.class, d.scope, d.by = locate(trie, q.subnet, resolverOf(q.w.RemoteAddr()))
 	d.Choice = g.config.Policy.Choose(&steer.Request{
 		Set:    d.view.sets[s.Service],
 		Family: family,
@@ -124,15 +125,18 @@ func (g *Geosched) decide(s *steered, family steer.Family, q *query) decision {
 	return d
 }
 
-// viewOf returns the view of an inventory.
-func (g *Geosched) viewOf(inv *healthfeed.Inventory) *view {
-	if v := g.view.Load(); v != nil && v.inventory == inv {
+// viewOf returns the view of an inventory and a trie.
+func (g *Geosched) viewOf(inv *healthfeed.Inventory, trie *geoip.Trie) *view {
+	if v := g.view.Load(); v != nil && v.inventory == inv && v.trie == trie {
 		return v
 	}
-	v := newView(g.config, inv)
-	if old := g.view.Swap(v); old == nil || old.inventory != inv {
+	v := newView(g.config, inv, trie)
+	if old := g.view.Swap(v); old == nil || old.inventory != inv || old.trie != trie {
 		for _, name := range v.missing {
 			log.Errorf("service %q is not in the inventory; all nodes stand in for it", name)
+		}
+		for _, err := range v.strangers {
+			log.Errorf("passed over: %v", err)
 		}
 	}
 	return v

@@ -1,7 +1,10 @@
 package geosched
 
 import (
+	"bytes"
 	"context"
+	"io"
+	golog "log"
 	"net"
 	"net/netip"
 	"os"
@@ -384,11 +387,38 @@ func TestServices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := g.viewOf(inv)
+	v := g.viewOf(inv, g.atlas.Trie())
 	if !slices.Equal(v.missing, []string{"web"}) || v.sets["web"] == nil {
 		t.Errorf("missing %v", v.missing)
 	}
-	if g.viewOf(inv) != v {
+	if g.viewOf(inv, g.atlas.Trie()) != v {
 		t.Error("the view of an inventory is made twice")
+	}
+}
+
+// A nets file that names a node that is not there, or not there any more, is used
+// without that node, and the log says so once.
+func TestStrangers(t *testing.T) {
+	nets := filepath.Join(t.TempDir(), "nets")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(nets, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("8.0.0.0/8 node lon\n")
+	g := serving(t, three+"steer www\nnets "+nets)
+	var out bytes.Buffer
+	golog.SetOutput(&out)
+	defer golog.SetOutput(io.Discard)
+	write("8.0.0.0/9 node lon\n9.0.0.0/8 node rome lon\n")
+	g.atlas.reload()
+	for range 3 {
+		if got, want := summary(serve(t, g, question("www.cdn.example.", dns.TypeA, "9.9.9.0/24"), resolver)), "NOERROR 192.0.2.1 ecs 9.9.9.0/24/8"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	if got, want := out.String(), nets+`:2: there is no node "rome"`; strings.Count(got, want) != 1 {
+		t.Errorf("got %s, want once %s", got, want)
 	}
 }

@@ -87,17 +87,11 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 	if g.feed, err = holdFeed(p, h, g.config.feedKey(), before); err != nil {
 		return at("nodes", err)
 	}
-	inv := g.feed.Table().Inventory
 	if g.config.Nodes != "" || len(g.config.Inline) > 0 { // or else the nodes are still to come
-		for _, c := range g.atlas.Trie().Classes() {
-			for _, id := range c.Nodes {
-				if inv.Lookup(id) < 0 {
-					return at("nets", fmt.Errorf("%s:%d: there is no node %q", g.config.GeoIP.Nets, c.Line, id))
-				}
-			}
+		v := newView(g.config, g.feed.Table().Inventory, g.atlas.Trie())
+		if len(v.strangers) > 0 {
+			return at("nets", v.strangers[0])
 		}
-	}
-	if v := g.viewOf(inv); g.config.Nodes != "" && len(v.missing) > 0 {
 		for _, s := range g.config.Steer {
 			if slices.Contains(v.missing, s.Service) {
 				return s.At.wrap(fmt.Errorf("service %q is not in %s", s.Service, g.config.Nodes))

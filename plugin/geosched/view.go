@@ -1,26 +1,30 @@
 package geosched
 
 import (
+	"fmt"
 	"net"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/geoip"
 	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
-// view is an inventory, prepared for answering. It is immutable, and rebuilt
-// when a table comes with another inventory.
+// view is an inventory, prepared for answering, and what it lacks. It is immutable,
+// and rebuilt when a table comes with another inventory or the trie is a new one.
 type view struct {
 	inventory *healthfeed.Inventory
+	trie      *geoip.Trie
 	sets      map[string]*steer.Set // by service, of the services in use
 	addrs     [2][][]net.IP         // by family and node
 	missing   []string              // services in use that do not exist
+	strangers []error               // nodes of the nets file that do not exist
 }
 
 // newView prepares the services that c steers to. One that the inventory does
 // not have stands for all nodes, because a wrong node answers and no node does
 // not; it is listed in missing.
-func newView(c *config, inv *healthfeed.Inventory) *view {
-	v := &view{inventory: inv, sets: make(map[string]*steer.Set)}
+func newView(c *config, inv *healthfeed.Inventory, trie *geoip.Trie) *view {
+	v := &view{inventory: inv, trie: trie, sets: make(map[string]*steer.Set)}
 	for _, s := range c.Steer {
 		if v.sets[s.Service] != nil {
 			continue
@@ -42,6 +46,16 @@ func newView(c *config, inv *healthfeed.Inventory) *view {
 				f = steer.IPv4
 			}
 			v.addrs[f][i] = append(v.addrs[f][i], a.AsSlice())
+		}
+	}
+	if len(inv.Nodes) == 0 {
+		return v // they are still to come
+	}
+	for _, class := range trie.Classes() {
+		for _, id := range class.Nodes {
+			if inv.Lookup(id) < 0 {
+				v.strangers = append(v.strangers, fmt.Errorf("%s:%d: there is no node %q", c.GeoIP.Nets, class.Line, id))
+			}
 		}
 	}
 	return v
