@@ -79,13 +79,15 @@ func (p *passWriter) finish(status int) {
 	header["Cache-Status"] = []string{string(own.AppendTo(nil, strings.Join(header["Cache-Status"], ", ")))}
 	if httpcache.Invalidates(p.target.Method, status) {
 		for _, target := range httpcache.InvalidatedTargets(p.target, header) {
-			h.state.store.Invalidate(httpcache.AppendKey(nil, target))
+			h.state.store.Invalidate(appendKey(nil, target))
 		}
 	}
 }
 
 // targetOf returns what identifies the target of r, safe from later changes.
 func targetOf(r *http.Request) *http.Request {
+	target := r.WithContext(r.Context()) // a copy
 	u := *r.URL
-	return &http.Request{Method: r.Method, Host: r.Host, TLS: r.TLS, URL: &u}
+	target.URL, target.Header, target.Body = &u, r.Header.Clone(), nil
+	return target
 }

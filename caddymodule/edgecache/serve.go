@@ -20,7 +20,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 	var buf [512]byte
-	key := httpcache.AppendKey(buf[:0], r)
+	key := appendKey(buf[:0], r)
 	now := time.Now()
 	entry, varied := h.state.store.Lookup(key, r.Header, now)
 	var stored *httpcache.Stored

@@ -87,6 +87,12 @@ func bypass(r *http.Request) (Decision, bool) {
 		// HTTP/3 the length of no content is unknown too, until the stream has
 		// been read; there a fetch that may be stored leaves content out.
 		return Decision{Bypass, ForwardBypass, "content"}, true
+	case r.URL.Opaque != "":
+		return Decision{Bypass, ForwardBypass, "target"}, true // has no path to key on
+	case namesFields(r.Header["Connection"]):
+		// These fields end here (RFC 9110 §7.6.1): the origin server would not
+		// see what Vary selects by.
+		return Decision{Bypass, ForwardBypass, "connection"}, true
 	case len(r.Header["If-Match"]) > 0 || len(r.Header["If-Unmodified-Since"]) > 0:
 		// RFC 9111 §4.3.2: only the origin server may evaluate these.
 		return Decision{Bypass, ForwardBypass, "precondition"}, true
@@ -94,6 +100,24 @@ func bypass(r *http.Request) (Decision, bool) {
 		return Decision{Bypass, ForwardBypass, "event-stream"}, true
 	}
 	return Decision{}, false
+}
+
+// namesFields reports whether a Connection field has more in it than the
+// options that say nothing about other fields.
+func namesFields(lines []string) bool {
+	for _, line := range lines {
+		if line == "keep-alive" || line == "close" {
+			continue
+		}
+		for option := range strings.SplitSeq(line, ",") {
+			switch strings.ToLower(trimOWS(option)) {
+			case "", "close", "keep-alive", "te":
+			default:
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func acceptsEventStream(lines []string) bool {
@@ -114,6 +138,10 @@ func (s *Stored) Shareable(r *http.Request) bool {
 
 // Fresh reports whether the stored response needs no validation at now.
 func (s *Stored) Fresh(now time.Time) bool { return !s.noCache && s.TTL(now) > 0 }
+
+// Reusable reports whether the stored response was ever to be used without
+// validation.
+func (s *Stored) Reusable() bool { return !s.noCache && s.lifetime > 0 }
 
 // StaleIfError reports whether the stored response may stand in for an error
 // of the origin server at now (RFC 5861 §4).

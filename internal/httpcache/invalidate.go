@@ -41,7 +41,7 @@ func InvalidatedTargets(r *http.Request, response http.Header) []*http.Request {
 		if host != r.Host || u.Scheme != "" && u.Scheme != scheme {
 			continue
 		}
-		targets = append(targets, &http.Request{Method: http.MethodGet, Host: r.Host, TLS: r.TLS, URL: u})
+		targets = append(targets, &http.Request{Method: http.MethodGet, Host: r.Host, TLS: r.TLS, URL: u, Header: r.Header})
 	}
 	return targets
 }

@@ -1,6 +1,7 @@
 package httpcache
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/http"
 	"strings"
@@ -15,6 +16,11 @@ import (
 // different resources. Host names compare without case, default port and
 // final dot. HEAD has the key of GET, being answered from it; so have unsafe
 // methods, being looked up in order to invalidate it.
+//
+// X-Forwarded-Proto and X-Forwarded-Host, which are for a client the scheme
+// and host it asked for, count where they are present: a proxy in front that
+// ends TLS makes them part of the target. Whether they are to be trusted
+// makes no difference here; a stranger who sends them has a key to himself.
 func AppendKey(dst []byte, r *http.Request) []byte {
 	scheme, port := "http", ":80"
 	if r.TLS != nil {
@@ -23,12 +29,25 @@ func AppendKey(dst []byte, r *http.Request) []byte {
 	dst = append(dst, 'G')
 	dst = appendPart(dst, scheme)
 	dst = appendHost(dst, r.Host, port)
-	dst = appendPart(dst, r.URL.EscapedPath())
+	dst = appendPart(dst, cmp.Or(r.URL.EscapedPath(), "/")) // RFC 9110 §4.2.3: the same
 	if r.URL.RawQuery == "" && !r.URL.ForceQuery {
-		return append(dst, 0) // "/a" and "/a?" are not the same target
+		dst = append(dst, 0) // "/a" and "/a?" are not the same target
+	} else {
+		dst = appendPart(append(dst, 1), r.URL.RawQuery)
 	}
-	dst = append(dst, 1)
-	return appendPart(dst, r.URL.RawQuery)
+	for _, line := range r.Header["X-Forwarded-Proto"] {
+		dst = AppendKeyPart(dst, 'p', line)
+	}
+	for _, line := range r.Header["X-Forwarded-Host"] {
+		dst = AppendKeyPart(dst, 'h', line)
+	}
+	return dst
+}
+
+// AppendKeyPart appends to a key of AppendKey something else that the
+// response depends on; kind tells what, and is none of 'p' and 'h'.
+func AppendKeyPart(dst []byte, kind byte, part string) []byte {
+	return appendPart(append(dst, kind), part)
 }
 
 func appendPart(dst []byte, part string) []byte {
