@@ -14,16 +14,7 @@ import (
 // alone forwards r by itself, straight to its client, and stores the response
 // on the way if it may be stored after all.
 func (h *Handler) alone(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want) error {
-	req := r.Clone(r.Context())
-	// Over HTTP/3 nobody knows yet whether there is content. It would shape the
-	// response and is not in the key.
-	req.Body, req.ContentLength = http.NoBody, 0
-	for _, name := range unsafeOverrides {
-		delete(req.Header, name)
-	}
-	if v := req.Header["Accept-Encoding"]; len(v) > 0 {
-		req.Header["Accept-Encoding"] = []string{httpcache.AcceptEncoding(v)}
-	}
+	req := forStoring(r.Context(), r)
 	a := &aloneFetch{
 		handler:    h,
 		client:     r,
@@ -34,6 +25,7 @@ func (h *Handler) alone(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	}
 	a.writer = newOriginWriter(w.Header(), a.onHeader)
 	a.writer.client = w
+	defer a.end() // also if next panics, as reverse_proxy does when content breaks off
 	err := next.ServeHTTP(a.writer, req)
 	if !a.writer.wrote {
 		if err != nil {
@@ -90,8 +82,16 @@ func (a *aloneFetch) finish(err error) {
 	}
 }
 
+// end gives back what the body holds of the memory for unfinished ones. After
+// finish there is nothing left to do.
+func (a *aloneFetch) end() {
+	if a.body != nil {
+		a.body.End(http.ErrAbortHandler)
+	}
+}
+
 // askedBy copies of r what decides about storing: handlers further on change
 // the header of theirs.
 func askedBy(r *http.Request) *http.Request {
-	return &http.Request{Method: r.Method, Header: r.Header.Clone()}
+	return &http.Request{Method: http.MethodGet, Header: r.Header.Clone()}
 }

@@ -17,20 +17,42 @@ var unsafeOverrides = []string{
 	"X-Original-Url", "X-Rewrite-Url", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
 }
 
+// forwardingFields are what proxies say about the request as it reached them.
+// Some origin servers build links and redirections of them. reverse_proxy
+// settles X-Forwarded-For, -Host and -Proto; these it passes on from anybody.
+var forwardingFields = []string{
+	"Forwarded", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Scheme", "X-Forwarded-Server",
+	"X-Forwarded-Ssl", "X-Host",
+}
+
+// forStoring returns a copy of r whose response may be stored: without what
+// could shape the response and is not in the key.
+func forStoring(ctx context.Context, r *http.Request) *http.Request {
+	req := r.Clone(ctx)
+	req.Method = http.MethodGet // a HEAD may cause a refresh
+	// Over HTTP/3 nobody knows yet whether there is content.
+	req.Body, req.ContentLength = http.NoBody, 0
+	for _, name := range unsafeOverrides {
+		delete(req.Header, name)
+	}
+	if trusted, _ := caddyhttp.GetVar(ctx, caddyhttp.TrustedProxyVarKey).(bool); !trusted {
+		for _, name := range forwardingFields {
+			delete(req.Header, name)
+		}
+	}
+	if v := req.Header["Accept-Encoding"]; len(v) > 0 {
+		req.Header["Accept-Encoding"] = []string{httpcache.AcceptEncoding(v)}
+	}
+	return req
+}
+
 // fillCtxKey is where a fill's context has the state it fills.
 const fillCtxKey caddy.CtxKey = "edgecache_fill"
 
 // detached returns a request like r for handlers that run after r's own
 // handler has returned: nothing in it is shared with r but what is constant.
 func detached(ctx context.Context, r *http.Request, w http.ResponseWriter, carried *carried) *http.Request {
-	req := r.Clone(ctx)
-	req.Body, req.ContentLength = http.NoBody, 0
-	for _, name := range unsafeOverrides {
-		delete(req.Header, name)
-	}
-	if v := req.Header["Accept-Encoding"]; len(v) > 0 {
-		req.Header["Accept-Encoding"] = []string{httpcache.AcceptEncoding(v)}
-	}
+	req := forStoring(ctx, r)
 	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	repl := caddy.NewReplacer()
 	req = caddyhttp.PrepareRequest(req, repl, w, server)
