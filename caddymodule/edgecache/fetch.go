@@ -41,6 +41,7 @@ type response struct {
 	stored *httpcache.Stored
 	body   *collapse.Body
 
+	decided   time.Time         // when the header came
 	refusal   httpcache.Refusal // why the body is not being stored, or empty
 	fwdStatus int               // of the exchange with the origin server, when validating
 }
@@ -53,7 +54,11 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return next.ServeHTTP(w, r)
 	}
 	flightKey := h.flightKey(r, want.key)
+	if want.entry != nil && !want.entry.Stored.Reusable() && hasCredentials(r) {
+		flightKey = h.ownFlightKey()
+	}
 	for range maxRounds {
+		joined := now
 		flight, role := h.state.flights.Join(flightKey, now)
 		switch role {
 		case collapse.Lead:
@@ -85,6 +90,17 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 			return h.alone(w, r, next, want)
 		}
 		if shared.stored.Shareable(r) {
+			switch {
+			case shared.stored.Fresh(now):
+			case hasCredentials(r):
+				// What is validated for each use may be personal: the validation
+				// keeps it from the others. So this request needs its own.
+				flightKey = h.ownFlightKey()
+				continue
+			case shared.decided.Before(joined):
+				flight.Done() // stale by now, though its content still comes
+				continue
+			}
 			if reader, ok := shared.attach(); ok {
 				h.count(r, resultCollapsed)
 				return h.deliver(w, r, shared, reader, want.forward, true)
@@ -102,7 +118,7 @@ func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	// The response may have been stored between the lookup and the join.
 	if e, _ := h.state.store.Lookup([]byte(want.key), r.Header, now); e != nil && e != want.entry &&
 		httpcache.Decide(r, e.Stored, now).Verdict == httpcache.Hit {
-		flight.Publish(&response{entry: e, stored: e.Stored}, true)
+		flight.Publish(&response{entry: e, stored: e.Stored, decided: now}, true)
 		flight.Done()
 		h.count(r, resultHit)
 		h.replay(w, r, e, now, h.hitStatus(e.Stored, now))
@@ -224,4 +240,13 @@ func (h *Handler) flightKey(r *http.Request, key string) string {
 	flight := make([]byte, 0, 9+len(key))
 	flight = binary.BigEndian.AppendUint64(append(flight, class), h.state.store.Generation(key))
 	return string(append(flight, key...))
+}
+
+// ownFlightKey is the key of a fetch that nobody may share.
+func (h *Handler) ownFlightKey() string {
+	return string(binary.BigEndian.AppendUint64([]byte{'o'}, h.state.own.Add(1)))
+}
+
+func hasCredentials(r *http.Request) bool {
+	return len(r.Header["Authorization"]) > 0 || len(r.Header["Cookie"]) > 0
 }

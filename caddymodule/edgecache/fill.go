@@ -170,9 +170,9 @@ func (f *fill) onHeader(status int) {
 // shareableError reports whether the response is a server error that says
 // nothing about caching. It is not stored, but it answers those who wait: to
 // ask once for each of them is the last thing an origin server in trouble
-// needs.
+// needs. With credentials even an error may be personal.
 func (f *fill) shareableError(status int) bool {
-	return f.client != nil && f.refusal == httpcache.RefusedFreshness &&
+	return f.client != nil && !hasCredentials(f.asked) && f.refusal == httpcache.RefusedFreshness &&
 		httpcache.IsServerError(status) && f.writer.length() <= f.handler.maxObject()
 }
 
@@ -187,7 +187,7 @@ func (f *fill) publish(status, fwdStatus int, now time.Time) {
 		f.reader, _ = f.body.NewReader()
 	}
 	open := f.refusal == "" && f.stored.Fresh(now)
-	f.flight.Publish(&response{stored: f.stored, body: f.body, refusal: f.refusal, fwdStatus: fwdStatus}, open)
+	f.flight.Publish(&response{stored: f.stored, body: f.body, decided: now, refusal: f.refusal, fwdStatus: fwdStatus}, open)
 }
 
 // notModified updates the stored response and shares it.
@@ -205,7 +205,7 @@ func (f *fill) notModified(entry *store.Entry, now time.Time) {
 	}
 	e := &store.Entry{Key: entry.Key, Stored: fresh, Body: entry.Body}
 	h.state.store.Put(e, f.generation, now)
-	f.flight.Publish(&response{entry: e, stored: fresh, fwdStatus: http.StatusNotModified}, fresh.Fresh(now))
+	f.flight.Publish(&response{entry: e, stored: fresh, decided: now, fwdStatus: http.StatusNotModified}, fresh.Fresh(now))
 	f.flight.Done()
 }
 
