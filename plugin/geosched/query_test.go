@@ -18,6 +18,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
 // three are nodes in three continents; only London has IPv6.
@@ -390,6 +391,10 @@ func TestServices(t *testing.T) {
 	v := g.viewOf(inv, g.atlas.Trie())
 	if !slices.Equal(v.missing, []string{"web"}) || v.sets["web"] == nil {
 		t.Errorf("missing %v", v.missing)
+	}
+	all := &steer.Policy{Answers: steer.MaxAnswers, Near: 1}
+	if c := all.Choose(&steer.Request{Set: v.sets["web"]}, g.feed.Table()); c.Len() != 2 {
+		t.Errorf("%d nodes stand in for a service that is gone, want both", c.Len())
 	}
 	if g.viewOf(inv, g.atlas.Trie()) != v {
 		t.Error("the view of an inventory is made twice")

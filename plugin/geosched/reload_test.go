@@ -1,6 +1,7 @@
 package geosched
 
 import (
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -141,10 +142,28 @@ func TestReloadFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		body, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			t.Errorf("the hub answers %s", resp.Status)
+		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "lon2") || strings.Contains(string(body), "lon3") {
+			t.Errorf("the hub answers %s, %v: %s", resp.Status, err, body)
 		}
+	}
+}
+
+// A server without geosched does not tell it of a reload that failed. What that
+// left behind ends with the next one.
+func TestReloadFailsUnheard(t *testing.T) {
+	inst := run(t, "\terrors")
+	if _, err := inst.Restart(corefile(listening + "}\nbind 192.0.2.99")); err == nil {
+		t.Fatal("it reloads")
+	}
+	inst = restart(t, inst, "\tgeosched {\n\t\tnode lon 192.0.2.9 51.5 -0.12\n\t\tsteer www\n}")
+	defer stop(t, inst)
+	if got := summary(ask(t, inst, question("www.cdn.example.", dns.TypeA, ""))); got != "NOERROR 192.0.2.9" {
+		t.Errorf("got %s", got)
+	}
+	if only(t); poolSize() != 2 {
+		t.Errorf("%d things in the pool, want feed and trie", poolSize())
 	}
 }
 
