@@ -4,21 +4,22 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 )
 
 const (
 	// window is how far the writer of a body that is no longer kept whole may
-	// be ahead of its slowest reader.
-	window = 1 << 20
+	// be ahead of its slowest reader. Not counted anywhere, so it is small.
+	window = 64 << 10
 
 	// stallTimeout is how long one reader may hold up all others.
 	stallTimeout = 30 * time.Second
 
 	// pieceSize bounds what a reader takes at a time, so that one who is slow
 	// but not stuck is seen to move.
-	pieceSize = 256 << 10
+	pieceSize = window / 2
 )
 
 // Errors of bodies.
@@ -45,7 +46,8 @@ type Body struct {
 	buf      []byte // content from base on; what is written stays as it is
 	base     int64
 	reserved int64
-	partial  bool // only a window is kept
+	expected int64 // announced length, 0 if not known or beyond max
+	partial  bool  // only a window is kept
 	ended    bool
 	err      error // why it ended, nil for a complete one
 	readers  map[*Reader]struct{}
@@ -57,13 +59,12 @@ func newBody(max int64, reserve func(int64) bool, release func(int64)) *Body {
 	return &Body{max: max, reserve: reserve, release: release, readers: make(map[*Reader]struct{})}
 }
 
-// Expect prepares for content of n bytes. A little is allocated at once, the
-// rest as it comes, in case it never comes.
+// Expect announces content of n bytes, which saves copying as it grows.
 func (b *Body) Expect(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.buf == nil && n > 0 && n <= b.max {
-		b.buf = make([]byte, 0, min(n, window))
+	if n <= b.max {
+		b.expected = max(n, 0)
 	}
 }
 
@@ -86,6 +87,10 @@ func (b *Body) Write(p []byte) (int, error) {
 		if err := b.makeRoom(); err != nil {
 			return 0, err
 		}
+	}
+	if need := len(b.buf) + len(p); need > cap(b.buf) && !b.partial && int64(need) <= b.expected {
+		// Room for all of it, but not for much more than has come: it may never.
+		b.buf = slices.Grow(b.buf, int(min(b.expected, 4*int64(need)))-len(b.buf))
 	}
 	b.buf = append(b.buf, p...)
 	b.wake(&b.grown)
@@ -158,8 +163,11 @@ func (b *Body) makeRoom() error {
 			return ErrNoReaders
 		}
 		if done := slowest - b.base; done >= window {
-			b.buf = append(make([]byte, 0, window), b.buf[done:]...)
+			b.buf = append(make([]byte, 0, 2*window), b.buf[done:]...)
 			b.base = slowest
+			gone := max(b.reserved-int64(len(b.buf)), 0)
+			b.release(gone)
+			b.reserved -= gone
 		}
 		if int64(len(b.buf)) < window {
 			return nil

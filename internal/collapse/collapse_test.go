@@ -3,6 +3,7 @@ package collapse
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -332,5 +333,53 @@ func TestReaderLeaves(t *testing.T) {
 	cancel()
 	if _, err := r.Next(ctx, none); err != context.Canceled {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Announced content, however long, takes memory as it comes.
+func TestExpectedContentThatNeverComes(t *testing.T) {
+	b := NewGroup[string](Limits{}, 1<<30).NewBody(1 << 30)
+	b.Expect(64 << 20)
+	if _, err := b.Write(make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	if cap(b.buf) > 8000 {
+		t.Errorf("%d bytes held for 1000", cap(b.buf))
+	}
+}
+
+// Once a body is not kept whole, what it held is given back as it is read.
+func TestPartialBodyGivesBack(t *testing.T) {
+	g := NewGroup[string](Limits{}, 1<<30)
+	b := g.NewBody(1 << 20)
+	r, _ := b.NewReader()
+	write := func(n int) {
+		if _, err := b.Write(make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(1 << 20)
+	for range 1 << 20 / pieceSize {
+		if _, err := r.Next(t.Context(), none); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !b.Whole() || g.Buffered() != 1<<20 {
+		t.Errorf("%d bytes accounted", g.Buffered())
+	}
+	write(1) // one too many
+	if b.Whole() || g.Buffered() > window || cap(b.buf) > 4*window {
+		t.Errorf("%d bytes accounted, %d held", g.Buffered(), cap(b.buf))
+	}
+	if b.End(nil); g.Buffered() != 0 {
+		t.Errorf("%d bytes accounted in the end", g.Buffered())
+	}
+}
+
+func BenchmarkReleaseWithManyMemos(b *testing.B) {
+	g := NewGroup[string](Limits{}, 0)
+	for i := 0; b.Loop(); i++ {
+		f, _ := g.Join(string(binary.AppendUvarint(nil, uint64(i))), t0)
+		f.Release(t0)
 	}
 }

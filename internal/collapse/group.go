@@ -171,14 +171,25 @@ func (g *Group[T]) remembered(key string, now time.Time) bool {
 	return ok
 }
 
+// Remember notes that a response for key, fetched without the group, was not
+// shareable either: as long as that goes on nobody has to wait to learn it.
+func (g *Group[T]) Remember(key string, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.remember(key, now)
+}
+
 // remember notes that key was not shareable. The caller holds mu.
 func (g *Group[T]) remember(key string, now time.Time) {
-	if len(g.memos) >= g.limits.Memos {
-		for hash, until := range g.memos {
-			// Expired ones go first; failing that, whichever comes.
-			if !now.Before(until) || len(g.memos) >= g.limits.Memos {
-				delete(g.memos, hash)
-			}
+	// A few of the others are looked at, whichever come: expired ones go, and
+	// if there are none, one has to.
+	looked := 0
+	for hash, until := range g.memos {
+		if looked++; looked > 4 {
+			break
+		}
+		if !now.Before(until) || len(g.memos) >= g.limits.Memos {
+			delete(g.memos, hash)
 		}
 	}
 	g.memos[maphash.String(g.seed, key)] = now.Add(g.limits.MemoAge)
