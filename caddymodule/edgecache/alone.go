@@ -13,12 +13,13 @@ import (
 
 // alone forwards r by itself, straight to its client, and stores the response
 // on the way if it may be stored after all.
-func (h *Handler) alone(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want) error {
-	req := forStoring(r.Context(), r)
+func (h *Handler) alone(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want, flightKey string) error {
+	req := h.forStoring(r.Context(), r)
 	a := &aloneFetch{
 		handler:    h,
 		client:     r,
 		want:       want,
+		flightKey:  flightKey,
 		asked:      askedBy(r),
 		generation: h.state.store.Generation(want.key),
 		requested:  time.Now(),
@@ -42,6 +43,7 @@ type aloneFetch struct {
 	handler    *Handler
 	client     *http.Request
 	want       want
+	flightKey  string
 	asked      *http.Request
 	generation uint64
 	requested  time.Time
@@ -59,7 +61,9 @@ func (a *aloneFetch) onHeader(status int) {
 	if refusal == "" && a.writer.length() > h.maxObject() {
 		refusal = httpcache.RefusedTooLarge
 	}
-	if refusal == "" {
+	if refusal != "" {
+		h.state.flights.Remember(a.flightKey, now) // still not worth waiting for
+	} else {
 		a.stored = httpcache.NewStored(a.asked, status, a.writer.header, a.requested, now)
 		a.body = h.state.flights.NewBody(h.maxObject())
 		a.writer.body = a.body

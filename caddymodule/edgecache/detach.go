@@ -27,7 +27,7 @@ var forwardingFields = []string{
 
 // forStoring returns a copy of r whose response may be stored: without what
 // could shape the response and is not in the key.
-func forStoring(ctx context.Context, r *http.Request) *http.Request {
+func (h *Handler) forStoring(ctx context.Context, r *http.Request) *http.Request {
 	req := r.Clone(ctx)
 	req.Method = http.MethodGet // a HEAD may cause a refresh
 	// Over HTTP/3 nobody knows yet whether there is content.
@@ -40,19 +40,17 @@ func forStoring(ctx context.Context, r *http.Request) *http.Request {
 			delete(req.Header, name)
 		}
 	}
+	h.state.mark(req.Header)
 	if v := req.Header["Accept-Encoding"]; len(v) > 0 {
 		req.Header["Accept-Encoding"] = []string{httpcache.AcceptEncoding(v)}
 	}
 	return req
 }
 
-// fillCtxKey is where a fill's context has the state it fills.
-const fillCtxKey caddy.CtxKey = "edgecache_fill"
-
 // detached returns a request like r for handlers that run after r's own
 // handler has returned: nothing in it is shared with r but what is constant.
-func detached(ctx context.Context, r *http.Request, w http.ResponseWriter, carried *carried) *http.Request {
-	req := forStoring(ctx, r)
+func (h *Handler) detached(ctx context.Context, r *http.Request, w http.ResponseWriter, carried *carried) *http.Request {
+	req := h.forStoring(ctx, r)
 	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	repl := caddy.NewReplacer()
 	req = caddyhttp.PrepareRequest(req, repl, w, server)

@@ -49,11 +49,15 @@ type response struct {
 // fetch answers r with a response from the origin server, its own or one that
 // several requests share.
 func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want, now time.Time) error {
-	if r.Context().Value(fillCtxKey) == h.state {
-		// A fill of this very store came by here: it would wait for itself.
-		return next.ServeHTTP(w, r)
-	}
 	flightKey := h.flightKey(r, want.key)
+	switch passes := h.state.passes(r.Header); {
+	case passes >= maxPasses:
+		h.count(r, result(want.forward))
+		return caddyhttp.Error(http.StatusLoopDetected, errors.New("the request goes round in a loop"))
+	case passes > 0:
+		// A fetch for this very store came by here: it might wait for itself.
+		return h.alone(w, r, next, want, flightKey)
+	}
 	if want.entry != nil && !want.entry.Stored.Reusable() && hasCredentials(r) {
 		flightKey = h.ownFlightKey()
 	}
@@ -64,7 +68,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		case collapse.Lead:
 			return h.lead(w, r, next, want, flight, now)
 		case collapse.Alone:
-			return h.alone(w, r, next, want)
+			return h.alone(w, r, next, want, flightKey)
 		case collapse.Refuse:
 			h.count(r, result(want.forward))
 			w.Header().Set("Retry-After", "1")
@@ -87,7 +91,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		case collapse.TimedOut:
 			continue
 		case collapse.Released:
-			return h.alone(w, r, next, want)
+			return h.alone(w, r, next, want, flightKey)
 		}
 		if shared.stored.Shareable(r) {
 			switch {
@@ -105,12 +109,12 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 				h.count(r, resultCollapsed)
 				return h.deliver(w, r, shared, reader, want.forward, true)
 			}
-			return h.alone(w, r, next, want)
+			return h.alone(w, r, next, want, flightKey)
 		}
 		// Another variant: wait, or fetch, with those who want the same one.
 		flightKey = string(shared.stored.Vary.AppendKey([]byte(flightKey), r.Header))
 	}
-	return h.alone(w, r, next, want)
+	return h.alone(w, r, next, want, flightKey)
 }
 
 // lead starts the fill and serves the client that caused it.

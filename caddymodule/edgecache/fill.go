@@ -71,8 +71,7 @@ func (h *Handler) newFill(r *http.Request, next caddyhttp.Handler, want want, fl
 		asked:      askedBy(r),
 		generation: h.state.store.Generation(want.key),
 	}
-	ctx := context.WithValue(context.WithoutCancel(r.Context()), fillCtxKey, h.state)
-	f.ctx, f.cancel = context.WithCancel(ctx)
+	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(r.Context()))
 	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	f.carried = h.placeholders.carry(repl)
 	f.writer = newOriginWriter(preset, f.onHeader)
@@ -80,7 +79,7 @@ func (h *Handler) newFill(r *http.Request, next caddyhttp.Handler, want want, fl
 		f.writer.waiting = client.w
 	}
 	f.writer.onWrite = func() { f.active.Store(true) }
-	f.request = detached(f.ctx, r, f.writer, f.carried)
+	f.request = h.detached(f.ctx, r, f.writer, f.carried)
 	// Ask for the whole, or whether the stored whole still holds.
 	if want.entry != nil {
 		want.entry.Stored.Condition(f.request.Header)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -74,12 +75,47 @@ http://%s {
 		}
 		_, _ = io.WriteString(w, "x")
 	})
-	e.want(e.get("/a"), 200, "outer; fwd=uri-miss; stored", 1)
+	e.want(e.get("/a"), 200, "inner; fwd=uri-miss; stored, outer; fwd=uri-miss; stored", 1)
 	eventually(t, "stored", func() bool { return theState(t).store.Objects() == 1 })
-	if r := e.get("/a"); !strings.HasPrefix(r.cacheStatus(), "outer; hit") {
+	if r := e.get("/a"); !strings.Contains(r.cacheStatus(), "outer; hit") {
 		t.Error(r.cacheStatus())
 	}
-	e.want(e.get("/b"), 200, "outer; fwd=uri-miss; detail=no-freshness", 2)
+	e.want(e.get("/b"), 200, "inner; fwd=uri-miss; detail=no-freshness, outer; fwd=uri-miss; detail=no-freshness", 2)
+}
+
+// A Caddy that by mistake proxies to itself says so at once.
+func TestProxyToItself(t *testing.T) {
+	e := newEdge(t, "http://%[1]s {\nedgecache\nreverse_proxy %[1]s\n}\n# %[2]s", nil)
+	began := time.Now()
+	if r := e.get("/"); r.status != 508 {
+		t.Errorf("status %d", r.status)
+	}
+	if d := time.Since(began); d > waitTimeout/2 {
+		t.Errorf("after %v", d)
+	}
+}
+
+// A site in front of another of the same Caddy, with the same store and, as
+// reverse_proxy keeps Host, the same key.
+func TestSiteBehindSite(t *testing.T) {
+	e := newEdge(t, `
+http://%[1]s {
+	@again header CDN-Loop *
+	handle @again {
+		edgecache {
+			name inner
+		}
+		reverse_proxy %[2]s
+	}
+	handle {
+		edgecache {
+			name outer
+		}
+		reverse_proxy %[1]s
+	}
+}`, func(w http.ResponseWriter, r *http.Request) { cacheable(w, "x") })
+	r := e.get("/")
+	e.want(r, 200, "inner; fwd=uri-miss; stored, outer; fwd=uri-miss; stored", 1)
 }
 
 // encode comes after the cache: what it compresses is compressed once.

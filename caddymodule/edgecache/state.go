@@ -17,6 +17,7 @@ var states = caddy.NewUsagePool()
 // state is what outlives a configuration: stored responses and the fetches
 // under way. It keeps nothing of the configuration that created it.
 type state struct {
+	loopID    string // in CDN-Loop
 	store     *store.Store
 	flights   *collapse.Group[*response]
 	maxObject atomic.Int64
@@ -26,6 +27,7 @@ type state struct {
 func acquireState(name string, c StoreConfig) (*state, error) {
 	v, _, err := states.LoadOrNew(name, func() (caddy.Destructor, error) {
 		s := &state{
+			loopID:  newLoopID(),
 			store:   store.New(c.Memory),
 			flights: collapse.NewGroup[*response](collapse.Limits{}, bufferLimit(c)),
 		}
