@@ -157,16 +157,17 @@ func test(ctx context.Context, b *binaries.Builder, long bool) error {
 	} else {
 		fmt.Println("race detector: off,", err)
 	}
-	args = append(args, "-timeout=30m", "./...")
+	args = append(args, "-timeout=30m")
 	env := append(os.Environ(), "GOWORK=off", "TANDEM_BIN="+filepath.Dir(b.File(binaries.Caddy)))
 	if long {
 		env = append(env, "TANDEM_LONG=1")
 	}
 	for _, module := range []string{".", "build/caddy", "build/coredns", "test"} {
-		args := args
+		args := slices.Clone(args)
 		if module == "test" {
-			args = append(slices.Clone(args), "-count=1") // go does not see that the programs changed
+			args = append(args, "-count=1") // go does not see that the programs changed
 		}
+		args = append(args, "./...")
 		fmt.Println("\n# go " + strings.Join(args, " ") + "   in " + module)
 		if err := command(ctx, filepath.Join(b.Root, module), env, "go", args...); err != nil {
 			return fmt.Errorf("tests in %s: %w", module, err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/coremain"
 
@@ -13,9 +12,6 @@ import (
 
 	_ "github.com/tandem-cdn/tandem/plugin/geosched"
 )
-
-// version is Tandem's own, set by the linker.
-var version = "unversioned"
 
 func main() {
 	directives, err := withGeosched(dnsserver.Directives)
@@ -25,7 +21,6 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	caddy.AppVersion += "+tandem-" + version
 	coremain.Run()
 }
 

@@ -71,12 +71,13 @@ var Caddy = Program{
 
 // CoreDNS is the name server.
 var CoreDNS = Program{
-	Name:       "coredns",
-	Dir:        "build/coredns",
-	VersionVar: "main.version",
-	Modules:    []string{"geosched"},
-	list:       []string{"-plugins"},
-	version:    []string{"-version"},
+	Name:          "coredns",
+	Dir:           "build/coredns",
+	VersionVar:    "github.com/coredns/coredns/coremain.GitCommit",
+	VersionPrefix: "tandem-",
+	Modules:       []string{"geosched"},
+	list:          []string{"-plugins"},
+	version:       []string{"-version"},
 }
 
 // Programs are both.
