@@ -110,6 +110,7 @@ func TestDecide(t *testing.T) {
 	stored := func(cc string) *Stored { return NewStored(get(), 200, header("Cache-Control", cc), t0, t0) }
 	fresh, stale := t0.Add(30*time.Second), t0.Add(90*time.Second)
 	upload := httptest.NewRequest("GET", "/", strings.NewReader("x"))
+	opaque := &http.Request{Method: "GET", URL: &url.URL{Scheme: "x", Opaque: "y"}}
 	method := func(m string) *http.Request { return httptest.NewRequest(m, "/", nil) }
 	for _, tc := range []struct {
 		name    string
@@ -144,6 +145,9 @@ func TestDecide(t *testing.T) {
 		{"content", upload, stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "content"}},
 		{"upgrade", get("Upgrade", "websocket"), stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "upgrade"}},
 		{"if-match", get("If-Match", "*"), stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "precondition"}},
+		{"connection", get("Connection", "keep-alive, Origin"), stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "connection"}},
+		{"connection-plain", get("Connection", "Keep-Alive, TE", "Connection", "close"), stored("max-age=60"), fresh, Decision{Verdict: Hit}},
+		{"no-path", opaque, stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "target"}},
 		{"event-stream", get("Accept", "text/event-stream, */*"), stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "event-stream"}},
 	} {
 		if got := Decide(tc.request, tc.stored, tc.now); got != tc.want {
@@ -234,6 +238,22 @@ func TestKey(t *testing.T) {
 	}
 	if key("http", "[::1]", "/") != key("http", "[::1]:80", "/") {
 		t.Error("IPv6 with the default port")
+	}
+	if key("http", "example.com", "http://example.com") != key("http", "example.com", "/") {
+		t.Error("a path of / and none at all")
+	}
+	// Behind a proxy, what it says belongs to the target.
+	for _, h := range []http.Header{
+		header("X-Forwarded-Proto", "https"), header("X-Forwarded-Host", "https"),
+		header("X-Forwarded-Proto", "https", "X-Forwarded-Host", "a.example"), header("X-Forwarded-Proto", ""),
+	} {
+		r := request("http", "example.com", "/a?b=c")
+		r.Header = h
+		k := string(AppendKey(nil, r))
+		if other, ok := seen[k]; ok {
+			t.Errorf("%v has the key of %s", h, other)
+		}
+		seen[k] = fmt.Sprint(h)
 	}
 }
 
