@@ -104,8 +104,8 @@ func TestLookup(t *testing.T) {
 			place{"2a01:200:0:ff00::/60", "NL", 52.4, 4.9},
 		)},
 		Nets: write(t, "nets",
-			"90.2.128.0/17 node mrs1 mrs2\n"+
-				"90.2.128.77/32 at 47.6 -122.3\n"+
+			"90.2.128.77/32 at 47.6 -122.3\n"+ // before the network that it is in
+				"90.2.128.0/17 node mrs1 mrs2\n"+
 				"10.9.0.0/16 class office # inside 10/8\n"),
 	})
 	tests := []struct {
