@@ -67,7 +67,16 @@ func holdFeed(p *pool, h *holder, k feedKey, before *healthfeed.Feed) (*healthfe
 			}
 		}
 		ctx, cancel := context.WithCancel(context.Background())
+		opened := f.Table()
 		go runFeed(ctx, f)
+		// The first query comes as soon as the server has started, and what was
+		// offered is in the table only when the feed has merged it.
+		for range 100 {
+			if before == nil || f.Table() != opened {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
 		return f, cancel, nil
 	})
 }
