@@ -94,6 +94,9 @@ func (n *Node) complete() error {
 // maxBody is the length of the part of an answer that is searched, in bytes.
 const maxBody = 5120
 
+// Validate returns what is wrong with a check.
+func (c Check) Validate() error { return c.complete() }
+
 // complete fills in the defaults of a check and checks it. Its errors are all
 // fieldErrors.
 func (c *Check) complete() error {

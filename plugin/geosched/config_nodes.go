@@ -62,7 +62,7 @@ func (p *parser) check(args []string) error {
 	if len(args) < 2 {
 		return p.Errf("check wants TYPE TARGET, got %q", strings.Join(args, " "))
 	}
-	c := healthfeed.Check{Type: args[0], Critical: true}
+	c := healthfeed.Check{Type: args[0], Retries: healthfeed.DefaultRetries, Critical: true}
 	target := args[1]
 	port, _, _ := strings.Cut(strings.TrimPrefix(target, ":"), "/")
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 || target[0] != ':' {
@@ -90,15 +90,16 @@ func (p *parser) check(args []string) error {
 		if err != nil {
 			return err
 		}
-		if opts[0] == "interval" {
-			c.Interval = d
-		} else {
-			c.Timeout = d
+		into := &c.Interval
+		if opts[0] == "timeout" {
+			into = &c.Timeout
 		}
+		if *into != 0 {
+			return p.Errf("check option %q is given twice", opts[0])
+		}
+		*into = d
 	}
-	probe := healthfeed.Node{ID: "any", Addrs: []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}}
-	probe.Checks = []healthfeed.Check{aim(c, probe.Addrs[0])}
-	if _, err := healthfeed.NewInventory([]healthfeed.Node{probe}, nil); err != nil {
+	if err := aim(c, netip.IPv6Loopback()).Validate(); err != nil {
 		return p.Errf("check %q: %v", target, err)
 	}
 	p.checks = append(p.checks, c)

@@ -5,12 +5,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/coredns/caddy"
 
+	"github.com/tandem-cdn/tandem/healthfeed"
 	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
@@ -112,6 +114,26 @@ func TestParseDefaults(t *testing.T) {
 	}
 }
 
+// An inline check is one of nodes.json with the same defaults.
+func TestParseCheckDefaults(t *testing.T) {
+	c, err := block("node lon 192.0.2.1 51.5 -0.12\nsteer www\ncheck http :80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := healthfeed.NewInventory(c.Inline, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := healthfeed.ParseInventory("nodes.json", []byte(`{"nodes": [{"id": "lon", "addrs": ["192.0.2.1"],
+		"location": {"lat": 51.5, "lon": -0.12}, "checks": [{"type": "http", "url": "http://192.0.2.1:80/"}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got.Nodes, want.Nodes) {
+		t.Errorf("got %+v\nwant %+v", got.Nodes, want.Nodes)
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	const good = "node lon 192.0.2.1 51.5 -0.12\nsteer www\n" // lines 2 and 3
 	tests := []struct {
@@ -145,6 +167,8 @@ func TestParseRefuses(t *testing.T) {
 		{"check-duration", good + "check tcp :80 interval 2", `Testfile:4 - Error during parsing: "2" is not a duration`},
 		{"check-duration-negative", good + "check tcp :80 timeout -2s", `Testfile:4 - Error during parsing: "-2s" is not a duration`},
 		{"check-option", good + "check tcp :80 every 2s", `Testfile:4 - Error during parsing: check option "every" is unknown`},
+		{"check-option-twice", good + "check tcp :80 interval 2s interval 3s", `Testfile:4 - Error during parsing: check option "interval" is given twice`},
+		{"check-interval", good + "check tcp :80 interval 2h", `Testfile:4 - Error during parsing: check ":80": interval 2h0m0s is outside`},
 		{"check-option-alone", good + "check tcp :80 interval", `Testfile:4 - Error during parsing: check option "interval" wants`},
 		{"check-with-nodes-file", "nodes a\nsteer www\ncheck tcp :80", `Testfile:4 - "check" is for inline nodes`},
 		{"steer-nothing", "steer", `Testfile:2 - Error during parsing: Wrong argument count`},
