@@ -99,6 +99,32 @@ func TestReadmeDemo(t *testing.T) {
 	}
 }
 
+// TestReadmeTests: what the README shows of the tests are the packages there are.
+func TestReadmeTests(t *testing.T) {
+	shown := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^ok  \t(\S+)\t`).FindAllStringSubmatch(blocks(t, "README.md", "")[2], -1) {
+		shown[m[1]] = true
+	}
+	for _, module := range []string{".", "build/coredns", "test"} {
+		cmd := exec.Command("go", "list", "-f", "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}", "./...")
+		cmd.Dir = filepath.Join(root, module)
+		cmd.Env = append(os.Environ(), "GOWORK=off")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for pkg := range strings.FieldsSeq(string(out)) {
+			if !shown[pkg] {
+				t.Errorf("README.md does not show the tests of %s", pkg)
+			}
+			delete(shown, pkg)
+		}
+	}
+	for pkg := range shown {
+		t.Errorf("README.md shows tests of %s, which has none", pkg)
+	}
+}
+
 // TestReadmeLinks: every file that the README names is there.
 func TestReadmeLinks(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(root, "README.md"))
