@@ -170,8 +170,9 @@ func TestPluginCfg(t *testing.T) {
 	if !long {
 		return
 	}
-	goRun("mod", "edit", "-replace", binaries.ModulePath+"="+root)
-	goRun("get", binaries.ModulePath+"/plugin/geosched")
+	// In place of go get, which would fetch a release: the checkout.
+	goRun("mod", "edit", "-require", binaries.ModulePath+"@v0.0.0", "-replace", binaries.ModulePath+"="+root)
+	goRun("mod", "tidy")
 	built := filepath.Join(dir, "coredns"+exe)
 	goRun("build", "-trimpath", "-ldflags", "-s -w", "-o", built, ".")
 	plugins, err := binaries.List(t.Context(), binaries.CoreDNS, built)
