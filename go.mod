@@ -8,12 +8,16 @@ require (
 	github.com/coredns/coredns v1.15.0
 	github.com/dustin/go-humanize v1.1.0
 	github.com/fsnotify/fsnotify v1.10.1
-	github.com/maxmind/mmdbwriter v1.2.0
 	github.com/miekg/dns v1.1.73
 	github.com/oschwald/maxminddb-golang/v2 v2.9.0
 	github.com/prometheus/client_golang v1.24.1
-	github.com/quic-go/quic-go v0.64.1
 	go.uber.org/zap v1.28.0
+)
+
+// Tests only.
+require (
+	github.com/maxmind/mmdbwriter v1.2.0
+	github.com/quic-go/quic-go v0.64.1
 )
 
 require (

@@ -64,20 +64,20 @@ func TestParseRecipe(t *testing.T) {
 				CaddyVersion: "master",
 				With:         []Plugin{{Path: "a.com/a"}, {Path: "b.com/b", Version: "v1", Replacement: "./b"}},
 				Replace:      []Plugin{{Path: "c.com/c", Replacement: "../c"}},
-				Output:       "/work/out/caddy",
+				Output:       "/home/me/out/caddy",
 			}},
 		{name: "absolute-output", args: "--output /tmp/caddy", want: Recipe{Output: "/tmp/caddy"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := ParseRecipe(strings.Fields(tt.args), "/work", func(string) string { return tt.env })
+			got, err := ParseRecipe(strings.Fields(tt.args), "/home/me", func(string) string { return tt.env })
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) {
 					t.Fatalf("error = %v, want one with %q", err, tt.err)
 				}
 				return
 			}
-			tt.want.Dir = "/work"
+			tt.want.Dir = "/home/me"
 			if err != nil || !reflect.DeepEqual(*got, tt.want) {
 				t.Errorf("got %+v, %v, want %+v", got, err, tt.want)
 			}
@@ -87,8 +87,8 @@ func TestParseRecipe(t *testing.T) {
 
 func TestPluginReplace(t *testing.T) {
 	for in, want := range map[string]string{
-		"a.com/a=./b":           "a.com/a=/work/b",
-		"a.com/a=../b":          "a.com/a=/b",
+		"a.com/a=./b":           "a.com/a=/home/me/b",
+		"a.com/a=../b":          "a.com/a=/home/b",
 		"a.com/a=/b":            "a.com/a=/b",
 		"a.com/a@v1=f.com/f@v2": "a.com/a@v1=f.com/f@v2",
 	} {
@@ -96,7 +96,7 @@ func TestPluginReplace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := p.replace("/work"); got != want {
+		if got := p.replace("/home/me"); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
 	}
