@@ -83,10 +83,7 @@ func TestNodesFileChanges(t *testing.T) {
 
 func TestProbe(t *testing.T) {
 	s := newServer(t)
-	l, err := net.Listen("tcp", "127.0.0.2:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t, "127.0.0.2")
 	defer l.Close()
 	nodes := s.write("nodes.json", fmt.Sprintf(`{"nodes": [{"id": "lon1", "addrs": ["127.0.0.2"], "checks": [
 		{"type": "tcp", "addr": %q, "interval": "20ms", "timeout": "1s", "retries": 0, "fall": 2, "rise": 1}]}]}`, l.Addr()))

@@ -63,8 +63,7 @@ func startCaddy(t testing.TB, servers map[string]object, logging object) map[str
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}}
-		// Caddy refuses the same listener address twice, even with port 0.
-		server["listen"] = []string{fmt.Sprintf("127.0.0.%d:0", len(running))}
+		server["listen"] = []string{listenAddr(t, len(running))}
 		server["automatic_https"] = object{"disable": true}
 		server["listener_wrappers"] = []object{{"wrapper": "zerocopy_probe", "name": name}}
 		if server["tls_connection_policies"] != nil {
@@ -96,6 +95,24 @@ func startCaddy(t testing.TB, servers map[string]object, logging object) map[str
 		}
 	}
 	return running
+}
+
+// listenAddr returns the address for the n-th server to listen on. Caddy refuses
+// the same address twice, even with port 0, so each server gets a loopback
+// address of its own; where there is only one, a port that was free just now.
+func listenAddr(t testing.TB, n int) string {
+	t.Helper()
+	addr := fmt.Sprintf("127.0.0.%d:0", n)
+	if l, err := net.Listen("tcp", addr); err == nil {
+		l.Close()
+		return addr
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // handle returns the configuration of a server with these handlers for
