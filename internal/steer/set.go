@@ -19,7 +19,8 @@ const (
 // Set is the nodes of a service, prepared for choosing. It is immutable and
 // belongs to one inventory.
 type Set struct {
-	members []member
+	peers [][]member
+	n     int // members in all
 }
 
 type member struct {
@@ -27,6 +28,7 @@ type member struct {
 	id       string
 	hash     uint64
 	point    geo.Point
+	probed   string // how; peers have that in common
 	weight   float64
 	tier     int
 	families [2]bool
@@ -42,13 +44,14 @@ func NewSet(inv *healthfeed.Inventory, service string) (*Set, bool) {
 	if !ok {
 		return nil, false
 	}
-	s := &Set{members: make([]member, len(nodes))}
+	members := make([]member, len(nodes))
 	for i, at := range nodes {
 		n := &inv.Nodes[at]
-		m := &s.members[i]
+		m := &members[i]
 		*m = member{
 			node:     int32(at),
 			id:       n.ID,
+			probed:   probed(n),
 			weight:   float64(n.Weight),
 			tier:     n.Tier,
 			heldDown: n.State == healthfeed.AdminDown,
@@ -67,7 +70,7 @@ func NewSet(inv *healthfeed.Inventory, service string) (*Set, bool) {
 			}
 		}
 	}
-	return s, true
+	return &Set{peers: gather(members), n: len(members)}, true
 }
 
 func (m *member) has(f Family) bool    { return m.families[f] }

@@ -2,9 +2,14 @@
 // function of who asks, the health table and a number for the dice: no clock,
 // no I/O, no memory of earlier choices.
 //
-//	first tier, by distance         ● ○ ●  ●   ●      ●   ○ = takes no clients
-//	the group: within near of best  └─┬─┘
-//	                                  └► one of it, by weight × health × acceptance
+//	first tier, by score            ● ○ ●  ●   ●      ●   ○ = takes no clients
+//	the group: within near of best  └─┬─┘  └─┬─┘
+//	                                  │      └► when all of the first are full
+//	                                  └► one of it, by weight × health
+//
+// The score of a node falls with its distance from the client, and with the time
+// by which it lags behind its peers. A node that is filling up refuses a part of
+// its clients, who go to another of the group while there is one that takes them.
 //
 // Choosing goes in rounds. Each round asks less of a node than the one before
 // it, and the first round in which anybody is left decides; so there is an
@@ -12,7 +17,7 @@
 package steer
 
 import (
-	"math"
+	"time"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
 	"github.com/tandem-cdn/tandem/internal/geo"
@@ -21,12 +26,6 @@ import (
 // MaxAnswers is the most nodes that one Choice can hold.
 const MaxAnswers = 8
 
-// Defaults of a Policy.
-const (
-	DefaultNear    = 0.05
-	DefaultEpsilon = geo.Distance(50)
-)
-
 // Policy says how to choose. It does not change once it is in use.
 type Policy struct {
 	// Answers is how many nodes to choose, 1 to MaxAnswers. There are fewer
@@ -34,11 +33,17 @@ type Policy struct {
 	Answers int
 
 	// Near is how much worse than the best score a node of the group may be,
-	// 0 to 1. A node's score is 1/(distance+Epsilon), relative to the best.
+	// 0 to 1.
 	Near float64
 
-	// Epsilon is the distance below which nearer is hardly better.
-	Epsilon geo.Distance
+	// Alpha and Beta are the shares of distance and latency in a node's score;
+	// only their ratio counts. Without Beta it is distance alone.
+	Alpha, Beta float64
+
+	// Epsilon is the distance below which nearer is hardly better, and
+	// EpsilonRTT the time below which faster is; 0 is DefaultEpsilonRTT.
+	Epsilon    geo.Distance
+	EpsilonRTT time.Duration
 }
 
 // Request is one question.
@@ -79,12 +84,13 @@ const (
 	Pinned              // nodes that the operator's nets file names
 	Nearest             // the nearest group of nodes that take clients
 	Spread              // by weight alone, because the client's place is unknown
+	Spill               // the nearest group is full for this client
 	Spare               // nobody with a weight or health is left: those without
 	Draining            // nobody who takes new clients is left: those who leave
 	AllDown             // everybody is down: any node may be better than none
 )
 
-var whyNames = [...]string{"none", "pinned", "nearest", "spread", "spare", "draining", "alldown"}
+var whyNames = [...]string{"none", "pinned", "nearest", "spread", "spill", "spare", "draining", "alldown"}
 
 // String returns the word used in metrics and logs.
 func (w Why) String() string { return whyNames[w] }
@@ -128,156 +134,3 @@ const (
 	down                 // is not held down by the operator
 	exists               // nothing
 )
-
-// round is one attempt to choose.
-type round struct {
-	*Policy
-	*Request
-	table *healthfeed.Table
-	gate  gate
-}
-
-// choose finds the first tier that has anybody and the best distance in it, and
-// then draws from those near it.
-func (r *round) choose() (c Choice) {
-	tier, best := math.MaxInt, geo.Unknown
-	for i := range r.Set.members {
-		m := &r.Set.members[i]
-		if r.weight(m) <= 0 {
-			continue
-		}
-		if t := r.tier(m); t < tier {
-			tier, best = t, geo.Unknown
-		} else if t > tier {
-			continue
-		}
-		best = min(best, r.distance(m))
-	}
-	c.Why = Nearest
-	if !r.Point.Known() || !best.Known() {
-		c.Why = Spread
-	}
-	reach := geo.Unknown
-	if best.Known() && r.gate < down {
-		reach = (best+r.Epsilon)/geo.Distance(1-min(r.Near, 0.999)) - r.Epsilon
-	}
-
-	answers := min(max(r.Answers, 1), MaxAnswers)
-	if r.gate >= down {
-		answers = MaxAnswers // one of them may be alive after all
-	}
-	var keys [MaxAnswers]float64
-	for i := range r.Set.members {
-		m := &r.Set.members[i]
-		d, t := r.distance(m), r.tier(m)
-		if t > tier || t == tier && d > reach {
-			continue
-		}
-		w := r.weight(m)
-		if w <= 0 {
-			c.Degraded = c.Degraded || r.missing(m)
-			continue
-		}
-		key := m.lot(r.Dice) / w
-		if r.gate >= down && r.Point.Known() {
-			key = float64(d) // nearest first
-		}
-		c.place(&keys, answers, m.node, key)
-	}
-	return c
-}
-
-// place keeps the nodes with the smallest keys, in order. Equal keys are ordered
-// by node so that the choice does not depend on the order of the set.
-func (c *Choice) place(keys *[MaxAnswers]float64, answers int, node int32, key float64) {
-	at := c.n
-	for at > 0 && (key < keys[at-1] || key == keys[at-1] && node < c.nodes[at-1]) {
-		at--
-	}
-	if at >= answers {
-		return
-	}
-	c.n = min(c.n+1, answers)
-	copy(keys[at+1:c.n], keys[at:])
-	copy(c.nodes[at+1:c.n], c.nodes[at:])
-	keys[at], c.nodes[at] = key, node
-}
-
-// distance is how far the member is. What the operator pinned is near, and so
-// is everybody to a client whose place is unknown.
-func (r *round) distance(m *member) geo.Distance {
-	if r.gate == pinned || !r.Point.Known() {
-		return 0
-	}
-	return r.Point.DistanceTo(m.point)
-}
-
-// tier is the member's rank. There are no ranks among those that the operator
-// pinned, nor when everybody is down.
-func (r *round) tier(m *member) int {
-	if r.gate == pinned || r.gate >= down {
-		return 0
-	}
-	return m.tier
-}
-
-// weight is the member's share of the group, 0 if it does not pass the gate.
-func (r *round) weight(m *member) float64 {
-	if !m.has(r.Family) {
-		return 0
-	}
-	status := &r.table.Nodes[m.node]
-	w := 1.0
-	switch r.gate {
-	case pinned, serving:
-		if !status.State.TakesClients() || r.gate == pinned && !m.in(r.Pinned) {
-			return 0
-		}
-		w = m.weight * status.Health * status.Acceptance
-		if status.State == healthfeed.Degraded {
-			w /= 2
-		}
-	case spare:
-		if !status.State.TakesClients() {
-			return 0
-		}
-	case draining:
-		if status.State == healthfeed.Down {
-			return 0
-		}
-	case down:
-		if m.heldDown {
-			return 0
-		}
-	}
-	return w
-}
-
-// missing reports whether a member without weight would belong to the group if
-// it were well: it is down, or has no health or acceptance left. What the
-// operator decided, and who drains, is not missing.
-func (r *round) missing(m *member) bool {
-	if !m.has(r.Family) || m.weight == 0 || m.heldDown || r.gate == pinned && !m.in(r.Pinned) {
-		return false
-	}
-	return r.table.Nodes[m.node].State != healthfeed.Draining
-}
-
-// lot draws the member's lot: exponentially distributed with mean 1 over the
-// dice, and independent of all other members. The smallest lot/weight of a
-// group belongs to each member with the probability of its weight (weighted
-// rendezvous hashing), so a member that leaves moves nobody else's clients.
-func (m *member) lot(dice uint64) float64 {
-	x := mix(dice ^ m.hash)
-	u := (float64(x>>11) + 0.5) / (1 << 53) // within (0, 1)
-	return -math.Log(u)
-}
-
-// mix is the finaliser of SplitMix64: each bit of x changes half of the bits
-// of the result.
-func mix(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
-}

@@ -194,23 +194,23 @@ func TestAllDownNearestFirst(t *testing.T) {
 	}
 }
 
-// Shares within a group follow weight × health × acceptance, and half of that
-// when degraded.
+// Shares within a group follow weight × health, and half of that when degraded. A
+// node takes of its share what it accepts, and the others share the rest as if it
+// were not there.
 func TestShares(t *testing.T) {
 	set, table := world(t,
 		nodeSpec{"a", 0, 0, 100, up, nil}, nodeSpec{"b", 0, 0, 300, up, nil},
 		nodeSpec{"c", 0, 0, 200, up, halfFull}, nodeSpec{"d", 0, 0, 100, degraded, nil},
 	)
-	want := map[string]float64{"a": 100, "b": 300, "c": 100, "d": 50}
-	const total = 550.0
+	half := func(w float64) float64 { return (w/650 + w/450) / 2 } // with c, and without
+	want := map[string]float64{"a": half(100), "b": half(300), "c": 100. / 650, "d": half(50)}
 	got := make(map[string]float64)
 	const n = 200_000
 	for dice := range uint64(n) {
 		c := one.Choose(&Request{Set: set, Dice: dice}, table)
 		got[ids(c, table)]++
 	}
-	for id, w := range want {
-		p := w / total
+	for id, p := range want {
 		sigma := math.Sqrt(n * p * (1 - p))
 		if math.Abs(got[id]-n*p) > 5*sigma {
 			t.Errorf("%s has %v of %d, want %.0f ± %.0f", id, got[id], n, n*p, 5*sigma)
@@ -273,10 +273,12 @@ func TestOrderIndependent(t *testing.T) {
 		if want.Len() == 0 {
 			t.Fatalf("no answer out of %v", nodes)
 		}
-		shuffled := &Set{members: slices.Clone(set.members)}
-		rng.Shuffle(len(nodes), func(i, j int) {
-			shuffled.members[i], shuffled.members[j] = shuffled.members[j], shuffled.members[i]
-		})
+		shuffled := &Set{n: set.n}
+		for _, i := range rng.Perm(len(set.peers)) {
+			peers := slices.Clone(set.peers[i])
+			rng.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
+			shuffled.peers = append(shuffled.peers, peers)
+		}
 		req.Set = shuffled
 		if got := p.Choose(&req, table); got != want {
 			t.Fatalf("got %+v after a shuffle, want %+v", got, want)
@@ -295,9 +297,9 @@ func TestNewSetUnknownService(t *testing.T) {
 }
 
 func TestChooseDoesNotAllocate(t *testing.T) {
-	set, table := world(t, nodeSpec{"a", 0, 0, 100, up, nil}, nodeSpec{"b", 0, 0, 50, up, nil})
+	set, table := world(t, nodeSpec{"a", 0, 0, 100, up, accepting(0.5)}, nodeSpec{"b", 0, 0, 50, up, rttOf(9)}, nodeSpec{"c", 0, 0, 50, up, rttOf(20)})
 	req := &Request{Set: set, Point: at(t, 1, 1), Pinned: []string{"x"}}
-	if n := testing.AllocsPerRun(100, func() { one.Choose(req, table) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { req.Dice++; mixed.Choose(req, table) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
