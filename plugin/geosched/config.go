@@ -124,7 +124,7 @@ func (p *parser) here() position { return position{p.File(), p.Line()} }
 func (p *parser) property() error {
 	name := p.Val()
 	switch name {
-	case "nodes", "geoip", "nets", "ttl", "negttl", "answers", "ecs", "alldown", "fallthrough":
+	case "nodes", "geoip", "nets", "ttl", "negttl", "answers", "weights", "ecs", "alldown", "fallthrough":
 		if at, again := p.At[name]; again {
 			return p.Errf("%q is on line %d already", name, at.Line)
 		}
@@ -161,6 +161,8 @@ func (p *parser) property() error {
 		return p.one(name, args, func(a string) error { return p.seconds(a, &p.Negative) })
 	case "answers":
 		return p.one(name, args, func(a string) error { return p.integer(a, 1, steer.MaxAnswers, &p.Policy.Answers) })
+	case "weights":
+		return p.weights(args)
 	case "ecs":
 		return p.ecs(args)
 	case "feed":
@@ -356,6 +358,8 @@ func (p *parser) finish() error {
 		return fail("geosched", "no nodes: want %q lines, %q or %q", "node", "nodes FILE", "feed from")
 	case len(p.checks) > 0 && len(p.Inline) == 0:
 		return fail("check", "%q is for inline nodes; a nodes file has its own", "check")
+	case p.unmeasured():
+		return fail("weights", "latency counts and nobody measures it: want %q lines, or 0 for BETA", "check")
 	case len(p.Steer) == 0:
 		return fail("geosched", "no name: want %q", "steer NAME")
 	}

@@ -1,0 +1,136 @@
+package geosched
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/steer"
+)
+
+func TestParseWeights(t *testing.T) {
+	policy := func(alpha, beta, near float64, km float64, rtt time.Duration) steer.Policy {
+		p := steer.Policy{Answers: 1, Near: near, Alpha: alpha, Beta: beta, Epsilon: steer.DefaultEpsilon, EpsilonRTT: rtt}
+		if km > 0 {
+			p.Epsilon = steer.DefaultEpsilon / 50 * 2 // 2 km
+		}
+		return p
+	}
+	tests := []struct {
+		name, text string
+		want       steer.Policy
+	}{
+		{"nothing", "", policy(0, 0, 0.05, 0, 0)},
+		{"shares", "weights 0.4 0.6", policy(0.4, 0.6, 0.05, 0, 0)},
+		{"shares-of-half", "weights 0.1 0.1", policy(0.5, 0.5, 0.05, 0, 0)},
+		{"distance-alone", "weights 1 0 near 20", policy(1, 0, 0.2, 0, 0)},
+		{"percent-sign", "weights 1 0 near 12.5%", policy(1, 0, 0.125, 0, 0)},
+		{"all", "weights 0.4 0.6 near 0 eps 2 7.5", policy(0.4, 0.6, 0, 2, 7500*time.Microsecond)},
+		{"options-in-any-order", "weights 0.4 0.6 eps 2 7.5 near 0", policy(0.4, 0.6, 0, 2, 7500*time.Microsecond)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := block("nodes nodes.json\nsteer www\n" + tt.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.Policy != tt.want {
+				t.Errorf("got %+v, want %+v", c.Policy, tt.want)
+			}
+		})
+	}
+}
+
+func TestParseWeightsRefuses(t *testing.T) {
+	tests := []struct{ name, text, want string }{
+		{"nothing", "weights", `weights wants ALPHA BETA, got ""`},
+		{"one", "weights 0.4", `weights wants ALPHA BETA, got "0.4"`},
+		{"word", "weights near 0.6", `"near" is not a number from 0 to 1`},
+		{"negative", "weights 0.4 -0.6", `"-0.6" is not a number from 0 to 1`},
+		{"percentages", "weights 40 60", `"40" is not a number from 0 to 1`},
+		{"nan", "weights NaN 1", `"NaN" is not a number from 0 to 1`},
+		{"infinity", "weights 0 inf", `"inf" is not a number from 0 to 1`},
+		{"both-zero", "weights 0 0.0", `weights "0" and "0.0" cannot both be 0`},
+		{"unknown-option", "weights 0.4 0.6 far 5", `weights option "far" is unknown, want near or eps`},
+		{"ewma", "weights 0.4 0.6 ewma 0.85", `weights option "ewma" is unknown, want near or eps`},
+		{"near-alone", "weights 0.4 0.6 near", `weights option "near" wants a percentage`},
+		{"near-100", "weights 0.4 0.6 near 100", `"100" is not a number from 0 to 99`},
+		{"near-word", "weights 0.4 0.6 near here", `"here" is not a number from 0 to 99`},
+		{"near-twice", "weights 0.4 0.6 near 5 near 6", `weights option "near" is given twice`},
+		{"eps-one", "weights 0.4 0.6 eps 50", `weights option "eps" wants kilometres and milliseconds, got "50"`},
+		{"eps-zero", "weights 0.4 0.6 eps 50 0", `"0" is not a number from 0.1 to 10000`},
+		{"eps-unit", "weights 0.4 0.6 eps 50 5ms", `"5ms" is not a number from 0.1 to 10000`},
+		{"eps-km", "weights 0.4 0.6 eps 50km 5", `"50km" is not a number from 0.1 to 20000`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := block("nodes nodes.json\nsteer www\n" + tt.text)
+			if want := "Testfile:4 - Error during parsing: " + tt.want; err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("got %v, want %s", err, want)
+			}
+		})
+	}
+	_, err := block("nodes nodes.json\nweights 1 0\nsteer www\nweights 1 0")
+	if err == nil || err.Error() != `Testfile:5 - Error during parsing: "weights" is on line 3 already` {
+		t.Errorf("twice: %v", err)
+	}
+	_, err = block("node lon 192.0.2.1 51.5 -0.12\nsteer www\nweights 0.4 0.6")
+	if err == nil || !strings.HasPrefix(err.Error(), `Testfile:4 - latency counts and nobody measures it`) {
+		t.Errorf("nobody measures: %v", err)
+	}
+	for _, measured := range []string{"weights 0.4 0.6\ncheck tcp :80", "weights 0.4 0.6\nfeed from http://hub.example", "weights 1 0"} {
+		if _, err := block("node lon 192.0.2.1 51.5 -0.12\nsteer www\n" + measured); err != nil {
+			t.Errorf("%q: %v", measured, err)
+		}
+	}
+}
+
+// A prober in Seattle sees a slow node in London. Londoners go to its fast
+// neighbour, but not to Seattle, which answers the prober at once.
+func TestWeights(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "feed.json")
+	if err := os.WriteFile(state, []byte(`{
+		"inventory": {"nodes": [
+			{"id": "lon1", "addrs": ["192.0.2.1"], "location": {"lat": 51.5, "lon": -0.12}},
+			{"id": "lon2", "addrs": ["192.0.2.2"], "location": {"lat": 51.52, "lon": -0.1}},
+			{"id": "sea1", "addrs": ["192.0.2.3"], "location": {"lat": 47.6, "lon": -122.3}}]},
+		"records": [{"age_ms": 0, "prober": "sea", "epoch": 1, "seq": 1, "interval_ms": 60000, "ttl_ms": 600000, "nodes": {
+			"lon1": {"state": "up", "health": 100, "rtt_us": {"p50": 190000, "p95": 200000}},
+			"lon2": {"state": "up", "health": 100, "rtt_us": {"p50": 140000, "p95": 150000}},
+			"sea1": {"state": "up", "health": 100, "rtt_us": {"p50": 500, "p95": 600}}}}]}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct{ name, weights, want string }{
+		{"by-distance", "", "192.0.2.1 192.0.2.2"},
+		{"by-distance-in-words", "weights 1 0", "192.0.2.1 192.0.2.2"},
+		{"latency-counts", "weights 0.4 0.6", "192.0.2.2"},
+		{"latency-alone", "weights 0 1", "192.0.2.2"},
+		{"near-enough", "weights 0.4 0.6 near 60", "192.0.2.1 192.0.2.2"},
+		{"time-hardly-counts", "weights 0.4 0.6 eps 50 10000", "192.0.2.1 192.0.2.2"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			g := serving(t, "feed from "+state+"\nsteer www\nanswers 3\n"+tt.weights+"\ngeoip "+
+				cityDB(t, map[string][2]float64{"81.2.69.0/24": {51.5, -0.1}}))
+			wait(t, g, func(table *healthfeed.Table) bool {
+				s, ok := table.Lookup("lon1")
+				return ok && s.RTT.P50 > 0
+			})
+			r := serve(t, g, question("www.cdn.example.", dns.TypeA, "81.2.69.0/24"), resolver)
+			var got []string
+			for _, rr := range r.Answer {
+				got = append(got, rr.(*dns.A).A.String())
+			}
+			slices.Sort(got)
+			if got := strings.Join(got, " "); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
