@@ -38,6 +38,7 @@ type config struct {
 	GeoIP  geoip.Config
 	ECS    bool
 	Policy steer.Policy
+	Limit  *rateLimit // nil for none
 
 	TTL, Degraded, Negative uint32 // seconds
 
@@ -124,7 +125,7 @@ func (p *parser) here() position { return position{p.File(), p.Line()} }
 func (p *parser) property() error {
 	name := p.Val()
 	switch name {
-	case "nodes", "geoip", "nets", "ttl", "negttl", "answers", "weights", "ecs", "alldown", "fallthrough":
+	case "nodes", "geoip", "nets", "ttl", "negttl", "answers", "weights", "ecs", "alldown", "ratelimit", "fallthrough":
 		if at, again := p.At[name]; again {
 			return p.Errf("%q is on line %d already", name, at.Line)
 		}
@@ -167,6 +168,8 @@ func (p *parser) property() error {
 		return p.ecs(args)
 	case "feed":
 		return p.feed(args)
+	case "ratelimit":
+		return p.ratelimit(args)
 	case "alldown":
 		return p.one(name, args, func(a string) error {
 			if a != "all" {

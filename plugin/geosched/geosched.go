@@ -44,6 +44,7 @@ type Geosched struct {
 	// set by start, before the first query
 	feed    *healthfeed.Feed
 	atlas   *atlas
+	limit   *limiter // nil for none
 	started time.Time
 
 	// the view of the newest inventory and trie, replaced by whoever needs a newer one
@@ -66,6 +67,11 @@ func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 		return plugin.NextOrFailure(pluginName, g.Next, ctx, w, r)
 	}
 	q := &query{g: g, ctx: ctx, w: w, r: r, zone: name.zone, qname: state.QName(), qtype: qtype}
+	if g.limit != nil {
+		if a := g.limit.judge(ctx, w); a != admit {
+			return q.limit(a)
+		}
+	}
 	if r.Opcode != dns.OpcodeQuery || r.Question[0].Qclass != dns.ClassINET {
 		if g.passes(qname) {
 			return q.pass(false)

@@ -31,6 +31,11 @@ var (
 		Help: "Queries for addresses, by what became of EDNS Client Subnet.",
 	}, []string{"result"})
 
+	ratelimited = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "ratelimited_total",
+		Help: "Queries beyond a limit, by what became of them.",
+	}, []string{"action"})
+
 	reloads = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "reloads_total",
 		Help: "Changes of GeoIP and nets files that were loaded or refused.",
@@ -50,6 +55,7 @@ const (
 	refused  outcome = "refused"
 	formerr  outcome = "formerr"
 	servfail outcome = "servfail"
+	limited  outcome = "ratelimited"
 )
 
 func (q *query) countOutcome(o outcome) {
@@ -84,11 +90,13 @@ var (
 		"Inventories and records that the feed refused.", []string{"zone"}, nil)
 	geographyClasses = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "geography_classes"),
 		"Classes that clients are divided into.", []string{"zone"}, nil)
+	limiterCrowded = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "ratelimit_crowded_total"),
+		"Clients that began with the debt of another, because the table of ratelimit is too small.", []string{"zone"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (feedCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{nodeState, tableGeneration, tableAge, tableFreshness, feedRefused, geographyClasses} {
+	for _, d := range []*prometheus.Desc{nodeState, tableGeneration, tableAge, tableFreshness, feedRefused, geographyClasses, limiterCrowded} {
 		ch <- d
 	}
 }
@@ -126,5 +134,8 @@ func (g *Geosched) collect(ch chan<- prometheus.Metric, zone string) {
 		gauge(tableFreshness, v, f.String())
 	}
 	gauge(geographyClasses, float64(len(g.atlas.Trie().Classes())))
+	if g.limit != nil {
+		ch <- prometheus.MustNewConstMetric(limiterCrowded, prometheus.CounterValue, float64(g.limit.prefixes.Table().Crowded()), zone)
+	}
 	ch <- prometheus.MustNewConstMetric(feedRefused, prometheus.CounterValue, float64(g.feed.Refused()), zone)
 }

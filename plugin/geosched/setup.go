@@ -98,6 +98,11 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 			}
 		}
 	}
+	if g.config.Limit != nil {
+		if g.limit, err = holdLimiter(p, h, g.config.Limit); err != nil {
+			return at("ratelimit", err)
+		}
+	}
 	if g.config.Listen != "" {
 		if err := holdHub(p, h, g.config.Listen, g.feed); err != nil {
 			return at("feed listen", err)

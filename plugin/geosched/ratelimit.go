@@ -1,0 +1,150 @@
+package geosched
+
+import (
+	"context"
+	"encoding/json"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/coredns/coredns/plugin/metrics"
+	"github.com/coredns/coredns/request"
+	"github.com/miekg/dns"
+
+	"github.com/tandem-cdn/tandem/internal/limit"
+)
+
+// rateLimit is a ratelimit property as parsed.
+type rateLimit struct {
+	V4, V6 []rung // longest prefix first
+	Table  int    // keys
+
+	// What may change without forgetting who has asked how much.
+	Slip       int // one in so many limited answers is truncated; 0 for none
+	ReportOnly bool
+	Allow      []netip.Prefix
+}
+
+// rung is what the addresses of a prefix may ask together, and what becomes of
+// queries beyond that.
+type rung struct {
+	Bits, QPS, Burst int
+	Action           action `json:"-"`
+}
+
+// action is what becomes of a query.
+type action string
+
+const (
+	admit        action = ""
+	drop         action = "drop"
+	sendRefused  action = "refused"
+	sendServfail action = "servfail"
+	truncate     action = "truncate"
+	report       action = "report"
+)
+
+// limiter limits the queries of one block. The debts are shared with all blocks,
+// and all generations of them, that have the same rates.
+type limiter struct {
+	// set by start
+	config   *rateLimit
+	prefixes *limit.Prefixes
+	now      func() time.Time
+
+	limited atomic.Uint32
+}
+
+// holdLimiter returns a limiter with the debts that are in the pool.
+func holdLimiter(p *pool, h *holder, c *rateLimit) (*limiter, error) {
+	key, err := json.Marshal(struct {
+		V4, V6 []rung
+		Table  int
+	}{c.V4, c.V6, c.Table})
+	if err != nil {
+		return nil, err
+	}
+	prefixes, err := hold(p, h, "ratelimit "+string(key), func() (*limit.Prefixes, func(), error) {
+		var err error
+		levels := func(rungs []rung) []limit.Level {
+			out := make([]limit.Level, len(rungs))
+			for i, r := range rungs {
+				out[i].Bits = r.Bits
+				if err == nil {
+					out[i].Rate, err = limit.NewRate(float64(r.QPS), r.Burst)
+				}
+			}
+			return out
+		}
+		v4, v6 := levels(c.V4), levels(c.V6)
+		if err != nil {
+			return nil, nil, err
+		}
+		prefixes, err := limit.NewPrefixes(limit.NewTable(c.Table, time.Now()), v4, v6)
+		return prefixes, func() {}, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &limiter{config: c, prefixes: prefixes, now: time.Now}, nil
+}
+
+// judge charges a query and says what to do with it. Only the sender of a bare UDP
+// packet can have forged its address, so whoever has shown by a handshake where it
+// is, is admitted. The client subnet is nothing but a claim, and plays no part.
+func (l *limiter) judge(ctx context.Context, w dns.ResponseWriter) action {
+	if (&request.Request{W: w}).Proto() != "udp" {
+		return admit
+	}
+	if at := metrics.WithServer(ctx); at != "" && !strings.HasPrefix(at, "dns://") {
+		return admit // DNS over QUIC or HTTP/3
+	}
+	addr := resolverOf(w.RemoteAddr())
+	if slices.ContainsFunc(l.config.Allow, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+		return admit
+	}
+	i := l.prefixes.Take(addr, l.now())
+	if i < 0 {
+		return admit
+	}
+	rungs := l.config.V6
+	if addr.Is4() {
+		rungs = l.config.V4
+	}
+	a := rungs[i].Action
+	switch n := l.config.Slip; {
+	case l.config.ReportOnly:
+		a = report
+	case n > 0 && l.limited.Add(1)%uint32(n) == 0:
+		a = truncate
+	}
+	ratelimited.WithLabelValues(string(a)).Inc()
+	if a == report {
+		return admit
+	}
+	return a
+}
+
+// limit answers a query that is too many, or does not.
+func (q *query) limit(a action) (int, error) {
+	if q.g.config.ECS {
+		if s, ok := subnetOf(q.r); ok {
+			q.subnet = s
+		}
+	}
+	switch a {
+	case sendRefused:
+		return q.fail(limited, dns.RcodeRefused)
+	case sendServfail:
+		return q.fail(limited, dns.RcodeServerFailure)
+	case truncate:
+		m := q.reply()
+		m.Authoritative = false // it says nothing
+		m.Truncated = true
+		return q.write(m, limited, 0)
+	}
+	// As if written: the server would answer any other code itself.
+	return q.count(limited, dns.RcodeSuccess)
+}

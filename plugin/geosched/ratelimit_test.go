@@ -1,0 +1,438 @@
+package geosched
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/test"
+	"github.com/coredns/coredns/request"
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/tandem-cdn/tandem/internal/limit"
+)
+
+// limitless is a block without a limit, on lines 2 and 3.
+const limitless = "node lon 192.0.2.1 51.5 -0.12\nsteer www\n"
+
+func TestParseRateLimit(t *testing.T) {
+	const ladder = "32:%d/%d 24:%d/%d 20:%d/%d 18:%d/%d | 128:%d/%d 64:%d/%d 56:%d/%d 48:%d/%d 32:%d/%d"
+	every := func(qps, burst int) string {
+		var n []any
+		for _, times := range []int{1, 32, 256, 768, 1, 2, 3, 4, 64} {
+			n = append(n, qps*times, burst*times)
+		}
+		return fmt.Sprintf(ladder, n...)
+	}
+	for _, tt := range []struct{ text, want string }{
+		{"", every(50, 125) + " slip 2 table 262144"},
+		{"20", every(20, 50) + " slip 2 table 262144"},
+		{"1", every(1, 2) + " slip 2 table 262144"},
+		{"20 burst 30 slip 0", every(20, 30) + " slip 0 table 262144"},
+		{"burst 3000 slip 1 table 1024", every(50, 3000) + " slip 1 table 1024"},
+		{"report-only allow 192.0.2.0/24 2001:db8::/32 203.0.113.7", every(50, 125) + " slip 2 table 262144 report-only allow 192.0.2.0/24 2001:db8::/32 203.0.113.7/32"},
+		{"allow 192.0.2.0/24 slip 3", every(50, 125) + " slip 3 table 262144 allow 192.0.2.0/24"},
+		{"subnet 50 servfail address 5 refused", "32:5/5 refused 24:50/50 servfail | 128:5/5 refused 56:50/50 servfail slip 0 table 262144"},
+		{"address 5 refused burst 7 slip 2 subnet 50 servfail burst 100", "32:5/7 refused 24:50/100 servfail | 128:5/7 refused 56:50/100 servfail slip 2 table 262144"},
+		{"address 5 refused", "32:5/5 refused | 128:5/5 refused slip 0 table 262144"},
+		{"subnet 9 drop", "24:9/9 | 56:9/9 slip 2 table 262144"},
+	} {
+		c, err := block(limitless + "ratelimit " + tt.text)
+		if err != nil {
+			t.Errorf("%q: %v", tt.text, err)
+			continue
+		}
+		var words []string
+		for i, rungs := range [][]rung{c.Limit.V4, c.Limit.V6} {
+			if i > 0 {
+				words = append(words, "|")
+			}
+			for _, r := range rungs {
+				words = append(words, fmt.Sprintf("%d:%d/%d", r.Bits, r.QPS, r.Burst))
+				if r.Action != drop {
+					words = append(words, string(r.Action))
+				}
+			}
+		}
+		words = append(words, fmt.Sprintf("slip %d table %d", c.Limit.Slip, c.Limit.Table))
+		if c.Limit.ReportOnly {
+			words = append(words, "report-only")
+		}
+		if len(c.Limit.Allow) > 0 {
+			words = append(words, "allow")
+		}
+		for _, p := range c.Limit.Allow {
+			words = append(words, p.String())
+		}
+		if got := strings.Join(words, " "); got != tt.want {
+			t.Errorf("%q:\ngot  %s\nwant %s", tt.text, got, tt.want)
+		}
+	}
+	if c, err := block(limitless); err != nil || c.Limit != nil {
+		t.Errorf("got a limit that nobody asked for: %v, %v", c.Limit, err)
+	}
+}
+
+func TestParseRateLimitErrors(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"fast", `ratelimit "fast" is unknown, want subnet, address`},
+		{"-5", `ratelimit "-5" is unknown`},
+		{"0", `"0" is not a number from 1 to 1000000`},
+		{"1000001", `"1000001" is not a number`},
+		{"50 60", `ratelimit "60" is unknown`},
+		{"slip 2 50", `ratelimit "50" is unknown`},
+		{"50 subnet 50 servfail", `ratelimit "subnet" stands beside a rate for all prefixes`},
+		{"burst 50 address 5 refused", `ratelimit "address" stands beside a rate for all prefixes`},
+		{"burst", `ratelimit "burst" wants a number`},
+		{"burst slip 2", `ratelimit "burst" wants a number`},
+		{"burst 3001", `"3001" is not a number from 1 to 3000`},
+		{"burst 0", `"0" is not a number`},
+		{"burst 9 burst 9", `ratelimit "burst" is given twice`},
+		{"address 5 refused burst 301", `"301" is not a number from 1 to 300`},
+		{"address 5 refused burst 5 burst 5", `ratelimit "burst" is given twice`},
+		{"subnet", `ratelimit "subnet" wants a number`},
+		{"subnet 50", `ratelimit "subnet" wants QPS ACTION`},
+		{"subnet 50 address 5 refused", `ratelimit "subnet" wants QPS ACTION`},
+		{"subnet fifty servfail", `"fifty" is not a number`},
+		{"subnet 50 nxdomain", `ratelimit action "nxdomain" is unknown, want servfail, refused or drop`},
+		{"subnet 50 truncate", `ratelimit action "truncate" is unknown`},
+		{"subnet 50 drop subnet 60 drop", `ratelimit "subnet" is given twice`},
+		{"slip", `ratelimit "slip" wants a number`},
+		{"slip 11", `"11" is not a number from 0 to 10`},
+		{"slip 1 slip 1", `ratelimit "slip" is given twice`},
+		{"table 1000", `"1000" is not a number from 1024 to 16777216`},
+		{"report-only yes", `ratelimit "yes" is unknown`},
+		{"allow", `ratelimit "allow" wants networks`},
+		{"allow table 2048", `ratelimit "allow" wants networks`},
+		{"allow 192.0.2.0/33", `"192.0.2.0/33" is not a network`},
+		{"allow 192.0.2.0/24 192.0.2.1/24", `"192.0.2.1/24" is not a network`},
+		{"allow ::ffff:192.0.2.0/120", `"::ffff:192.0.2.0/120" is not a network`},
+		{"allow fe80::1%eth0", `"fe80::1%eth0" is not a network`},
+		{"50\nratelimit 60", `"ratelimit" is on line 4 already`},
+		{"50 {\n}", `"ratelimit" wants no block, unexpected "{"`},
+	} {
+		_, err := block(limitless + "ratelimit " + tt.text)
+		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "Testfile:") {
+			t.Errorf("%q:\ngot  %v\nwant Testfile:… %s", tt.text, err, tt.want)
+		}
+	}
+}
+
+// limitedServing returns a block with a limit whose clock stands still until it is
+// moved.
+func limitedServing(t testing.TB, limit string) (g *Geosched, clock *time.Time) {
+	t.Helper()
+	g = serving(t, three+"steer www\nratelimit "+limit)
+	now := time.Now()
+	g.limit.now = func() time.Time { return now }
+	return g, &now
+}
+
+// send serves a query as if it had come in a UDP packet, and says what came back.
+func send(t testing.TB, g *Geosched, m *dns.Msg, from string) string {
+	t.Helper()
+	w := &counting{ResponseWriter: test.ResponseWriter{RemoteIP: from}}
+	rcode, err := g.ServeDNS(context.Background(), request.NewScrubWriter(m, w), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.msg == nil {
+		if rcode != dns.RcodeSuccess {
+			return "unwritten " + dns.RcodeToString[rcode]
+		}
+		return "dropped"
+	}
+	if w.msg.Truncated {
+		return "TC " + summary(w.msg)
+	}
+	return summary(w.msg)
+}
+
+type counting struct {
+	test.ResponseWriter
+	msg *dns.Msg
+}
+
+func (w *counting) WriteMsg(m *dns.Msg) error { w.msg = m; return nil }
+
+func TestRateLimit(t *testing.T) {
+	const answer4 = "NOERROR 192.0.2.1"
+	type round struct {
+		from  string
+		times int
+		want  string
+	}
+	for _, tt := range []struct {
+		name, limit string
+		rounds      []round
+	}{
+		{"bare", "", []round{{"193.0.6.1", 125, answer4}, {"193.0.6.1", 1, "dropped"}, {"193.0.6.1", 1, "TC NOERROR"}, {"193.0.6.1", 1, "dropped"},
+			{"193.0.6.2", 125, answer4}, {"193.0.6.2", 1, "TC NOERROR"}}},
+		{"bare-6", "", []round{{"2001:67c::1", 125, answer4}, {"2001:67c::1", 1, "dropped"},
+			{"2001:67c::2", 125, answer4}, {"2001:67c::3", 1, "TC NOERROR"}, // two addresses use up the /64
+			{"2001:67c:0:1::1", 125, answer4}, {"2001:67c:0:2::1", 1, "dropped"}, // and three the /56
+			{"2001:67c:0:100::1", 125, answer4}, {"2001:67c:0:200::1", 1, "TC NOERROR"}, // and four the /48
+			{"2001:67c:1::1", 125, answer4}}},
+		{"address-and-subnet", "subnet 8 servfail address 5 refused", []round{
+			{"193.0.6.1", 5, answer4}, {"193.0.6.1", 20, "REFUSED"}, // does not use up the /24
+			{"193.0.6.2", 3, answer4}, {"193.0.6.2", 5, "SERVFAIL"}, {"193.0.6.3", 1, "SERVFAIL"},
+			{"193.0.6.1", 1, "REFUSED"}, {"193.0.7.1", 5, answer4}, {"193.0.7.1", 1, "REFUSED"}}},
+		{"address-and-subnet-6", "subnet 8 servfail address 5 refused", []round{
+			{"2001:67c::1", 5, answer4}, {"2001:67c::1", 1, "REFUSED"},
+			{"2001:67c:0:ff::2", 3, answer4}, {"2001:67c:0:80::3", 1, "SERVFAIL"}, {"2001:67c:0:100::3", 5, answer4}}},
+		{"the-rule", "subnet 50 servfail address 5 refused", []round{
+			{"193.0.6.1", 5, answer4}, {"193.0.6.1", 1, "REFUSED"}, {"193.0.6.2", 5, answer4}, {"193.0.6.3", 5, answer4}, {"193.0.6.4", 5, answer4},
+			{"193.0.6.5", 5, answer4}, {"193.0.6.6", 5, answer4}, {"193.0.6.7", 5, answer4}, {"193.0.6.8", 5, answer4}, {"193.0.6.9", 5, answer4},
+			{"193.0.6.10", 5, answer4}, {"193.0.6.11", 1, "SERVFAIL"}}},
+		{"burst", "address 5 refused burst 7", []round{{"193.0.6.1", 7, answer4}, {"193.0.6.1", 1, "REFUSED"}}},
+		{"slip-of-a-rule", "address 1 refused slip 3", []round{{"193.0.6.1", 1, answer4}, {"193.0.6.1", 2, "REFUSED"}, {"193.0.6.1", 1, "TC NOERROR"}, {"193.0.6.1", 2, "REFUSED"}, {"193.0.6.1", 1, "TC NOERROR"}}},
+		{"slip-all", "1 burst 1 slip 1", []round{{"193.0.6.1", 1, answer4}, {"193.0.6.1", 3, "TC NOERROR"}}},
+		{"slip-none", "1 burst 1 slip 0", []round{{"193.0.6.1", 1, answer4}, {"193.0.6.1", 9, "dropped"}}},
+		{"allow", "1 burst 1 allow 193.0.6.0/25 2001:67c::/64", []round{{"193.0.6.1", 50, answer4}, {"2001:67c::1", 50, answer4},
+			{"193.0.6.128", 1, answer4}, {"193.0.6.128", 1, "dropped"}, {"::ffff:193.0.6.1", 50, answer4}}},
+		{"report-only", "1 burst 1 report-only", []round{{"193.0.6.1", 50, answer4}}},
+		{"ipv4-in-ipv6", "address 2 refused", []round{{"193.0.6.1", 2, answer4}, {"::ffff:193.0.6.1", 1, "REFUSED"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g, _ := limitedServing(t, tt.limit)
+			for i, r := range tt.rounds {
+				for n := range r.times {
+					if got := send(t, g, question("www.cdn.example.", dns.TypeA, ""), r.from); got != r.want {
+						t.Fatalf("round %d, query %d from %s: got %s, want %s", i, n, r.from, got, r.want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// What is earned back with time is the sustained rate.
+func TestRateLimitSustained(t *testing.T) {
+	g, clock := limitedServing(t, "address 5 refused")
+	answered := 0
+	for range 1000 { // ten seconds
+		*clock = clock.Add(10 * time.Millisecond)
+		if send(t, g, question("www.cdn.example.", dns.TypeA, ""), resolver) == "NOERROR 192.0.2.1" {
+			answered++
+		}
+	}
+	if answered < 54 || answered > 56 {
+		t.Errorf("%d answered in ten seconds, want 55", answered)
+	}
+}
+
+// All that is asked of the zone counts together, answerable or not.
+func TestRateLimitCountsEverything(t *testing.T) {
+	g, _ := limitedServing(t, "address 6 refused")
+	notify := new(dns.Msg).SetNotify("cdn.example.")
+	chaos := question("www.cdn.example.", dns.TypeTXT, "")
+	chaos.Question[0].Qclass = dns.ClassCHAOS
+	malformed := question("www.cdn.example.", dns.TypeA, "8.8.8.0/24")
+	malformed.IsEdns0().Option = append(malformed.IsEdns0().Option, option("8.8.8.0/24"))
+	for _, m := range []*dns.Msg{question("no.cdn.example.", dns.TypeA, ""), question("cdn.example.", dns.TypeSOA, ""), question("www.cdn.example.", dns.TypeANY, ""), notify, chaos, malformed} {
+		if got := send(t, g, m, resolver); got == "REFUSED" {
+			t.Errorf("%v is refused", m)
+		}
+	}
+	for _, m := range []*dns.Msg{question("no.cdn.example.", dns.TypeA, ""), notify, chaos, malformed, question("www.cdn.example.", dns.TypeA, "")} {
+		if got := send(t, g, m, resolver); got != "REFUSED" {
+			t.Errorf("got %s for %v", got, m)
+		}
+	}
+	g.Next = plugin.HandlerFunc(func(context.Context, dns.ResponseWriter, *dns.Msg) (int, error) { return dns.RcodeNotAuth, nil })
+	if got := send(t, g, question("www.example.org.", dns.TypeA, ""), resolver); got != "unwritten NOTAUTH" {
+		t.Errorf("got %s for a name that is not ours", got)
+	}
+}
+
+// The client subnet is a claim: it neither shares the limit of who has that
+// address nor escapes its own. It is answered nevertheless.
+func TestRateLimitIgnoresECS(t *testing.T) {
+	g, _ := limitedServing(t, "subnet 3 servfail address 2 refused slip 2")
+	for i, want := range []string{
+		"NOERROR 192.0.2.2 ecs 8.8.0.0/24/7", "NOERROR 192.0.2.2 ecs 8.8.1.0/24/7",
+		"REFUSED ecs 8.8.2.0/24/0", "TC NOERROR ecs 8.8.3.0/24/0",
+	} {
+		if got := send(t, g, question("www.cdn.example.", dns.TypeA, fmt.Sprintf("8.8.%d.0/24", i)), resolver); got != want {
+			t.Errorf("query %d: got %s, want %s", i, got, want)
+		}
+	}
+	if got := send(t, g, question("www.cdn.example.", dns.TypeA, resolver+"/32"), "198.51.100.1"); !strings.HasPrefix(got, "NOERROR") {
+		t.Errorf("another address that claims to be the limited one: got %s", got)
+	}
+	if got := send(t, g, question("www.cdn.example.", dns.TypeA, "193.0.6.0/24"), "193.0.6.2"); got != "NOERROR 192.0.2.1 ecs 193.0.6.0/24/8" {
+		t.Errorf("got %s", got)
+	}
+	if got := send(t, g, question("www.cdn.example.", dns.TypeA, "8.8.8.0/24"), "193.0.6.3"); got != "SERVFAIL ecs 8.8.8.0/24/0" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// Only whoever may have forged the address is limited.
+func TestRateLimitTransports(t *testing.T) {
+	for _, tt := range []struct {
+		server  string
+		tcp     bool
+		limited bool
+	}{
+		{"dns://:53", false, true}, {"dns://:53", true, false}, {"tls://:853", true, false},
+		{"quic://:853", false, false}, {"https3://:443", false, false}, {"https://:443", true, false},
+	} {
+		g, _ := limitedServing(t, "address 1 refused")
+		ctx := context.WithValue(context.Background(), dnsserver.Key{}, &dnsserver.Server{Addr: tt.server})
+		w := &test.ResponseWriter{RemoteIP: resolver, TCP: tt.tcp}
+		got := false
+		for range 5 {
+			got = g.limit.judge(ctx, w) == sendRefused
+		}
+		if got != tt.limited {
+			t.Errorf("%s, tcp %v: limited is %v", tt.server, tt.tcp, got)
+		}
+	}
+}
+
+// A limited client is answered by the real server too, and gets through by TCP.
+func TestRateLimitServer(t *testing.T) {
+	inst := start(t, "\tgeosched {\n\t\tnode lon 192.0.2.1 51.5 -0.12\n\t\tsteer www\n\t\tratelimit 1 burst 1 slip 1\n\t}")
+	ask(t, inst, question("www.cdn.example.", dns.TypeA, ""))
+	limited := 0
+	for range 5 { // one a second may be earned meanwhile
+		for _, edns := range []string{"", "8.8.8.0/24"} {
+			r := ask(t, inst, question("www.cdn.example.", dns.TypeA, edns))
+			if r.Truncated && len(r.Answer) == 0 && r.Rcode == dns.RcodeSuccess && (r.IsEdns0() != nil) == (edns != "") {
+				limited++
+			}
+		}
+	}
+	if limited < 5 {
+		t.Errorf("%d of 10 answers are truncated", limited)
+	}
+	for range 5 {
+		r, _, err := (&dns.Client{Net: "tcp"}).Exchange(question("www.cdn.example.", dns.TypeA, ""), inst.Servers()[0].Addr().String())
+		if err != nil || summary(r) != "NOERROR 192.0.2.1" {
+			t.Errorf("over TCP: %v, %v", r, err)
+		}
+	}
+}
+
+// A dropped query is not answered by the server either.
+func TestRateLimitServerDrops(t *testing.T) {
+	inst := start(t, "\tgeosched {\n\t\tnode lon 192.0.2.1 51.5 -0.12\n\t\tsteer www\n\t\tratelimit 1 burst 1 slip 0\n\t}")
+	before := testutil.ToFloat64(ratelimited.WithLabelValues("drop"))
+	c := &dns.Client{Timeout: 200 * time.Millisecond}
+	for range 10 { // one a second is earned meanwhile
+		if _, _, err := c.Exchange(question("www.cdn.example.", dns.TypeA, ""), inst.Servers()[0].LocalAddr().String()); err != nil {
+			if n := testutil.ToFloat64(ratelimited.WithLabelValues("drop")) - before; n != 1 {
+				t.Errorf("%v drops are counted for %v", n, err)
+			}
+			return
+		}
+	}
+	t.Error("everything is answered")
+}
+
+func TestRateLimitMetrics(t *testing.T) {
+	for limit, action := range map[string]string{
+		"1 burst 1 slip 0":      "drop",
+		"1 burst 1 slip 1":      "truncate",
+		"address 1 refused":     "refused",
+		"subnet 1 servfail":     "servfail",
+		"1 burst 1 report-only": "report",
+	} {
+		g, _ := limitedServing(t, limit)
+		count := func() float64 { return testutil.ToFloat64(ratelimited.WithLabelValues(action)) }
+		outcome := func() float64 {
+			return testutil.ToFloat64(requests.WithLabelValues("", "cdn.example.", "A", "ratelimited"))
+		}
+		actions, outcomes := count(), outcome()
+		for range 4 {
+			send(t, g, question("www.cdn.example.", dns.TypeA, ""), resolver)
+		}
+		if n := count() - actions; n != 3 {
+			t.Errorf("%s: %v of action %s counted, want 3", limit, n, action)
+		}
+		want := 3.0
+		if action == "report" {
+			want = 0
+		}
+		if n := outcome() - outcomes; n != want {
+			t.Errorf("%s: %v outcomes counted, want %v", limit, n, want)
+		}
+	}
+	inst := run(t, "\tgeosched {\n\t\tnode lon 192.0.2.1 51.5 -0.12\n\t\tsteer www\n\t\tratelimit\n\t}")
+	defer stop(t, inst)
+	if n := testutil.CollectAndCount(feedCollector{}, "coredns_geosched_ratelimit_crowded_total"); n != 1 {
+		t.Errorf("%d counters of crowding", n)
+	}
+}
+
+// A reload forgets who has asked how much only when the rates change, and a limit
+// that is taken away is gone.
+func TestRateLimitReload(t *testing.T) {
+	body := func(limit string) string {
+		return "\tgeosched {\n\t\tnode lon 192.0.2.1 51.5 -0.12\n\t\tsteer www\n" + limit + "\n\t}"
+	}
+	inst := run(t, body("ratelimit address 5 refused"))
+	defer func() { stop(t, inst) }()
+	prefixes := func() *limit.Prefixes { return only(t).limit.prefixes }
+	before := prefixes()
+	inst = restart(t, inst, body("ratelimit address 5 servfail slip 3 report-only allow 192.0.2.0/24"))
+	if prefixes() != before {
+		t.Error("another action made a new table")
+	}
+	if c := only(t).limit.config; c.Slip != 3 || !c.ReportOnly || c.V4[0].Action != sendServfail {
+		t.Errorf("got %+v", c)
+	}
+	if _, err := inst.Restart(corefile(body("ratelimit address 6 nothing"))); err == nil {
+		t.Fatal("a bad limit is taken")
+	}
+	if prefixes() != before {
+		t.Error("a reload that failed made a new table")
+	}
+	inst = restart(t, inst, body("ratelimit address 6 refused"))
+	if prefixes() == before {
+		t.Error("another rate has the old table")
+	}
+	n := poolSize()
+	inst = restart(t, inst, body(""))
+	if only(t).limit != nil || poolSize() != n-1 {
+		t.Errorf("the limit is still there, %d things in the pool of %d", poolSize(), n)
+	}
+}
+
+func TestRateLimitAllocs(t *testing.T) {
+	g, _ := limitedServing(t, "1 burst 1 allow 192.0.2.0/24")
+	w := &test.ResponseWriter{RemoteIP: resolver}
+	var base float64
+	base = testing.AllocsPerRun(1000, func() { w.RemoteAddr() })
+	ctx := context.Background()
+	n := testing.AllocsPerRun(1000, func() { g.limit.judge(ctx, w) })
+	if n > 2*base { // the writer is asked for its address twice
+		t.Errorf("%v allocations, of which %v are the test's", n, 2*base)
+	}
+}
+
+// BenchmarkRateLimit is what a query costs without a limit, with one, and when it
+// is over it.
+func BenchmarkRateLimit(b *testing.B) {
+	for _, bb := range []struct{ name, limit string }{
+		{"off", ""}, {"admitted", "ratelimit 1000000"}, {"dropped", "ratelimit 1 burst 1 slip 0"},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			g := serving(b, three+"steer www\n"+bb.limit)
+			m, ctx := question("www.cdn.example.", dns.TypeA, "8.8.8.0/24"), context.Background()
+			w := request.NewScrubWriter(m, &counting{ResponseWriter: test.ResponseWriter{RemoteIP: resolver}})
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := g.ServeDNS(ctx, w, m); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
