@@ -2,7 +2,6 @@ package steer
 
 import (
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,26 +24,40 @@ const peerRadius = geo.Distance(25)
 // and then sends a request covers that four times: 200 km of fibre, or 1 ms.
 const peerSlack = time.Millisecond
 
-// gather divides members into peers: nodes within peerRadius that are probed in
-// the same way. A node without a location has no peers. The order of the members
+// gather divides members into peers: nodes of one tier within peerRadius that are
+// probed in the same way. A node without a location has no peers. The order of the members
 // decides who is first, so they come sorted.
 func gather(members []member) [][]member {
 	var peers [][]member
+	belts := make(map[int][]int) // peers by the latitude of the first, in steps of peerRadius
 	for _, m := range members {
-		at := slices.IndexFunc(peers, func(p []member) bool { return p[0].peer(&m) })
-		if at < 0 {
-			peers, at = append(peers, nil), len(peers)
+		belt := m.belt()
+		at := len(peers)
+		for _, near := range [...]int{belt - 1, belt, belt + 1} {
+			for _, i := range belts[near] {
+				if i < at && peers[i][0].peer(&m) {
+					at = i
+				}
+			}
+		}
+		if at == len(peers) {
+			peers = append(peers, nil)
+			belts[belt] = append(belts[belt], at)
 		}
 		peers[at] = append(peers[at], m)
 	}
 	return peers
 }
 
+// belt numbers the belts of the earth, each as wide as peerRadius or a little more.
+func (m *member) belt() int {
+	const degree = 111 // km along a meridian, at least
+	return int(math.Floor(m.point.Lat() * degree / float64(peerRadius)))
+}
+
 // peer reports whether two members may be compared.
 func (m *member) peer(o *member) bool {
-	const degree = 111 // km along a meridian, at least: most pairs need no more to part
-	return math.Abs(m.point.Lat()-o.point.Lat()) <= float64(peerRadius/degree) &&
-		m.probed == o.probed && m.point.DistanceTo(o.point) <= peerRadius
+	return m.tier == o.tier && m.probed == o.probed && m.point.DistanceTo(o.point) <= peerRadius
 }
 
 // probed describes how a node is probed: an exchange of one kind takes other
@@ -73,5 +86,11 @@ func delay(rtt, fastest time.Duration) time.Duration {
 	return max(0, rtt-fastest-peerSlack)
 }
 
+// longest is the longest round-trip time there is: a record can hold numbers that
+// a time.Duration cannot.
+const longest = time.Hour
+
 // rtt is the median round-trip time of a status, 0 when unknown.
-func rtt(s *healthfeed.Status) time.Duration { return time.Duration(s.RTT.P50) * time.Microsecond }
+func rtt(s *healthfeed.Status) time.Duration {
+	return time.Duration(min(s.RTT.P50, longest.Microseconds())) * time.Microsecond
+}

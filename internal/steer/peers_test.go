@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ func TestPeers(t *testing.T) {
 		{"not-in-a-row", []healthfeed.Node{{ID: "a", Location: at(51.5, 0)}, {ID: "b", Location: at(40, 0)}, {ID: "c", Location: at(51.5, 0)}}, "ac b"},
 		{"date-line", []healthfeed.Node{{ID: "a", Location: at(0, 179.95)}, {ID: "b", Location: at(0, -179.95)}}, "ab"},
 		{"pole", []healthfeed.Node{{ID: "a", Location: at(89.99, 0)}, {ID: "b", Location: at(89.99, 180)}}, "ab"},
+		{"two-tiers", []healthfeed.Node{{ID: "a", Location: at(0, 0)}, {ID: "b", Location: at(0, 0), Tier: 1}, {ID: "c", Location: at(0, 0)}}, "ac b"},
 		{"no-location", []healthfeed.Node{{ID: "a"}, {ID: "b"}}, "a b"},
 		{"null-island-is-not-nowhere", []healthfeed.Node{{ID: "a"}, {ID: "b", Location: at(0, 0)}, {ID: "c", Location: at(0, 0)}}, "a bc"},
 		{"probed-differently", []healthfeed.Node{
@@ -99,6 +101,8 @@ func TestLatencyOfPeers(t *testing.T) {
 		{"slow-one-stands-by", []nodeSpec{node("a", 80), node("b", 95), seattle}, "a"},
 		{"slow-one-before-an-ocean", []nodeSpec{dead(node("a", 80)), node("b", 900), seattle}, "b"},
 		{"unmeasured-shares-with-the-fastest", []nodeSpec{node("a", 80), node("b", 0), node("c", 95), seattle}, "a b"},
+		{"longer-than-any-clock", []nodeSpec{node("a", 80), node("b", math.MaxInt64/1000), seattle}, "a"},
+		{"longer-than-a-duration", []nodeSpec{node("a", 80), node("b", math.MaxInt64/2000), seattle}, "a"},
 		{"nobody-is-measured", []nodeSpec{node("a", 0), node("b", 0), seattle}, "a b"},
 		{"one-is-measured", []nodeSpec{node("a", 0), node("b", 500), seattle}, "a b"},
 	}
@@ -165,5 +169,34 @@ func TestDistanceAlone(t *testing.T) {
 		if again := one.Choose(req, table); again != got {
 			t.Fatalf("got %+v, and %+v with other times", got, again)
 		}
+	}
+}
+
+// Members are gathered as if each were compared with the first of all peers.
+func TestGather(t *testing.T) {
+	rng := rand.New(rand.NewPCG(19, 20))
+	var members []member
+	for i := range 2000 {
+		m := member{node: int32(i), tier: rng.IntN(2)}
+		switch rng.IntN(3) {
+		case 0: // crowded
+			m.point = at(t, rng.Float64()-0.5, rng.Float64()*2-1)
+		case 1: // at a pole
+			m.point = at(t, 89+rng.Float64(), rng.Float64()*360-180)
+		}
+		members = append(members, m)
+	}
+	var want [][]member
+	for _, m := range members {
+		i := slices.IndexFunc(want, func(p []member) bool {
+			return p[0].tier == m.tier && p[0].point.DistanceTo(m.point) <= peerRadius
+		})
+		if i < 0 {
+			want, i = append(want, nil), len(want)
+		}
+		want[i] = append(want[i], m)
+	}
+	if got := gather(members); !slices.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("got %d groups of peers, want %d others", len(got), len(want))
 	}
 }

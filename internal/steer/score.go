@@ -28,15 +28,18 @@ const (
 // candidate would divide all scores alike, and only ratios of scores are compared:
 // so nothing here knows of other candidates.
 func (p *Policy) score(d geo.Distance, delay time.Duration) float64 {
-	distance := 1 / float64(d+p.Epsilon)
+	near, soon := p.Epsilon, p.EpsilonRTT
+	if near <= 0 {
+		near = DefaultEpsilon
+	}
+	if soon <= 0 {
+		soon = DefaultEpsilonRTT
+	}
+	distance := 1 / float64(d+near)
 	if p.Beta <= 0 {
 		return distance
 	}
-	epsilon := p.EpsilonRTT
-	if epsilon <= 0 {
-		epsilon = DefaultEpsilonRTT
-	}
-	latency := distance * float64(epsilon) / float64(delay+epsilon)
+	latency := distance * float64(soon) / float64(delay+soon)
 	return (p.Alpha*distance + p.Beta*latency) / (p.Alpha + p.Beta)
 }
 

@@ -41,7 +41,7 @@ type Policy struct {
 	Alpha, Beta float64
 
 	// Epsilon is the distance below which nearer is hardly better, and
-	// EpsilonRTT the time below which faster is; 0 is DefaultEpsilonRTT.
+	// EpsilonRTT the time below which faster is. 0 is the default.
 	Epsilon    geo.Distance
 	EpsilonRTT time.Duration
 }

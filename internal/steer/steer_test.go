@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
@@ -264,10 +265,13 @@ func TestOrderIndependent(t *testing.T) {
 	for range 300 {
 		var nodes []nodeSpec
 		for i := range 1 + rng.IntN(8) {
-			nodes = append(nodes, nodeSpec{fmt.Sprint("n", i), float64(rng.IntN(3)), 0, rng.IntN(3) * 50, healthfeed.State(rng.IntN(5)), nil})
+			nodes = append(nodes, nodeSpec{fmt.Sprint("n", i), float64(rng.IntN(3)) + rng.Float64()/5, 0, rng.IntN(3) * 50, healthfeed.State(rng.IntN(5)),
+				func(n *healthfeed.Node, s *healthfeed.Status) {
+					n.Tier, s.RTT.P50, s.Acceptance = rng.IntN(2), rng.Int64N(9000), float64(rng.IntN(5))/4
+				}})
 		}
 		set, table := world(t, nodes...)
-		p := &Policy{Answers: 1 + rng.IntN(4), Near: DefaultNear, Epsilon: DefaultEpsilon}
+		p := &Policy{Answers: 1 + rng.IntN(4), Near: rng.Float64(), Alpha: 0.4, Beta: 0.6, Epsilon: DefaultEpsilon}
 		req := Request{Set: set, Point: at(t, float64(rng.IntN(3)), 0), Dice: rng.Uint64()}
 		want := p.Choose(&req, table)
 		if want.Len() == 0 {
@@ -301,6 +305,42 @@ func TestChooseDoesNotAllocate(t *testing.T) {
 	req := &Request{Set: set, Point: at(t, 1, 1), Pinned: []string{"x"}}
 	if n := testing.AllocsPerRun(100, func() { req.Dice++; mixed.Choose(req, table) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// Choosing from sets of any size at once is choosing from each alone.
+func TestChooseConcurrently(t *testing.T) {
+	rng := rand.New(rand.NewPCG(15, 16))
+	var wg sync.WaitGroup
+	for _, n := range []int{3, 65, 300} {
+		set, table := randomWorld(t, rng, n)
+		req := Request{Set: set, Point: at(t, 10, 10)}
+		want := make([]Choice, 300)
+		for i := range want {
+			req.Dice = uint64(i)
+			want[i] = mixed.Choose(&req, table)
+		}
+		for range 3 {
+			wg.Go(func() {
+				req := req
+				for i := range want {
+					req.Dice = uint64(i)
+					if got := mixed.Choose(&req, table); got != want[i] {
+						t.Errorf("%d nodes, dice %d: got %+v, want %+v", n, i, got, want[i])
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+}
+
+func BenchmarkNewSet(b *testing.B) {
+	rng := rand.New(rand.NewPCG(17, 18))
+	_, table := randomWorld(b, rng, 10_000)
+	b.ReportAllocs()
+	for b.Loop() {
+		NewSet(table.Inventory, "")
 	}
 }
 
