@@ -1,6 +1,7 @@
 package geosched
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -89,6 +90,31 @@ func TestParseWeightsRefuses(t *testing.T) {
 			t.Errorf("%q: %v", measured, err)
 		}
 	}
+}
+
+// FuzzWeights: whatever the words, they are refused with their place or make a
+// policy that can be chosen by.
+func FuzzWeights(f *testing.F) {
+	for _, words := range []string{"0.4 0.6", "1 0 near 99", "0 5e-324 eps 0.1 0.1 near 0%", "1e-300 1e-300 eps 20000 10000", "0x1p-3 .5 near 1_0", "NaN inf", "near near near"} {
+		f.Add(words)
+	}
+	f.Fuzz(func(t *testing.T, words string) {
+		if strings.ContainsAny(words, "\n\r{}\"\\#") { // the words of another line
+			return
+		}
+		c, err := block("nodes nodes.json\nsteer www\nweights " + words)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "Testfile:4 - ") {
+				t.Errorf("%q: %v does not say where", words, err)
+			}
+			return
+		}
+		p := c.Policy
+		if !(p.Alpha >= 0 && p.Beta >= 0 && math.Abs(p.Alpha+p.Beta-1) < 1e-9) || !(p.Near >= 0 && p.Near <= 0.99) ||
+			!(p.Epsilon >= 0.1 && p.Epsilon <= 20_000) || p.EpsilonRTT < 0 || p.EpsilonRTT > 10*time.Second {
+			t.Errorf("%q makes %+v", words, p)
+		}
+	})
 }
 
 // A prober in Seattle sees a slow node in London. Londoners go to its fast
