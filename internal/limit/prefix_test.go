@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -109,6 +111,35 @@ func TestPrefixesFlood(t *testing.T) {
 		if prefix.Bits() == 18 && n < 105 {
 			t.Errorf("%v: only %d admitted", prefix, n)
 		}
+	}
+}
+
+// Neighbours that come together get no more than the network may.
+func TestPrefixesTogether(t *testing.T) {
+	p := prefixes(t, levels(t, 32, 50, 24, 200), nil)
+	var admitted [8]atomic.Int64
+	var wg sync.WaitGroup
+	for i := range admitted {
+		wg.Go(func() {
+			addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
+			for range 1000 {
+				if p.Take(addr, start) < 0 {
+					admitted[i].Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	total := int64(0)
+	for i := range admitted {
+		n := admitted[i].Load()
+		if n > 50 {
+			t.Errorf("%d admitted for one address", n)
+		}
+		total += n
+	}
+	if total > 200 || total < 190 {
+		t.Errorf("%d admitted for the network, want 200", total)
 	}
 }
 

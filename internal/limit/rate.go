@@ -8,7 +8,8 @@ import (
 
 // tick is the unit of time in a table. It is short enough that the shortest
 // interval of a rate, rounded up to whole ticks, is right within 3 % at a million
-// a second, and long enough that 48 bits of them last for 417 days.
+// a second, and long enough that 48 bits of them last for 417 days, after which the
+// count begins anew.
 const tick = 128 * time.Nanosecond
 
 // maxBurst is how much time a burst may take to be earned back.

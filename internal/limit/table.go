@@ -34,9 +34,9 @@ const (
 	timeBits = 48
 	timeMask = 1<<timeBits - 1
 
-	// horizon separates debt from the past: a time further ahead, modulo 2^48
-	// ticks, has been left behind. It exceeds every debt by hours, because callers
-	// do not agree about now.
+	// horizon separates debt from the past: a time further ahead than this, modulo
+	// 2^48 ticks, has been left behind. It exceeds every debt by hours, because
+	// callers do not agree about now.
 	horizon = 1 << 37
 )
 
@@ -53,6 +53,7 @@ type Table struct {
 	origin  time.Time
 	buckets []bucket // a power of two
 
+	era     atomic.Uint64 // in which it was last swept
 	crowded atomic.Uint64
 }
 
@@ -63,7 +64,7 @@ type Key uint64
 
 // NewTable returns a table for the given number of keys that are in debt at the
 // same time, rounded up to a power of two and to MinKeys or down to MaxKeys. It
-// takes 8 bytes for each. now is any time before the first use.
+// takes 8 bytes for each. now is a time before the first use; earlier ones count as it.
 func NewTable(keys int, now time.Time) *Table {
 	n := MinKeys
 	for n < keys && n < MaxKeys {
@@ -128,8 +129,38 @@ func (t *Table) bucket(k Key) (b *bucket, tag uint64) {
 	return &t.buckets[uint64(k)&uint64(len(t.buckets)-1)], uint64(k) &^ timeMask
 }
 
-// ticks returns now as a table counts it.
-func (t *Table) ticks(now time.Time) uint64 { return uint64(now.Sub(t.origin) / tick) }
+// ticks returns now as a table counts it. Whoever is the first to come in an era,
+// which is a quarter of what 48 bits can count, sweeps the table.
+func (t *Table) ticks(now time.Time) uint64 {
+	at := uint64(max(0, now.Sub(t.origin)) / tick)
+	era, swept := at>>(timeBits-2), t.era.Load()
+	if era > swept && t.era.CompareAndSwap(swept, era) {
+		t.sweep(at, era-swept > 1)
+	}
+	return at
+}
+
+// sweep brings up to date the words of those who owe nothing, so that none is ever
+// so old that its time, modulo 2^48, looks like one to come. all is for when nobody
+// has come for an era, and nobody can owe anything.
+func (t *Table) sweep(at uint64, all bool) {
+	for b := range t.buckets {
+		for i := range t.buckets[b] {
+			word := &t.buckets[b][i]
+			if w := word.Load(); all || debt(w, at) == 0 {
+				word.CompareAndSwap(w, w&^timeMask|at&timeMask)
+			}
+		}
+	}
+}
+
+// debt returns what a word owes, in ticks.
+func debt(word, at uint64) uint64 {
+	if d := (word - at) & timeMask; d < horizon {
+		return d
+	}
+	return 0
+}
 
 // slot is a word of a bucket as it was when it was read.
 type slot struct {
@@ -143,11 +174,9 @@ type slot struct {
 // two, or else the one that has the smallest debt.
 func (b *bucket) find(tag, at uint64) (best slot) {
 	for i := range b {
-		s := slot{index: i, word: b[i].Load()}
-		if s.debt = (s.word - at) & timeMask; s.debt >= horizon {
-			s.debt = 0
-		}
-		if s.known = s.word&^timeMask == tag; i == 0 || s.before(best) {
+		word := b[i].Load()
+		s := slot{i, word, debt(word, at), word&^timeMask == tag}
+		if i == 0 || s.before(best) {
 			best = s
 		}
 	}
