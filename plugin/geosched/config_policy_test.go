@@ -1,7 +1,10 @@
 package geosched
 
 import (
+	"fmt"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -158,5 +161,30 @@ func TestWeights(t *testing.T) {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// What this process measures itself counts: of two nodes in one city, clients get
+// the one that answers sooner.
+func TestWeightsOfOwnProbes(t *testing.T) {
+	target := func(after time.Duration) string {
+		s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(after) }))
+		t.Cleanup(s.Close)
+		return s.URL
+	}
+	nodes := filepath.Join(t.TempDir(), "nodes.json")
+	node := `{"id": %q, "addrs": [%q], "location": {"lat": 51.5, "lon": -0.12}, "checks": [{"type": "http", "url": %q, "interval": "200ms"}]}`
+	if err := os.WriteFile(nodes, fmt.Appendf(nil, `{"nodes": [`+node+", "+node+"]}",
+		"fast", "192.0.2.1", target(0), "slow", "192.0.2.2", target(150*time.Millisecond)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g := serving(t, "nodes "+nodes+"\nsteer www\nanswers 2\nweights 0.4 0.6")
+	wait(t, g, func(table *healthfeed.Table) bool {
+		fast, _ := table.Lookup("fast")
+		slow, _ := table.Lookup("slow")
+		return fast.RTT.P50 > 0 && slow.RTT.P50 > fast.RTT.P50+100_000 // or the machine is busy
+	})
+	if got := summary(serve(t, g, question("www.cdn.example.", dns.TypeA, ""), resolver)); got != "NOERROR 192.0.2.1" {
+		t.Errorf("got %s, want the fast one", got)
 	}
 }
