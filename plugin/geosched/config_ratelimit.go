@@ -14,7 +14,7 @@ const (
 	defaultQPS       = 50
 	defaultSlip      = 2
 	defaultLimitKeys = 1 << 18 // two megabytes
-	maxQPS           = 1_000_000
+	maxQPS           = 100_000
 )
 
 // What the addresses of a prefix may ask together, as a multiple of what one may:

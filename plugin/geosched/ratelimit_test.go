@@ -82,8 +82,8 @@ func TestParseRateLimitErrors(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
 		{"fast", `ratelimit "fast" is unknown, want subnet, address`},
 		{"-5", `ratelimit "-5" is unknown`},
-		{"0", `"0" is not a number from 1 to 1000000`},
-		{"1000001", `"1000001" is not a number`},
+		{"0", `"0" is not a number from 1 to 100000`},
+		{"100001", `"100001" is not a number`},
 		{"50 60", `ratelimit "60" is unknown`},
 		{"slip 2 50", `ratelimit "50" is unknown`},
 		{"50 subnet 50 servfail", `ratelimit "subnet" stands beside a rate for all prefixes`},
@@ -121,6 +121,36 @@ func TestParseRateLimitErrors(t *testing.T) {
 			t.Errorf("%q:\ngot  %v\nwant Testfile:… %s", tt.text, err, tt.want)
 		}
 	}
+}
+
+// FuzzParseRateLimit: whatever stands in a ratelimit line is refused with its place,
+// or can be opened and admits the first query.
+func FuzzParseRateLimit(f *testing.F) {
+	for _, text := range []string{
+		"", "50 burst 125 slip 2", "subnet 50 servfail address 5 refused", "100000 burst 6000000", "address 100000 drop burst 6000000",
+		"burst 1 report-only allow 192.0.2.0/24 ::/0 table 1024", "slip 0 allow 10.0.0.1 subnet 1 drop",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := block(limitless + "ratelimit " + text)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "Testfile:") {
+				t.Errorf("%q has no place", err)
+			}
+			return
+		}
+		c.Limit.Table = 0 // which is the smallest
+		l, err := holdLimiter(new(pool), new(holder), c.Limit)
+		if err != nil {
+			t.Fatalf("%+v is parsed, and not opened: %v", c.Limit, err)
+		}
+		for _, from := range []string{resolver, "2001:67c::1"} {
+			if a := l.judge(context.Background(), &test.ResponseWriter{RemoteIP: from}); a != admit {
+				t.Errorf("%+v: the first query from %s: %s", c.Limit, from, a)
+			}
+		}
+	})
 }
 
 // limitedServing returns a block with a limit whose clock stands still until it is
@@ -320,9 +350,9 @@ func TestRateLimitServer(t *testing.T) {
 	}
 }
 
-// A dropped query is not answered by the server either.
+// A dropped query is not answered by the server either, whoever looks at answers.
 func TestRateLimitServerDrops(t *testing.T) {
-	inst := start(t, "\tgeosched {\n\t\tnode lon 192.0.2.1 51.5 -0.12\n\t\tsteer www\n\t\tratelimit 1 burst 1 slip 0\n\t}")
+	inst := start(t, "\terrors\n\tlog\n\tprometheus 127.0.0.1:0\n\tgeosched {\n\t\tnode lon 192.0.2.1 51.5 -0.12\n\t\tsteer www\n\t\tratelimit 1 burst 1 slip 0\n\t}")
 	before := testutil.ToFloat64(ratelimited.WithLabelValues("drop"))
 	c := &dns.Client{Timeout: 200 * time.Millisecond}
 	for range 10 { // one a second is earned meanwhile
@@ -405,11 +435,39 @@ func TestRateLimitReload(t *testing.T) {
 	}
 }
 
+// Blocks with the same rates count together, and others do not.
+func TestRateLimitShared(t *testing.T) {
+	p, h := new(pool), new(holder)
+	open := func(text string) *limiter {
+		c, err := block(limitless + "ratelimit " + text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := holdLimiter(p, h, c.Limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	a, b := open("address 5 refused"), open("address 5 servfail slip 1 report-only")
+	if a.prefixes != b.prefixes || a == b {
+		t.Error("blocks with the same rates do not share what they count, or share what they do")
+	}
+	for _, other := range []string{"address 6 refused", "address 5 refused burst 6", "address 5 refused table 2048", "subnet 5 refused", "5"} {
+		if open(other).prefixes == a.prefixes {
+			t.Errorf("%s counts together with another rate", other)
+		}
+	}
+	p.release(h)
+	if len(p.things) != 0 {
+		t.Errorf("%d things are left", len(p.things))
+	}
+}
+
 func TestRateLimitAllocs(t *testing.T) {
 	g, _ := limitedServing(t, "1 burst 1 allow 192.0.2.0/24")
 	w := &test.ResponseWriter{RemoteIP: resolver}
-	var base float64
-	base = testing.AllocsPerRun(1000, func() { w.RemoteAddr() })
+	base := testing.AllocsPerRun(1000, func() { w.RemoteAddr() })
 	ctx := context.Background()
 	n := testing.AllocsPerRun(1000, func() { g.limit.judge(ctx, w) })
 	if n > 2*base { // the writer is asked for its address twice
@@ -421,7 +479,7 @@ func TestRateLimitAllocs(t *testing.T) {
 // is over it.
 func BenchmarkRateLimit(b *testing.B) {
 	for _, bb := range []struct{ name, limit string }{
-		{"off", ""}, {"admitted", "ratelimit 1000000"}, {"dropped", "ratelimit 1 burst 1 slip 0"},
+		{"off", ""}, {"admitted", "ratelimit 100000 burst 6000000"}, {"dropped", "ratelimit 1 burst 1 slip 0"},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			g := serving(b, three+"steer www\n"+bb.limit)
