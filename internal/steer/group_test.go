@@ -78,6 +78,29 @@ func TestSpill(t *testing.T) {
 	}
 }
 
+// What the operator pinned stays there however full it is.
+func TestSpillOfPinned(t *testing.T) {
+	set, table := world(t, nodeSpec{"lon", 51.5, -0.12, 100, up, nil},
+		nodeSpec{"sea", 47.6, -122.3, 100, up, accepting(0.5)}, nodeSpec{"bei", 39.9, 116.4, 100, up, accepting(0.5)})
+	req := &Request{Set: set, Point: at(t, 51.5, -0.12), Pinned: []string{"sea", "bei"}}
+	const n = 20_000
+	got := make(map[string]int)
+	degraded := 0
+	for req.Dice = range uint64(n) {
+		c := one.Choose(req, table)
+		if c.Why != Pinned {
+			t.Fatalf("got %v", c.Why)
+		}
+		if c.Degraded {
+			degraded++
+		}
+		got[ids(c, table)]++
+	}
+	within(t, "sea", got["sea"], n, 0.5)
+	within(t, "bei", got["bei"], n, 0.5)
+	within(t, "degraded", degraded, n, 0.75) // one of them refuses, or both
+}
+
 // With random nodes: nobody has more than what it accepts, there is always an
 // answer, the chosen are alike, and who leaves the first group does so because it
 // refuses.

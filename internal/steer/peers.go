@@ -80,7 +80,7 @@ func probed(n *healthfeed.Node) string {
 // delay is how much longer a node takes than the fastest of its peers, beyond what
 // their places can explain. It is 0 where either is unknown.
 func delay(rtt, fastest time.Duration) time.Duration {
-	if rtt <= 0 || fastest <= 0 {
+	if fastest <= 0 {
 		return 0
 	}
 	return max(0, rtt-fastest-peerSlack)

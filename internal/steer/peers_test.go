@@ -73,6 +73,7 @@ func TestDelay(t *testing.T) {
 		{"within-the-slack", 3900 * time.Microsecond, 3 * ms, 0},
 		{"beyond-the-slack", 9 * ms, 3 * ms, 5 * ms},
 		{"unmeasured", 0, 3 * ms, 0},
+		{"nobody-to-compare-with", 80 * ms, 0, 0},
 		{"nobody-measured", 0, 0, 0},
 	}
 	for _, tt := range tests {
