@@ -64,7 +64,8 @@ type Key uint64
 
 // NewTable returns a table for the given number of keys that are in debt at the
 // same time, rounded up to a power of two and to MinKeys or down to MaxKeys. It
-// takes 8 bytes for each. now is a time before the first use; earlier ones count as it.
+// takes 8 bytes for each. now is a time before the first use; any earlier one counts
+// as that.
 func NewTable(keys int, now time.Time) *Table {
 	n := MinKeys
 	for n < keys && n < MaxKeys {
