@@ -66,15 +66,16 @@ func (p *Prefixes) Take(addr netip.Addr, now time.Time) (refused int) {
 	} else if !addr.IsValid() {
 		return -1
 	}
+	at := p.table.ticks(now)
 	var keys [maxLevels]Key
 	for i, l := range levels {
 		keys[i] = p.key(addr, l.Bits)
-		if p.table.Wait(keys[i], l.Rate, now) > 0 {
+		if p.table.wait(keys[i], l.Rate, at) > 0 {
 			return i
 		}
 	}
 	for i, l := range levels {
-		if p.table.Take(keys[i], l.Rate, now) > 0 {
+		if p.table.take(keys[i], l.Rate, at) > 0 {
 			return i
 		}
 	}

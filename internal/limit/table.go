@@ -90,8 +90,16 @@ func (t *Table) Key(name []byte) Key { return Key(maphash.Bytes(t.seed, name)) }
 // In any time t a key is admitted at most burst + rate × t times, whoever else uses
 // the table.
 func (t *Table) Take(k Key, r Rate, now time.Time) (wait time.Duration) {
+	return t.take(k, r, t.ticks(now))
+}
+
+// Wait returns what Take would return, and charges nothing.
+func (t *Table) Wait(k Key, r Rate, now time.Time) time.Duration {
+	return t.wait(k, r, t.ticks(now))
+}
+
+func (t *Table) take(k Key, r Rate, at uint64) time.Duration {
 	b, tag := t.bucket(k)
-	at := t.ticks(now)
 	for {
 		s := b.find(tag, at)
 		debt := s.debt + r.interval
@@ -116,10 +124,9 @@ func (t *Table) Take(k Key, r Rate, now time.Time) (wait time.Duration) {
 	}
 }
 
-// Wait returns what Take would return, and charges nothing.
-func (t *Table) Wait(k Key, r Rate, now time.Time) time.Duration {
+func (t *Table) wait(k Key, r Rate, at uint64) time.Duration {
 	b, tag := t.bucket(k)
-	if debt := b.find(tag, t.ticks(now)).debt + r.interval; debt > r.tolerance {
+	if debt := b.find(tag, at).debt + r.interval; debt > r.tolerance {
 		return time.Duration(debt-r.tolerance) * tick
 	}
 	return 0
@@ -172,27 +179,27 @@ type slot struct {
 }
 
 // find returns the slot that has the tag, the one of the larger debt if there are
-// two, or else the one that has the smallest debt.
+// two, or else the one that has the smallest debt. It does not matter if another
+// claims a word for the tag between the two loops: see take.
 func (b *bucket) find(tag, at uint64) (best slot) {
 	for i := range b {
+		if word := b[i].Load(); word&^timeMask == tag {
+			if d := debt(word, at); !best.known || d > best.debt {
+				best = slot{i, word, d, true}
+			}
+		}
+	}
+	if best.known {
+		return best
+	}
+	best.debt = horizon
+	for i := range b {
 		word := b[i].Load()
-		s := slot{i, word, debt(word, at), word&^timeMask == tag}
-		if i == 0 || s.before(best) {
-			best = s
+		if d := debt(word, at); d < best.debt {
+			best = slot{i, word, d, false}
 		}
 	}
 	return best
-}
-
-// before reports whether a key of the tag should rather use s than other.
-func (s slot) before(other slot) bool {
-	switch {
-	case s.known != other.known:
-		return s.known
-	case s.known:
-		return s.debt > other.debt
-	}
-	return s.debt < other.debt
 }
 
 // twice reports whether more than one slot has the tag.
