@@ -31,15 +31,17 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/tandem-cdn/tandem/internal/binaries"
 	"github.com/tandem-cdn/tandem/internal/demo"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	// Whoever ends this ends the servers that it started.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "build:", err)
 		os.Exit(1)
 	}
@@ -99,10 +101,22 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 		return test(ctx, b, *long)
+	case "help", "-h", "-help", "--help":
+		fmt.Print(usage)
+		return nil
 	default:
-		return fmt.Errorf("unknown command %q; there are caddy, coredns, demo and test", verb)
+		return fmt.Errorf("unknown command %q; there are caddy, coredns, demo, test and help", verb)
 	}
 }
+
+const usage = `go run build.go                  bin/caddy and bin/coredns
+go run build.go coredns          bin/coredns alone
+go run build.go caddy [...]      bin/caddy alone; takes the arguments of xcaddy build
+go run build.go demo [-check]    an origin, three edges and a name server on this machine
+go run build.go test [-long]     every test of the repository, and demo -check
+
+GOOS=... and GOARCH=... may stand before the command.
+`
 
 // variable matches NAME=VALUE.
 var variable = regexp.MustCompile(`^[A-Z][A-Z0-9_]*=`)

@@ -109,7 +109,8 @@ type Check struct {
 	Rise int
 
 	// Body must occur in the first 5120 bytes of an http answer. Empty: only
-	// the status counts, and the request is a HEAD.
+	// the status counts, and the request is a HEAD, or a GET where the server
+	// has no HEAD.
 	Body string
 
 	// Critical makes the node down when this check alone is down. A check

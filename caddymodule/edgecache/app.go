@@ -47,9 +47,13 @@ func (c StoreConfig) withDefaults() StoreConfig {
 	return c
 }
 
+// minMemory is the smallest store, in bytes: less hardly holds a response with its
+// fields.
+const minMemory = 4 << 10
+
 func (c StoreConfig) validate() error {
-	if c.Memory < 0 {
-		return fmt.Errorf("memory %d: want a positive number of bytes", c.Memory)
+	if c.Memory < 0 || c.Memory > 0 && c.Memory < minMemory {
+		return fmt.Errorf("memory %d: want at least %d bytes", c.Memory, minMemory)
 	}
 	if c.MaxObject < 0 {
 		return fmt.Errorf("max_object %d: want a positive number of bytes", c.MaxObject)

@@ -2,6 +2,7 @@ package edgecache
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"strings"
 
@@ -152,6 +153,9 @@ func oneSize(d *caddyfile.Dispenser, into *int64) error {
 		return err
 	}
 	n, err := humanize.ParseBytes(arg)
+	if last := arg[len(arg)-1]; last >= '0' && last <= '9' {
+		err = errors.New("no unit")
+	}
 	if err != nil || n == 0 || n > math.MaxInt64 || strings.HasPrefix(arg, "-") {
 		return d.Errf("bad size %q: want a positive number with a unit such as 512MiB", arg)
 	}

@@ -25,7 +25,7 @@ func TestBadJSON(t *testing.T) {
 		{`{}`, `{"ttl": 5}`, `unknown field "ttl"`},
 		{`{"stores": {"a": {"memory": -7}}}`, `{}`, `store "a": memory -7`},
 		{`{"stores": {"a": {"max_object": -7}}}`, `{}`, `store "a": max_object -7`},
-		{`{"stores": {"a": {"memory": 7, "max_object": 8}}}`, `{}`, `store "a": max_object 8 is larger than memory 7`},
+		{`{"stores": {"a": {"memory": 4096, "max_object": 4097}}}`, `{}`, `store "a": max_object 4097 is larger than memory 4096`},
 		{`{"stores": {"a": {"disk": 7}}}`, `{}`, `unknown field "disk"`},
 	} {
 		handler := strings.Replace(tc.handler, "{", `{"handler": "edgecache",`, 1)

@@ -54,34 +54,45 @@ var client = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
+// attemptHTTP asks with HEAD, or with GET for a body. A server that has no HEAD is
+// asked with GET as well.
 func attemptHTTP(ctx context.Context, c *healthfeed.Check) (answer, error) {
-	method := http.MethodHead
 	if c.Body != "" {
-		method = http.MethodGet
+		a, _, err := exchange(ctx, c, http.MethodGet)
+		return a, err
 	}
+	a, status, err := exchange(ctx, c, http.MethodHead)
+	if status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented {
+		a, _, err = exchange(ctx, c, http.MethodGet)
+	}
+	return a, err
+}
+
+// exchange is one request and its answer. The status is 0 when there was none.
+func exchange(ctx context.Context, c *healthfeed.Check, method string) (a answer, status int, err error) {
 	request, err := http.NewRequestWithContext(ctx, method, c.URL, nil)
 	if err != nil {
-		return answer{}, err
+		return answer{}, status, err
 	}
 	request.Header.Set("User-Agent", "tandem-probe")
 	start := time.Now()
 	response, err := client.Do(request)
 	if err != nil {
-		return answer{}, err
+		return answer{}, status, err
 	}
 	defer response.Body.Close()
-	a := answer{rtt: time.Since(start)}
-	if response.StatusCode < 200 || response.StatusCode > 399 {
-		return answer{}, fmt.Errorf("status %d", response.StatusCode)
+	a, status = answer{rtt: time.Since(start)}, response.StatusCode
+	if status < 200 || status > 399 {
+		return answer{}, status, fmt.Errorf("%s: status %d", method, status)
 	}
 	if c.Body != "" {
 		if err := find(response.Body, []byte(c.Body)); err != nil {
-			return answer{}, err
+			return answer{}, status, err
 		}
 	}
 	// A bad report says nothing about whether the node is up.
 	a.load, _ = ParseLoad(response.Header.Get(LoadHeader))
-	return a, nil
+	return a, status, nil
 }
 
 // find looks for want in the first bodyLimit bytes of r, and reads no further

@@ -42,6 +42,13 @@ func TestAttemptHTTP(t *testing.T) {
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
 	}
+	getOnly := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodGet {
+				w.WriteHeader(code)
+			}
+		}
+	}
 	for _, test := range []struct {
 		name    string
 		handler http.HandlerFunc
@@ -52,7 +59,11 @@ func TestAttemptHTTP(t *testing.T) {
 		{"204", status(204), "", ""},
 		{"399", status(399), "", ""},
 		{"400", status(400), "", "status 400"},
-		{"503", status(503), "", "status 503"},
+		{"503", status(503), "", "HEAD: status 503"},
+		{"501", status(501), "", "GET: status 501"},
+		{"head-501", getOnly(501), "", ""},
+		{"head-405", getOnly(405), "", ""},
+		{"head-403", getOnly(403), "", "HEAD: status 403"},
 		{"body", text("all is fine here"), "fine", ""},
 		{"no-body", text("all is well"), "fine", "body does not have"},
 		{"body-at-the-limit", text(strings.Repeat(" ", 5116) + "fine"), "fine", ""},
@@ -70,7 +81,7 @@ func TestAttemptHTTP(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var method atomic.Value
 			node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				method.Store(r.Method)
+				method.CompareAndSwap(nil, r.Method) // the first counts
 				test.handler(w, r)
 			}))
 			defer node.Close()

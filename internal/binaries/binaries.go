@@ -138,7 +138,7 @@ func (b *Builder) lockedModfile(p Program) (modfile string, remove func(), err e
 			return "", nil, err
 		}
 		if name == "go.mod" {
-			data = []byte(strings.Replace(string(data), ModulePath+" "+unversioned, ModulePath+" "+b.Version, 1))
+			data = []byte(strings.Replace(string(data), ModulePath+" "+unversioned, ModulePath+" "+strings.TrimSuffix(b.Version, dirty), 1))
 		}
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
 			remove()

@@ -102,7 +102,7 @@ func (b *Builder) writeMain(ctx context.Context, dir string, r *Recipe) error {
 	for _, p := range replace {
 		steps = append(steps, []string{"mod", "edit", "-replace", p.replace(r.Dir)})
 	}
-	steps = append(steps, []string{"mod", "edit", "-require", ModulePath + "@" + b.Version})
+	steps = append(steps, []string{"mod", "edit", "-require", ModulePath + "@" + strings.TrimSuffix(b.Version, dirty)})
 	steps = append(steps, b.goGet(caddy))
 	for _, p := range plugins {
 		if !replaced(p, replace) {

@@ -12,13 +12,26 @@ import (
 // unversioned is what go.mod files say of a module that is replaced by a folder.
 const unversioned = "v0.0.0-00010101000000-000000000000"
 
-// release is a tag that is a version of a Go module: v1.2.3 or v1.2.3-rc.1.
-var release = regexp.MustCompile(`^v(\d+)\.(\d+)\.(\d+)(-[0-9A-Za-z.-]+)?$`)
+// dirty ends the version of a checkout that is not as it was committed.
+const dirty = "+dirty"
+
+// release is a tag that is a version of this module: v1.2.3 or v1.2.3-rc.1. From
+// v2 on the module would have another path.
+var release = regexp.MustCompile(`^v([01])\.(\d+)\.(\d+)(-[0-9A-Za-z.-]+)?$`)
 
 // GitVersion returns the version of the checkout at root as Go would name it:
-// the tag when HEAD has one, otherwise the pseudo-version of the commit. Without
-// git, or outside a repository, it is v0.0.0 with the zero commit.
+// the tag when HEAD has one, otherwise the pseudo-version of the commit, and
+// "+dirty" behind it when files differ from that commit. Without git, or outside a
+// repository, it is v0.0.0 with the zero commit.
 func GitVersion(ctx context.Context, root string) string {
+	version := committedVersion(ctx, root)
+	if changes, err := git(ctx, root, "status", "--porcelain"); err == nil && changes != "" && version != unversioned {
+		version += dirty
+	}
+	return version
+}
+
+func committedVersion(ctx context.Context, root string) string {
 	if tags, err := git(ctx, root, "tag", "--points-at", "HEAD", "--sort=-version:refname"); err == nil {
 		for tag := range strings.FieldsSeq(tags) {
 			if release.MatchString(tag) {

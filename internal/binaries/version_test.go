@@ -53,6 +53,10 @@ func TestGitVersion(t *testing.T) {
 	check("a tag that is no version", `v0\.0\.0-20260101180405-[0-9a-f]{12}`)
 	run("tag", "v0.1.0")
 	check("at a tag", `v0\.1\.0`)
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("changed"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	check("with changes", `v0\.1\.0\+dirty`)
 	commit("two")
 	check("after a tag", `v0\.1\.1-0\.20260101180405-[0-9a-f]{12}`)
 }

@@ -92,6 +92,7 @@ type Recipe struct {
 func ParseRecipe(args []string, dir string, getenv func(string) string) (*Recipe, error) {
 	r := &Recipe{Dir: dir, CaddyVersion: getenv("CADDY_VERSION")}
 	args = slices.Clone(args)
+	named := false
 	for len(args) > 0 {
 		arg := args[0]
 		args = args[1:]
@@ -111,7 +112,10 @@ func ParseRecipe(args []string, dir string, getenv func(string) string) (*Recipe
 			if strings.ContainsAny(arg, "/ =@") {
 				return nil, fmt.Errorf("%q is not a version of Caddy", arg)
 			}
-			r.CaddyVersion = arg
+			if named {
+				return nil, fmt.Errorf("%q is a second version of Caddy, after %q", arg, r.CaddyVersion)
+			}
+			r.CaddyVersion, named = arg, true
 			continue
 		}
 		if flag = strings.TrimLeft(flag, "-"); flag == "output" || flag == "o" {

@@ -53,6 +53,7 @@ func TestParseRecipe(t *testing.T) {
 		{name: "unknown-flag", args: "--embed x", err: "unknown flag --embed"},
 		{name: "missing-argument", args: "--with", err: "an argument is missing"},
 		{name: "bad-version", args: "github.com/x/y", err: "not a version"},
+		{name: "two-versions", args: "v2.11.9 v2.11.8", err: `"v2.11.8" is a second version of Caddy`},
 		{name: "bad-plugin", args: "--with =x", err: "--with: "},
 		{name: "replace-with-nothing", args: "--replace example.com/m", err: "no =REPLACEMENT"},
 		{name: "empty"},
@@ -128,6 +129,7 @@ func TestPseudoVersion(t *testing.T) {
 		"v1":          "v0.0.0-" + commit,
 		"v1.2.3":      "v1.2.4-0." + commit,
 		"v1.2.3-rc.1": "v1.2.3-rc.1.0." + commit,
+		"v2.0.0":      "v0.0.0-" + commit,
 	} {
 		if got := pseudoVersion(tag, commit); got != want {
 			t.Errorf("pseudoVersion(%q) = %q, want %q", tag, got, want)

@@ -23,6 +23,9 @@ func (p *parser) node(args []string) error {
 		n.Addrs, rest = append(n.Addrs, a), rest[1:]
 	}
 	if len(n.Addrs) == 0 {
+		if len(rest) > 2 { // the first word is where an address should be
+			return p.Errf("node %q has no address: %q is none", n.ID, rest[0])
+		}
 		return p.Errf("node %q has no address", n.ID)
 	}
 	if len(rest) != 2 && len(rest) != 3 {

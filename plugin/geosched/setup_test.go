@@ -143,7 +143,7 @@ func TestParseRefuses(t *testing.T) {
 		{"block-in-block", good + "ecs {\non\n}", `Testfile:4 - Error during parsing: "ecs" wants no block`},
 		{"node-nothing", "node", `Testfile:2 - Error during parsing: Wrong argument count or unexpected line ending after 'node'`},
 		{"node-without-address", "node lon 51.5 -0.12", `Testfile:2 - Error during parsing: node "lon" has no address`},
-		{"node-bad-address", "node lon 192.0.2.256 51.5 -0.12", `Testfile:2 - Error during parsing: node "lon" has no address`},
+		{"node-bad-address", "node lon 192.0.2.256 51.5 -0.12", `Testfile:2 - Error during parsing: node "lon" has no address: "192.0.2.256" is none`},
 		{"node-bad-second-address", "node lon 192.0.2.1 192.0.2.x 51.5", `Testfile:2 - Error during parsing: node "lon": "192.0.2.x" is neither`},
 		{"node-without-place", "node lon 192.0.2.1", `Testfile:2 - Error during parsing: node "lon" wants LAT LON`},
 		{"node-too-much", "node lon 192.0.2.1 1 2 3 4", `Testfile:2 - Error during parsing: node "lon" wants LAT LON`},
