@@ -484,3 +484,18 @@ http://%s {
 		t.Errorf("%d objects stored", n)
 	}
 }
+
+// A type that the origin server did not give is not made up, on a miss or a hit.
+func TestNoContentTypeIsInvented(t *testing.T) {
+	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Content-Type"] = nil
+		cacheable(w, "<html>hello</html>")
+	})
+	for _, status := range []string{"edgecache; fwd=uri-miss; stored", "edgecache; hit"} {
+		r := e.get("/")
+		if got, set := r.header["Content-Type"]; set || !strings.HasPrefix(r.cacheStatus(), status) {
+			t.Errorf("%s, Content-Type %q", r.cacheStatus(), got)
+		}
+		eventually(t, "stored", func() bool { return theState(t).store.Objects() == 1 })
+	}
+}

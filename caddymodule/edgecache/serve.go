@@ -113,6 +113,9 @@ func (h *Handler) writeFields(header http.Header, s *httpcache.Stored, now time.
 			addField(header, f.Name, f.Values)
 		}
 	}
+	if _, given := header["Content-Type"]; !given {
+		header["Content-Type"] = nil // or net/http makes one up from the content
+	}
 	var buf [192]byte
 	seconds := int64(s.Age(now) / time.Second)
 	text := strconv.AppendInt(buf[:0], seconds, 10)

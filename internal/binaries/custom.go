@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -23,6 +24,9 @@ func (b *Builder) BuildCaddy(ctx context.Context, r *Recipe) error {
 		return b.BuildLocked(ctx, Caddy, file)
 	}
 	r.CaddyVersion = orElse(r.CaddyVersion, locked)
+	if older(r.CaddyVersion, locked) {
+		return fmt.Errorf("Caddy %s is too old: Tandem needs %s or later", r.CaddyVersion, locked)
+	}
 	file, err = b.buildCustom(ctx, r)
 	if err != nil || file == "" {
 		return err
@@ -145,6 +149,20 @@ func majorSuffix(version string) string {
 		return "/" + major
 	}
 	return "/v2"
+}
+
+// older reports whether version a comes before b. Branches and commits are not
+// compared.
+func older(a, b string) bool {
+	x, okX := numbers(a)
+	y, okY := numbers(b)
+	return okX && okY && slices.Compare(x[:], y[:]) < 0
+}
+
+// numbers returns the three numbers of a version such as v2.11.9.
+func numbers(version string) (n [3]int, ok bool) {
+	_, err := fmt.Sscanf(version, "v%d.%d.%d", &n[0], &n[1], &n[2])
+	return n, err == nil
 }
 
 // lockedVersion returns the version of module in the go.mod at path.

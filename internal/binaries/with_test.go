@@ -156,3 +156,23 @@ func TestFile(t *testing.T) {
 		}
 	}
 }
+
+func TestOlder(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{"v2.11.8", "v2.11.9", true},
+		{"v2.9.10", "v2.11.9", true},
+		{"v1.0.5", "v2.11.9", true},
+		{"v2.11.9", "v2.11.9", false},
+		{"v2.12.0-beta.1", "v2.11.9", false},
+		{"v3.0.0", "v2.11.9", false},
+		{"master", "v2.11.9", false},
+		{"0cf03d32f", "v2.11.9", false},
+	} {
+		if got := older(tt.a, tt.b); got != tt.want {
+			t.Errorf("older(%q, %q) = %v", tt.a, tt.b, got)
+		}
+	}
+}
