@@ -25,7 +25,7 @@ func (b *Builder) BuildCaddy(ctx context.Context, r *Recipe) error {
 	}
 	r.CaddyVersion = orElse(r.CaddyVersion, locked)
 	if older(r.CaddyVersion, locked) {
-		return fmt.Errorf("Caddy %s is too old: Tandem needs %s or later", r.CaddyVersion, locked)
+		return fmt.Errorf("version %s of Caddy is too old: Tandem needs %s or later", r.CaddyVersion, locked)
 	}
 	file, err = b.buildCustom(ctx, r)
 	if err != nil || file == "" {
