@@ -27,14 +27,8 @@ var pollPace = pace{interval: time.Second, timeout: 5 * time.Second, backoff: 5 
 // /v1/feed is asked. With a nil client, connections are made directly, without a
 // proxy, and redirects are not followed. Whatever is not a snapshot is refused
 // whole, logged once, and asked for again after a pause that grows to 5 s. Use
-// [CheckURL] to refuse a bad url at start.
+// [ParseFrom] to refuse a bad url at start.
 func FromURL(url string, client *http.Client) Source { return &urlSource{url, client, pollPace} }
-
-// CheckURL returns what is wrong with a url for [FromURL].
-func CheckURL(raw string) error {
-	_, err := feedURL(raw)
-	return err
-}
 
 // feedURL completes a url, which must be absolute and http or https.
 func feedURL(raw string) (*url.URL, error) {

@@ -26,9 +26,9 @@ var quick = pace{interval: 20 * time.Millisecond, timeout: time.Second, backoff:
 
 func quickly(url string) Source { return &urlSource{url, nil, quick} }
 
-func TestCheckURL(t *testing.T) {
+func TestFeedURL(t *testing.T) {
 	for _, bad := range []string{"", "hub", "hub:8080", "ftp://hub/", "http://", "http://:80", "http://a b/", "http://hub:port/"} {
-		if err := CheckURL(bad); err == nil || !strings.Contains(err.Error(), "bad feed url") {
+		if _, err := feedURL(bad); err == nil || !strings.Contains(err.Error(), "bad feed url") {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
