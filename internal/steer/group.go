@@ -14,16 +14,19 @@ type round struct {
 	*Request
 	table *healthfeed.Table
 	gate  gate
+	trace *trace // nil when nobody asks how the choice comes about
 }
 
 // candidate is a member as the client sees it in this round.
 type candidate struct {
 	*member
 	distance geo.Distance
-	tier     int
 	rtt      time.Duration
+	delay    time.Duration
 	score    float64
 	weight   float64 // 0 for who would be a candidate if it were well
+	tier     int16
+	fate     Fate // of who has no weight
 	accepts  bool
 }
 
@@ -37,6 +40,7 @@ func (c *candidate) before(o *candidate) bool {
 // group of the best candidate that does not is drawn from, in whatever tier. When
 // there is none the client must go somewhere, and all of them share the burden.
 func (r *round) choose() (c Choice) {
+	r.trace.begin()
 	var few [64]candidate
 	cs := few[:0]
 	if r.Set.n > len(few) {
@@ -67,6 +71,7 @@ func (r *round) choose() (c Choice) {
 	}
 	if best == nil {
 		c.Degraded = len(cs) > 0
+		r.trace.everybody(cs)
 		return c
 	}
 	lead, reach := best, r.reach(best.score)
@@ -80,21 +85,28 @@ func (r *round) choose() (c Choice) {
 	if willing != nil && (willing.tier > best.tier || willing.score < reach) {
 		lead, reach, c.Why = willing, r.reach(willing.score), Spill
 	}
+	if willing == nil {
+		c.Why = Spill
+	}
 	answers := min(max(r.Answers, 1), MaxAnswers)
 	var keys [MaxAnswers]float64
 	for i := range cs {
 		m := &cs[i]
-		if m.weight <= 0 {
+		switch {
+		case m.weight <= 0:
 			continue
+		case willing != nil && m.tier != lead.tier:
+			m.fate = LaterTier
+		case willing != nil && m.score < reach:
+			m.fate = StandsBy
+		case willing != nil && !m.accepts:
+			m.fate = Refuses
+		default:
+			m.fate = InGroup
+			c.place(&keys, answers, m.node, m.lot(r.Dice)/m.weight)
 		}
-		if willing != nil && (!m.accepts || m.tier != lead.tier || m.score < reach) {
-			continue
-		}
-		c.place(&keys, answers, m.node, m.lot(r.Dice)/m.weight)
 	}
-	if willing == nil {
-		c.Why = Spill
-	}
+	r.trace.everybody(cs)
 	return c
 }
 
@@ -104,16 +116,22 @@ var scratch = sync.Pool{New: func() any { return new([]candidate) }}
 // judge appends the candidates, and those who would be if they were well.
 func (r *round) judge(cs []candidate) []candidate {
 	for _, peers := range r.Set.peers {
-		from := len(cs)
+		from, left := len(cs), r.trace.len()
 		fastest := time.Duration(0)
 		for i := range peers {
 			m := &peers[i]
-			c := candidate{member: m, weight: r.weight(m), accepts: true}
-			if c.weight <= 0 && !r.missing(m) {
+			c := candidate{member: m, accepts: true}
+			c.weight, c.fate = r.admit(m)
+			out := c.weight <= 0 && !(c.fate.missing() && m.weight > 0)
+			if out && r.trace == nil {
 				continue
 			}
 			status := &r.table.Nodes[m.node]
 			c.distance, c.tier, c.rtt = r.distance(m), r.tier(m), rtt(status)
+			if out {
+				r.trace.leave(c)
+				continue
+			}
 			if r.gate <= serving {
 				c.accepts = m.accepts(r.Dice, status.Acceptance)
 			}
@@ -122,12 +140,19 @@ func (r *round) judge(cs []candidate) []candidate {
 			}
 			cs = append(cs, c)
 		}
-		for i := from; i < len(cs); i++ {
-			c := &cs[i]
-			c.score = r.score(c.distance, delay(c.rtt, fastest))
-		}
+		r.rate(cs[from:], fastest)
+		r.rate(r.trace.since(left), fastest)
 	}
 	return cs
+}
+
+// rate scores peers, of whom the fastest that takes clients is known.
+func (r *round) rate(peers []candidate, fastest time.Duration) {
+	for i := range peers {
+		c := &peers[i]
+		c.delay = delay(c.rtt, fastest)
+		c.score = r.score(c.distance, c.delay)
+	}
 }
 
 // everybody places all candidates, the nearest first: nobody knows which of them
@@ -143,7 +168,12 @@ func (r *round) everybody(c *Choice, cs []candidate) {
 		if !r.Point.Known() {
 			key = m.lot(r.Dice)
 		}
+		m.fate = InGroup
 		c.place(&keys, MaxAnswers, m.node, key)
+	}
+	r.trace.everybody(cs)
+	if r.trace != nil {
+		r.trace.inOrder = r.Point.Known()
 	}
 }
 
@@ -182,53 +212,45 @@ func (r *round) distance(m *member) geo.Distance {
 
 // tier is the member's rank. There are no ranks among those that the operator
 // pinned, nor when everybody is down.
-func (r *round) tier(m *member) int {
+func (r *round) tier(m *member) int16 {
 	if r.gate == pinned || r.gate >= down {
 		return 0
 	}
 	return m.tier
 }
 
-// weight is the member's share of the group, 0 if it does not pass the gate. A
-// node that accepts nobody does not; one that accepts some has its share, and
-// refuses part of it.
-func (r *round) weight(m *member) float64 {
-	if !m.has(r.Family) {
-		return 0
-	}
+// admit returns the member's share of the group; it is 0 if it does not pass the
+// gate, and then fate says why. A node that accepts nobody does not pass; one that
+// accepts some has its share, and refuses part of it.
+func (r *round) admit(m *member) (weight float64, fate Fate) {
 	status := &r.table.Nodes[m.node]
-	w := 1.0
-	switch r.gate {
-	case pinned, serving:
-		if !status.State.TakesClients() || status.Acceptance <= 0 || r.gate == pinned && !m.in(r.Pinned) {
-			return 0
-		}
-		w = m.weight * status.Health
-		if status.State == healthfeed.Degraded {
-			w /= 2
-		}
-	case spare:
-		if !status.State.TakesClients() {
-			return 0
-		}
-	case draining:
-		if status.State == healthfeed.Down {
-			return 0
-		}
-	case down:
-		if m.heldDown {
-			return 0
-		}
+	switch {
+	case !m.has(r.Family):
+		return 0, NoFamily
+	case r.gate == pinned && !m.in(r.Pinned):
+		return 0, NotPinned
+	case r.gate == exists:
+		return 1, 0
+	case m.heldDown:
+		return 0, HeldDown
+	case r.gate == down:
+		return 1, 0
+	case status.State == healthfeed.Down:
+		return 0, IsDown
+	case r.gate == draining:
+		return 1, 0
+	case !status.State.TakesClients():
+		return 0, Leaving
+	case r.gate == spare:
+		return 1, 0
+	case status.Acceptance <= 0:
+		return 0, Full
+	case m.weight <= 0:
+		return 0, Weightless
+	case status.Health <= 0:
+		return 0, Sick
+	case status.State == healthfeed.Degraded:
+		return m.weight * status.Health / 2, 0
 	}
-	return w
-}
-
-// missing reports whether a member without weight would belong to the group if
-// it were well: it is down, or has no health or acceptance left. What the
-// operator decided, and who drains, is not missing.
-func (r *round) missing(m *member) bool {
-	if !m.has(r.Family) || m.weight == 0 || m.heldDown || r.gate == pinned && !m.in(r.Pinned) {
-		return false
-	}
-	return r.table.Nodes[m.node].State != healthfeed.Draining
+	return m.weight * status.Health, 0
 }

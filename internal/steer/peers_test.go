@@ -178,7 +178,7 @@ func TestGather(t *testing.T) {
 	rng := rand.New(rand.NewPCG(19, 20))
 	var members []member
 	for i := range 2000 {
-		m := member{node: int32(i), tier: rng.IntN(2)}
+		m := member{node: int32(i), tier: int16(rng.IntN(2))}
 		switch rng.IntN(3) {
 		case 0: // crowded
 			m.point = at(t, rng.Float64()-0.5, rng.Float64()*2-1)

@@ -30,7 +30,7 @@ type member struct {
 	point    geo.Point
 	probed   string // how; peers have that in common
 	weight   float64
-	tier     int
+	tier     int16
 	families [2]bool
 	heldDown bool // by the operator
 }
@@ -53,7 +53,7 @@ func NewSet(inv *healthfeed.Inventory, service string) (*Set, bool) {
 			id:       n.ID,
 			probed:   probed(n),
 			weight:   float64(n.Weight),
-			tier:     n.Tier,
+			tier:     int16(n.Tier), // at most 255
 			heldDown: n.State == healthfeed.AdminDown,
 		}
 		h := fnv.New64a()

@@ -98,9 +98,14 @@ func (w Why) String() string { return whyNames[w] }
 // Choose returns the nodes for a client. The table must be of the inventory
 // that req.Set was made of.
 func (p *Policy) Choose(req *Request, table *healthfeed.Table) Choice {
+	return p.choose(req, table, nil)
+}
+
+// choose goes through the rounds. The trace, if any, has the last of them.
+func (p *Policy) choose(req *Request, table *healthfeed.Table, trace *trace) Choice {
 	pinnedMissing := false
 	if len(req.Pinned) > 0 {
-		r := round{Policy: p, Request: req, table: table, gate: pinned}
+		r := round{Policy: p, Request: req, table: table, gate: pinned, trace: trace}
 		c := r.choose()
 		if c.n > 0 {
 			c.Why = Pinned
@@ -109,7 +114,7 @@ func (p *Policy) Choose(req *Request, table *healthfeed.Table) Choice {
 		pinnedMissing = c.Degraded
 	}
 	for gate := serving; gate <= exists; gate++ {
-		r := round{Policy: p, Request: req, table: table, gate: gate}
+		r := round{Policy: p, Request: req, table: table, gate: gate, trace: trace}
 		c := r.choose()
 		if c.n == 0 {
 			continue
