@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin/metrics"
 	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
@@ -100,6 +101,11 @@ func (l *limiter) judge(ctx context.Context, w dns.ResponseWriter) action {
 	}
 	if at := metrics.WithServer(ctx); at != "" && !strings.HasPrefix(at, "dns://") {
 		return admit // DNS over QUIC or HTTP/3
+	}
+	if loop, _ := ctx.Value(dnsserver.LoopKey{}).(int); loop > 0 {
+		// A plugin follows a CNAME of a query that has counted. It would take the
+		// TC bit for a NODATA.
+		return admit
 	}
 	addr := resolverOf(w.RemoteAddr())
 	if slices.ContainsFunc(l.config.Allow, func(p netip.Prefix) bool { return p.Contains(addr) }) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -347,6 +349,24 @@ func TestRateLimitServer(t *testing.T) {
 		r, _, err := (&dns.Client{Net: "tcp"}).Exchange(question("www.cdn.example.", dns.TypeA, ""), inst.Servers()[0].Addr().String())
 		if err != nil || summary(r) != "NOERROR 192.0.2.1" {
 			t.Errorf("over TCP: %v, %v", r, err)
+		}
+	}
+}
+
+// A query counts where it comes in. What a plugin asks the server itself on its
+// behalf, to follow a CNAME, is not one more: limited, it would be taken for a
+// NODATA, and resolvers keep that.
+func TestRateLimitFollowedCNAME(t *testing.T) {
+	zone := filepath.Join(t.TempDir(), "zone")
+	const records = "@ 60 IN SOA ns1 admin 1 7200 900 1209600 60\n@ 60 IN NS ns1\nalias 60 IN CNAME www\n"
+	if err := os.WriteFile(zone, []byte("$ORIGIN cdn.example.\n"+records), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, limit := range []string{"1 burst 1 slip 1", "address 1 refused", "address 2 servfail burst 1"} {
+		inst := start(t, "\tgeosched {\n\t\tnode lon 192.0.2.1 51.5 -0.12\n\t\tsteer www\n\t\tfallthrough\n\t\tratelimit "+limit+"\n\t}\n\tfile "+zone)
+		r := ask(t, inst, question("alias.cdn.example.", dns.TypeA, ""))
+		if got := summary(r); got != "NOERROR CNAME 192.0.2.1 auth NS" {
+			t.Errorf("%s: got %s", limit, got)
 		}
 	}
 }
