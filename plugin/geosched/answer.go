@@ -2,7 +2,6 @@ package geosched
 
 import (
 	"context"
-	"slices"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
@@ -38,7 +37,7 @@ func (q *query) steer(s *steered) (int, error) {
 	if d.Len() == 0 {
 		if len(d.table.Inventory.Nodes) == 0 {
 			// The feed has not brought any node yet. A NODATA would be kept.
-			return q.fail(servfail, dns.RcodeServerFailure)
+			return q.count(servfail, dns.RcodeServerFailure)
 		}
 		return q.negative(dns.RcodeSuccess)
 	}
@@ -103,54 +102,32 @@ func (q *query) negative(rcode int) (int, error) {
 	return q.write(m, nodata, 0)
 }
 
-// fail writes an error itself, so that it carries the client subnet.
-func (q *query) fail(o outcome, rcode int) (int, error) {
-	m := q.reply()
-	m.Authoritative = false
-	m.Rcode = rcode
-	return q.write(m, o, 0)
-}
-
 // pass asks the next plugin.
 func (q *query) pass(exists bool) (int, error) {
 	q.countOutcome(passed)
 	w := q.w
-	if exists || q.subnet.option != nil {
-		w = &passing{w, exists, q.subnet}
+	if exists {
+		w = passing{w}
 	}
 	return plugin.NextOrFailure(pluginName, q.g.Next, q.ctx, w, q.r)
 }
 
-// passing is the writer of the next plugin. That plugin's NXDOMAIN becomes NODATA
-// if the name exists here, lest resolvers take it for all names below (RFC 8020).
-// And what the client says of its subnet is answered there, too (RFC 7871, section
-// 7.2.1): the scope is 0, as it would be understood without.
-type passing struct {
-	dns.ResponseWriter
-	exists bool
-	subnet subnet
-}
+// passing is the writer of the next plugin for a name that exists here. That
+// plugin's NXDOMAIN becomes NODATA, lest resolvers take it for all names below
+// (RFC 8020).
+type passing struct{ dns.ResponseWriter }
 
-func (w *passing) WriteMsg(m *dns.Msg) error {
-	m = m.Copy()
-	if w.exists && m.Rcode == dns.RcodeNameError {
-		m.Rcode = dns.RcodeSuccess
-	}
-	if e := w.subnet.reply(0); e != nil {
-		opt := m.IsEdns0()
-		if opt == nil {
-			opt = &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
-			m.Extra = append(m.Extra, opt)
-		}
-		if !slices.ContainsFunc(opt.Option, func(o dns.EDNS0) bool { return o.Option() == dns.EDNS0SUBNET }) {
-			opt.Option = append(opt.Option, e)
-		}
+func (w passing) WriteMsg(m *dns.Msg) error {
+	if m.Rcode == dns.RcodeNameError {
+		out := *m
+		out.Rcode = dns.RcodeSuccess
+		m = &out
 	}
 	return w.ResponseWriter.WriteMsg(m)
 }
 
-// count counts an answer that the server writes, which is one with nothing but
-// an rcode.
+// count counts an answer that has nothing but an rcode, which echo or the server
+// writes.
 func (q *query) count(o outcome, rcode int) (int, error) {
 	q.countOutcome(o)
 	return rcode, nil

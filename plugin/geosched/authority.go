@@ -1,7 +1,8 @@
 package geosched
 
 import (
-	"github.com/coredns/coredns/plugin"
+	"slices"
+
 	"github.com/miekg/dns"
 )
 
@@ -27,5 +28,16 @@ func (g *Geosched) soa(zone, owner string) *dns.SOA {
 	}
 }
 
-// zoneOf returns the zone that a name is in, or "".
-func (c *config) zoneOf(name string) string { return plugin.Zones(c.Zones).Matches(name) }
+// zoneOf returns the zone that a name in lower case is in, the longest if there
+// are several, or "".
+func (c *config) zoneOf(name string) string {
+	for off, end := 0, false; !end; off, end = dns.NextLabel(name, off) {
+		if slices.Contains(c.Zones, name[off:]) {
+			return name[off:]
+		}
+	}
+	if slices.Contains(c.Zones, ".") {
+		return "."
+	}
+	return ""
+}

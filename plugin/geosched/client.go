@@ -3,6 +3,7 @@ package geosched
 import (
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/miekg/dns"
 
@@ -11,8 +12,9 @@ import (
 
 // subnet is what a query says in its EDNS Client Subnet option (RFC 7871).
 type subnet struct {
-	option *dns.EDNS0_SUBNET // as received; nil if there is none or we do not use it
-	prefix netip.Prefix      // invalid if there is no option, or it opts out
+	option    *dns.EDNS0_SUBNET // as received; nil if there is none or we do not use it
+	prefix    netip.Prefix      // invalid if there is no option, or it opts out
+	untrusted bool              // not believed, because of who sent it
 }
 
 // subnetOf reads the option of a query. ok is false when the query deserves a
@@ -117,16 +119,21 @@ const (
 	byOptOut  = "optout"  // the resolver's address, because the client wants that
 	bySpecial = "special" // the resolver's address, because the option's is not routed
 	byNone    = "none"    // the resolver's address, because there is no option
+
+	byResolver = "untrusted" // the resolver's address, because it is not one that we believe
 )
 
 // locate returns the class of a client, and the scope of what is decided by it.
 // The scope is 0 unless the option had a say.
 func locate(trie *geoip.Trie, s subnet, resolver netip.Addr) (c *geoip.Class, scope uint8, by string) {
 	by = byNone
-	if s.option != nil {
+	switch {
+	case s.option == nil:
+	case !s.prefix.IsValid():
 		by = byOptOut
-	}
-	if s.prefix.IsValid() {
+	case s.untrusted:
+		by = byResolver
+	default:
 		c, scope = trie.Lookup(s.prefix)
 		if c.Source != geoip.Special {
 			return c, scope, byECS
@@ -141,4 +148,15 @@ func locate(trie *geoip.Trie, s subnet, resolver netip.Addr) (c *geoip.Class, sc
 		c, _ = trie.Lookup(netip.Prefix{})
 	}
 	return c, scope, by
+}
+
+// trusts reports whether the client subnet of a query is to be believed. Anybody
+// may claim any (RFC 7871, section 11.2), and there are operators who let only
+// resolvers do so that they know.
+func (c *config) trusts(s subnet, w dns.ResponseWriter) bool {
+	if s.option == nil || len(c.Trust) == 0 {
+		return true
+	}
+	from := resolverOf(w.RemoteAddr())
+	return slices.ContainsFunc(c.Trust, func(p netip.Prefix) bool { return p.Contains(from) })
 }

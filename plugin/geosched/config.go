@@ -37,6 +37,7 @@ type config struct {
 
 	GeoIP  geoip.Config
 	ECS    bool
+	Trust  []netip.Prefix // whose client subnets are believed; empty for everybody's
 	Policy steer.Policy
 	Limit  *rateLimit // nil for none
 
@@ -274,33 +275,6 @@ func (p *parser) ttl(args []string) error {
 	}
 	p.At["degraded"] = p.here()
 	return nil
-}
-
-// ecs parses on|off [max V4 V6].
-func (p *parser) ecs(args []string) error {
-	if len(args) == 0 {
-		return p.ArgErr()
-	}
-	switch args[0] {
-	case "on":
-	case "off":
-		p.ECS = false
-	default:
-		return p.Errf("ecs %q is unknown, want on or off", args[0])
-	}
-	switch opts := args[1:]; {
-	case len(opts) == 0:
-		return nil
-	case opts[0] != "max":
-		return p.Errf("ecs option %q is unknown, want max", opts[0])
-	case len(opts) != 3:
-		return p.Errf("ecs max wants two numbers, got %q", strings.Join(opts[1:], " "))
-	default:
-		if err := p.integer(opts[1], 1, 32, &p.GeoIP.MaxV4); err != nil {
-			return err
-		}
-		return p.integer(opts[2], 1, 128, &p.GeoIP.MaxV6)
-	}
 }
 
 // feed parses listen ADDR | from FILE|URL… | state FILE.

@@ -1,7 +1,6 @@
 package geosched
 
 import (
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -141,12 +140,9 @@ func (l *limitParser) allow(word string) error {
 		if err != nil {
 			return err
 		}
-		prefix, err := netip.ParsePrefix(what)
-		if addr, bad := netip.ParseAddr(what); bad == nil && addr.Zone() == "" {
-			prefix, err = addr.Prefix(addr.BitLen())
-		}
-		if err != nil || prefix != prefix.Masked() || prefix.Addr().Is4In6() {
-			return l.Errf("%q is not a network such as 192.0.2.0/24 or 2001:db8::/32", what)
+		prefix, err := l.network(what)
+		if err != nil {
+			return err
 		}
 		l.c.Allow = append(l.c.Allow, prefix)
 	}

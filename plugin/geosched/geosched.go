@@ -87,12 +87,13 @@ func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 			countECS("malformed")
 			return q.count(formerr, dns.RcodeFormatError)
 		}
+		q.subnet.untrusted = !g.config.trusts(q.subnet, w)
 	}
 	switch {
 	case name.steered != nil && (qtype == dns.TypeA || qtype == dns.TypeAAAA):
 		return q.steer(name.steered)
 	case qtype == dns.TypeAXFR || qtype == dns.TypeIXFR:
-		return q.fail(refused, dns.RcodeRefused)
+		return q.count(refused, dns.RcodeRefused)
 	case g.passes(qname):
 		return q.pass(name.exists)
 	}

@@ -89,3 +89,18 @@ func TestCheckChain(t *testing.T) {
 		}
 	}
 }
+
+func TestZoneOf(t *testing.T) {
+	c := &config{Zones: []string{"cdn.example.", "img.cdn.example.", "test."}}
+	for name, want := range map[string]string{
+		"cdn.example.": "cdn.example.", "www.cdn.example.": "cdn.example.", "a.img.cdn.example.": "img.cdn.example.",
+		"evilcdn.example.": "", `evil\.cdn.example.`: "", "example.": "", ".": "", "test.": "test.",
+	} {
+		if got := c.zoneOf(name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	if got := (&config{Zones: []string{"."}}).zoneOf("www.example."); got != "." {
+		t.Errorf("got %q, want the root", got)
+	}
+}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
 	"github.com/tandem-cdn/tandem/internal/steer"
@@ -152,6 +153,35 @@ func TestQueryMalformedECS(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 	})
+}
+
+// The client subnet is believed from some only, and answered to all. Who is not
+// believed is where its resolver is.
+func TestQueryTrust(t *testing.T) {
+	g := serving(t, three+"steer www\necs on trust 198.51.100.0/24 2001:db8:53::/48 max 24 56")
+	for _, tt := range []struct{ name, from, subnet, want, counted string }{
+		{"believed", "198.51.100.7", "8.8.8.0/24", "NOERROR 192.0.2.2 ecs 8.8.8.0/24/7", "used"},
+		{"believed-6", "2001:db8:53::1", "8.8.8.0/24", "NOERROR 192.0.2.2 ecs 8.8.8.0/24/7", "used"},
+		{"not-believed", resolver, "8.8.8.0/24", "NOERROR 192.0.2.1 ecs 8.8.8.0/24/0", "untrusted"},
+		{"not-believed-6", "2001:67c::1", "2400::/24", "NOERROR 192.0.2.1 ecs [2400::]/24/0", "untrusted"},
+		{"opts-out", resolver, "0.0.0.0/0", "NOERROR 192.0.2.1 ecs 0.0.0.0/0/0", "optout"},
+		{"says-nothing", resolver, "", "NOERROR 192.0.2.1", "none"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := testutil.ToFloat64(ecs.WithLabelValues(tt.counted))
+			if got := summary(serve(t, g, question("www.cdn.example.", dns.TypeA, tt.subnet), tt.from)); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+			if n := testutil.ToFloat64(ecs.WithLabelValues(tt.counted)) - before; n != 1 {
+				t.Errorf("%s grew by %v", tt.counted, n)
+			}
+		})
+	}
+	m := question("www.cdn.example.", dns.TypeA, "8.8.8.0/24")
+	m.IsEdns0().Option = append(m.IsEdns0().Option, option("8.8.8.0/24"))
+	if got := summary(serve(t, g, m, resolver)); got != "FORMERR" {
+		t.Errorf("malformed and not believed: got %s", got)
+	}
 }
 
 func TestQueryECSOff(t *testing.T) {
@@ -337,7 +367,8 @@ func TestFallthroughECS(t *testing.T) {
 			if got := summary(serve(t, g, question("static.cdn.example.", dns.TypeA, tt.subnet), resolver)); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
-			if now := reply.String(); now != sent {
+			// One that is complete goes on as it is, and is the server's to change.
+			if now := reply.String(); tt.option == nil && now != sent {
 				t.Errorf("the message of the next plugin became\n%s", now)
 			}
 		})

@@ -142,9 +142,9 @@ func (q *query) limit(a action) (int, error) {
 	}
 	switch a {
 	case sendRefused:
-		return q.fail(limited, dns.RcodeRefused)
+		return q.count(limited, dns.RcodeRefused)
 	case sendServfail:
-		return q.fail(limited, dns.RcodeServerFailure)
+		return q.count(limited, dns.RcodeServerFailure)
 	case truncate:
 		m := q.reply()
 		m.Authoritative = false // it says nothing

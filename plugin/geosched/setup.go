@@ -53,6 +53,9 @@ func setup(c *caddy.Controller) error {
 		g.Next = next
 		return g
 	})
+	if cfg.ECS {
+		(&echo{g: g}).stand(dnsserver.GetConfig(c))
+	}
 	return nil
 }
 

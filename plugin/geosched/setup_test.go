@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func TestParse(t *testing.T) {
 		ttl 300 60
 		negttl 5
 		answers 3
-		ecs on max 20 48
+		ecs on max 20 48 trust 192.0.2.0/24 2001:db8::53
 		alldown all
 		feed listen 127.0.0.1:8053
 		feed from http://hub.example state.json
@@ -82,6 +83,9 @@ func TestParse(t *testing.T) {
 	}
 	if !c.ECS || c.GeoIP.MaxV4 != 20 || c.GeoIP.MaxV6 != 48 || strings.Join(c.GeoIP.Files, " ") != "a.mmdb /b.mmdb" || c.GeoIP.Nets != "nets.txt" {
 		t.Errorf("got %+v", c.GeoIP)
+	}
+	if want := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::53/128")}; !slices.Equal(c.Trust, want) {
+		t.Errorf("trusts %v", c.Trust)
 	}
 	state, err := filepath.Abs("state.json") // without a root, below the working directory
 	if err != nil {
@@ -191,7 +195,11 @@ func TestParseRefuses(t *testing.T) {
 		{"answers-nine", good + "answers 9", `Testfile:4 - Error during parsing: "9" is not a number from 1 to 8`},
 		{"ecs-nothing", good + "ecs", `Testfile:4 - Error during parsing: Wrong argument count`},
 		{"ecs-maybe", good + "ecs maybe", `Testfile:4 - Error during parsing: ecs "maybe" is unknown`},
-		{"ecs-option", good + "ecs on trust 10.0.0.0/8", `Testfile:4 - Error during parsing: ecs option "trust" is unknown`},
+		{"ecs-option", good + "ecs on min 10.0.0.0/8", `Testfile:4 - Error during parsing: ecs option "min" is unknown, want max or trust`},
+		{"ecs-trust-nobody", good + "ecs on trust max 24 56", `Testfile:4 - Error during parsing: ecs trust wants networks`},
+		{"ecs-trust-whom", good + "ecs on trust 10.0.0.1/8", `Testfile:4 - Error during parsing: "10.0.0.1/8" is not a network`},
+		{"ecs-trust-off", good + "ecs off trust 10.0.0.0/8", `Testfile:4 - Error during parsing: ecs trust: nobody is to be believed when ecs is off`},
+		{"ecs-trust-twice", good + "ecs on trust 10.0.0.0/8 trust ::1", `Testfile:4 - Error during parsing: ecs "trust" is given twice`},
 		{"ecs-max-one", good + "ecs on max 24", `Testfile:4 - Error during parsing: ecs max wants two numbers`},
 		{"ecs-max-33", good + "ecs on max 33 56", `Testfile:4 - Error during parsing: "33" is not a number from 1 to 32`},
 		{"ecs-max-129", good + "ecs on max 24 129", `Testfile:4 - Error during parsing: "129" is not a number from 1 to 128`},

@@ -1,0 +1,90 @@
+package geosched
+
+import (
+	"context"
+	"crypto/tls"
+	"slices"
+	"strings"
+
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
+	"github.com/miekg/dns"
+)
+
+// echo stands before all plugins of a server block and completes what comes back:
+//
+//	query ──► echo ──► acl ──► dnssec ──► geosched ──► file
+//	answer ◄─ echo ◄──── of whichever plugin ──────────┘
+//
+// A server that understands the client subnet in a zone says so in every answer
+// of that zone (RFC 7871, sections 7.2.1 and 12.1), also in those of plugins that
+// know nothing of it, and in the errors that the server writes when a plugin
+// returns no more than a code. Whoever set a scope knew why; for all others it is
+// 0, as it would be understood without the option.
+type echo struct {
+	next plugin.Handler
+	g    *Geosched
+}
+
+// stand makes an echo the first plugin of a block. The chain is compiled when all
+// plugins are set up, and of several keys of a block only the first has a list.
+func (e *echo) stand(c *dnsserver.Config) {
+	c.Plugin = slices.Insert(c.Plugin, 0, func(next plugin.Handler) plugin.Handler {
+		return &echo{next, e.g}
+	})
+}
+
+// Name implements plugin.Handler. It is not that of a directive, so that nobody
+// finds an echo where geosched is looked for.
+func (e *echo) Name() string { return pluginName + "-echo" }
+
+// ServeDNS implements plugin.Handler. A query without the option costs nothing,
+// and one that is malformed is geosched's to judge.
+func (e *echo) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	s, ok := subnetOf(r)
+	if !ok || s.option == nil || e.g.config.zoneOf(strings.ToLower(r.Question[0].Name)) == "" {
+		return e.next.ServeDNS(ctx, w, r)
+	}
+	w = &echoWriter{w, s}
+	rcode, err := e.next.ServeDNS(ctx, w, r)
+	if plugin.ClientWrite(rcode) {
+		return rcode, err
+	}
+	// The plugins that count and log have seen the code. The server sees that
+	// there is nothing left to write.
+	return dns.RcodeSuccess, w.WriteMsg(new(dns.Msg).SetRcode(r, rcode))
+}
+
+// echoWriter is the writer of all plugins of a block.
+type echoWriter struct {
+	dns.ResponseWriter
+	subnet subnet
+}
+
+// WriteMsg implements dns.ResponseWriter. It leaves alone what it gets, which may
+// belong to a cache.
+func (w *echoWriter) WriteMsg(m *dns.Msg) error {
+	opt := m.IsEdns0()
+	if opt != nil && slices.ContainsFunc(opt.Option, func(o dns.EDNS0) bool { return o.Option() == dns.EDNS0SUBNET }) {
+		return w.ResponseWriter.WriteMsg(m)
+	}
+	out, own := *m, dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
+	if opt == nil {
+		out.Extra = slices.Concat([]dns.RR{&own}, m.Extra) // a TSIG stays the last
+	} else {
+		own = *opt
+		out.Extra = slices.Clone(m.Extra)
+		out.Extra[slices.IndexFunc(m.Extra, func(rr dns.RR) bool { return rr == dns.RR(opt) })] = &own
+	}
+	own.Option = append(slices.Clip(own.Option), w.subnet.reply(0))
+	return w.ResponseWriter.WriteMsg(&out)
+}
+
+// ConnectionState implements dns.ConnectionStater, for plugins that look at the
+// TLS connection.
+func (w *echoWriter) ConnectionState() *tls.ConnectionState {
+	if s, ok := w.ResponseWriter.(dns.ConnectionStater); ok {
+		return s.ConnectionState()
+	}
+	return nil
+}

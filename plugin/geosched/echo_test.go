@@ -1,0 +1,183 @@
+package geosched
+
+import (
+	"context"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/plugin"
+	_ "github.com/coredns/coredns/plugin/any"
+	_ "github.com/coredns/coredns/plugin/hosts"
+	"github.com/coredns/coredns/plugin/metrics/vars"
+	_ "github.com/coredns/coredns/plugin/multisocket"
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/expfmt"
+)
+
+const withHosts = `
+	geosched cdn.example {
+		node lon 192.0.2.1 51.5 -0.12
+		steer www
+		fallthrough
+	}
+	hosts {
+		203.0.113.9 static.cdn.example
+		fallthrough
+	}`
+
+// Whatever plugin answers in a zone of geosched, above or below it, and when it
+// is the server itself: the answer has the client subnet.
+func TestEcho(t *testing.T) {
+	const ecs = " ecs 8.8.8.0/24/0"
+	for _, tt := range []struct {
+		name, above, qname string
+		qtype              uint16
+		want               string
+	}{
+		{"geosched", "", "www", dns.TypeA, "NOERROR 192.0.2.1 ecs 8.8.8.0/24/7"},
+		{"any", "any", "www", dns.TypeANY, "NOERROR HINFO" + ecs},
+		{"hosts-below", "", "static", dns.TypeA, "NOERROR 203.0.113.9" + ecs},
+		{"nobody-below", "errors\nlog", "nope", dns.TypeA, "SERVFAIL" + ecs},
+		{"axfr", "", "", dns.TypeAXFR, "REFUSED" + ecs},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inst := start(t, tt.above+withHosts)
+			qname := strings.TrimPrefix(tt.qname+".cdn.example.", ".")
+			r := ask(t, inst, question(qname, tt.qtype, "8.8.8.0/24"))
+			if got := summary(r); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+			opts := 0
+			for _, rr := range r.Extra {
+				if rr.Header().Rrtype == dns.TypeOPT {
+					opts++
+				}
+			}
+			if opts != 1 {
+				t.Errorf("%d OPT records in %v", opts, r)
+			}
+			if got := summary(ask(t, inst, question(qname, tt.qtype, ""))); strings.Contains(got, "ecs") {
+				t.Errorf("nobody said where the client is: got %s", got)
+			}
+		})
+	}
+}
+
+// What a plugin says beside the client subnet stays, a signature remains the last
+// record, and the message of the plugin, which may be one that it keeps, is as it
+// was.
+func TestEchoKeeps(t *testing.T) {
+	kept := new(dns.Msg)
+	e := &echo{g: serving(t, three+"steer www"), next: plugin.HandlerFunc(func(_ context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+		return dns.RcodeSuccess, w.WriteMsg(kept)
+	})}
+	ede := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}, Option: []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeBlocked}}}
+	tsig := &dns.TSIG{Hdr: dns.RR_Header{Name: "key.", Rrtype: dns.TypeTSIG, Class: dns.ClassANY}, Algorithm: dns.HmacSHA256}
+	for _, tt := range []struct {
+		name  string
+		extra []dns.RR
+		want  string // types in the additional section, and options
+	}{
+		{"nothing", nil, "OPT 8"},
+		{"opt", []dns.RR{ede}, "OPT 15 8"},
+		{"opt-and-tsig", []dns.RR{ede, tsig}, "OPT 15 8 TSIG"},
+		{"tsig", []dns.RR{tsig}, "OPT 8 TSIG"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			q := question("www.cdn.example.", dns.TypeA, "8.8.8.0/24")
+			kept.SetReply(q)
+			kept.Extra = slices.Clone(tt.extra)
+			before := kept.String()
+			w := &counting{}
+			if _, err := e.ServeDNS(t.Context(), w, q); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, rr := range w.msg.Extra {
+				got = append(got, dns.TypeToString[rr.Header().Rrtype])
+				if opt, ok := rr.(*dns.OPT); ok {
+					for _, o := range opt.Option {
+						got = append(got, strconv.Itoa(int(o.Option())))
+					}
+				}
+			}
+			if got := strings.Join(got, " "); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+			if now := kept.String(); now != before {
+				t.Errorf("the plugin's own message became\n%s", now)
+			}
+		})
+	}
+}
+
+// Zones of others in the block are left alone, all keys of it are not, nor are
+// further sockets, and what a reload has made.
+func TestEchoEverywhere(t *testing.T) {
+	block := func(more string) caddy.Input {
+		return caddy.CaddyfileInput{Filepath: "Corefile", ServerTypeName: "dns", Contents: []byte(
+			"example:0 cdn.example:0 test:0 {\n\tbind 127.0.0.1\n\tmultisocket 2\n" + more + withHosts + "\n}\n")}
+	}
+	inst, err := caddy.Start(block(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { stop(t, inst) }()
+	for round := range 2 {
+		for _, s := range inst.Servers() {
+			for name, want := range map[string]string{
+				"x.cdn.example.": "SERVFAIL ecs 8.8.8.0/24/0",
+				"www.example.":   "SERVFAIL",
+				"www.test.":      "SERVFAIL",
+			} {
+				r, err := dns.Exchange(question(name, dns.TypeA, "8.8.8.0/24"), s.LocalAddr().String())
+				if err != nil || summary(r) != want {
+					t.Errorf("round %d, %s at %v: got %v, %v, want %s", round, name, s.LocalAddr(), r, err, want)
+				}
+			}
+		}
+		if round == 0 {
+			if inst, err = inst.Restart(block("\tlog\n")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// Who counts sees the code of an error that echo writes.
+func TestEchoIsCounted(t *testing.T) {
+	inst := start(t, "prometheus 127.0.0.1:0\n"+withHosts)
+	ask(t, inst, question("nope.cdn.example.", dns.TypeA, "8.8.8.0/24"))
+	text, err := testutil.CollectAndFormat(vars.ResponseRcode, expfmt.TypeTextPlain, "coredns_dns_responses_total")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, `zone="cdn.example."`) && strings.Contains(line, `rcode="SERVFAIL"`) {
+			return
+		}
+	}
+	t.Errorf("no SERVFAIL in\n%s", text)
+}
+
+func BenchmarkEcho(b *testing.B) {
+	g := serving(b, three+"steer www")
+	w := &remote{&net.UDPAddr{IP: net.IP{193, 0, 6, 1}, Port: 53}}
+	e := &echo{g, g}
+	for _, subnet := range []string{"", "8.8.8.0/24"} {
+		b.Run(subnet, func(b *testing.B) {
+			m := question("www.cdn.example.", dns.TypeA, subnet)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := e.ServeDNS(b.Context(), w, m); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
