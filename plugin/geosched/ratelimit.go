@@ -3,10 +3,10 @@ package geosched
 import (
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/coredns/coredns/core/dnsserver"
@@ -23,7 +23,7 @@ type rateLimit struct {
 	Table  int    // keys
 
 	// What may change without forgetting who has asked how much.
-	Slip       int // one in so many limited answers is truncated; 0 for none
+	Slip       int // one in so many limited queries gets the TC bit, by chance; 0 for none
 	ReportOnly bool
 	Allow      []netip.Prefix
 }
@@ -54,8 +54,7 @@ type limiter struct {
 	config   *rateLimit
 	prefixes *limit.Prefixes
 	now      func() time.Time
-
-	limited atomic.Uint32
+	dice     func() uint64
 }
 
 // holdLimiter returns a limiter with the debts that are in the pool.
@@ -89,7 +88,7 @@ func holdLimiter(p *pool, h *holder, c *rateLimit) (*limiter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &limiter{config: c, prefixes: prefixes, now: time.Now}, nil
+	return &limiter{config: c, prefixes: prefixes, now: time.Now, dice: rand.Uint64}, nil
 }
 
 // judge charges a query and says what to do with it. Only the sender of a bare UDP
@@ -123,8 +122,8 @@ func (l *limiter) judge(ctx context.Context, w dns.ResponseWriter) action {
 	switch n := l.config.Slip; {
 	case l.config.ReportOnly:
 		a = report
-	case n > 0 && l.limited.Add(1)%uint32(n) == 0:
-		a = truncate
+	case n > 0 && l.dice()%uint64(n) == 0:
+		a = truncate // a count could be kept out of step with somebody
 	}
 	ratelimited.WithLabelValues(string(a)).Inc()
 	if a == report {

@@ -157,12 +157,13 @@ func FuzzParseRateLimit(f *testing.F) {
 }
 
 // limitedServing returns a block with a limit whose clock stands still until it is
-// moved.
+// moved, and where slip comes in turn.
 func limitedServing(t testing.TB, limit string) (g *Geosched, clock *time.Time) {
 	t.Helper()
 	g = serving(t, three+"steer www\nratelimit "+limit)
 	now := time.Now()
-	g.limit.now = func() time.Time { return now }
+	var n uint64
+	g.limit.now, g.limit.dice = func() time.Time { return now }, func() uint64 { n++; return n }
 	return g, &now
 }
 
@@ -244,6 +245,22 @@ func TestRateLimit(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Whoever can time queries of his own, in another's name too, cannot see to it that
+// the other never gets the TC bit.
+func TestRateLimitSlipInStep(t *testing.T) {
+	g := serving(t, three+"steer www\nratelimit 1 burst 1 slip 2")
+	now := time.Now()
+	g.limit.now = func() time.Time { return now }
+	got := make(map[string]int)
+	for range 201 {
+		got[send(t, g, question("www.cdn.example.", dns.TypeA, ""), resolver)]++
+		send(t, g, question("www.cdn.example.", dns.TypeA, ""), "198.51.100.1")
+	}
+	if n := got["TC NOERROR"]; n < 50 || n > 150 {
+		t.Errorf("got %v, want the TC bit for about half", got)
 	}
 }
 
