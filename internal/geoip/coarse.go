@@ -72,32 +72,34 @@ var special = []string{
 	"2001::/23", "2001:db8::/32", "3fff::/20",
 }
 
-// insertCoarse fills an empty builder with the registries' points.
+// insertCoarse lays the registries' points on b.
 func (b *builder) insertCoarse() {
+	w := newPatchwork()
 	ids := make(map[byte]uint32)
 	for letter, r := range registries {
 		p, err := geo.At(r.lat, r.lon)
 		if err != nil {
 			panic(err) // a slip in the table above
 		}
-		ids[letter] = b.class(Class{Source: Coarse, Point: p, Continent: r.continent}, r.name)
+		ids[letter] = b.class(Class{Source: Coarse, Point: p, Continent: r.continent}.known(r.name))
 	}
 	for i, letter := range []byte(ipv4Blocks) {
 		if letter != '.' {
-			b.insert(netip.PrefixFrom(netip.AddrFrom4([4]byte{byte(i)}), 8), ids[letter])
+			w.insert(netip.PrefixFrom(netip.AddrFrom4([4]byte{byte(i)}), 8), ids[letter])
 		}
 	}
 	for letter, blocks := range ipv6Blocks {
 		for _, s := range blocks {
-			b.insert(netip.MustParsePrefix(s), ids[letter])
+			w.insert(netip.MustParsePrefix(s), ids[letter])
 		}
 	}
+	b.patch(w)
 }
 
 // insertSpecial takes the special-purpose space away from whoever claimed it.
-func (b *builder) insertSpecial() {
-	id := b.class(Class{Source: Special}, "")
+func (w *patchwork) insertSpecial(b *builder) {
+	id := b.class(Class{Source: Special}.known(""))
 	for _, s := range special {
-		b.insert(netip.MustParsePrefix(s), id)
+		w.insert(netip.MustParsePrefix(s), id)
 	}
 }

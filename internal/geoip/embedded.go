@@ -43,9 +43,9 @@ func shadowed(p netip.Prefix) bool {
 
 // insertGrafts gives the grafts a class of their own. No lookup ends in it, but
 // it keeps their neighbours' scopes from reaching over them.
-func (b *builder) insertGrafts() {
-	id := b.class(Class{Source: Special}, "graft")
+func (w *patchwork) insertGrafts(b *builder) {
+	id := b.class(Class{Source: Special}.known("graft"))
 	for _, g := range grafts {
-		b.insert(g, id)
+		w.insert(g, id)
 	}
 }

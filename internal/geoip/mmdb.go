@@ -1,187 +1,185 @@
 package geoip
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
-	"net/netip"
 	"os"
+	"slices"
+	"time"
 
 	"github.com/oschwald/maxminddb-golang/v2"
-
-	"github.com/tandem-cdn/tandem/internal/geo"
 )
 
-// record is what we read of a record of a City, Country or Enterprise file.
-type record struct {
-	Location struct {
-		Latitude  *float64 `maxminddb:"latitude"`
-		Longitude *float64 `maxminddb:"longitude"`
-	} `maxminddb:"location"`
-	Continent struct {
-		Code string `maxminddb:"code"`
-	} `maxminddb:"continent"`
-	Country struct {
-		ISOCode string `maxminddb:"iso_code"`
-	} `maxminddb:"country"`
+// Database is a MaxMind file that a trie was made of.
+type Database struct {
+	File  string
+	Type  string    // what it calls itself, such as "GeoLite2-City"
+	Built time.Time // when its maker made it
 }
 
-// continents are the points for records that name no coordinates, as in
-// Country files.
-var continents = map[string][2]float64{
-	"AF": {2, 20}, "AN": {-80, 0}, "AS": {27, 100}, "EU": {50, 10}, "NA": {39, -98}, "OC": {-30, 145}, "SA": {-15, -55},
+// String is the database in a log line.
+func (d Database) String() string {
+	return fmt.Sprintf("%s of %s", d.Type, d.Built.UTC().Format(time.DateTime))
 }
 
-// reading is one MaxMind file on its way into a builder.
-type reading struct {
-	b        *builder
-	maxBits  [2]int             // longest prefix to keep, IPv4 and IPv6
-	byOffset map[uintptr]uint32 // record in the file → class, or none
-	means    map[uint32]*mean   // class → where its records are
+// mmdb is a MaxMind file as a layer. Its search tree is walked where it lies:
+//
+//	node 0 │ node 1 │ … │ 16 zero bytes │ records … │ metadata
+//
+// A node is two numbers. One that is less than the number of nodes is a node, the
+// same number is nothing, and a greater one is a record.
+type mmdb struct {
+	Database
+	buf     []byte
+	db      *maxminddb.Reader
+	bits    int    // of a number: 24, 28 or 32
+	nodes   uint32 // in the search tree
+	v4, v6  uint32 // the roots
+	visits  int    // that are left before there are more than a tree can have
+	nothing uint32 // value of networks without a record
 
-	crowd netip.Prefix     // a prefix of maxBits that longer networks share,
-	votes map[uint32]int64 // and how many 2^-62ths of its space each class has
+	// decode returns the value of a record. Networks share records, so each
+	// is decoded once.
+	decode func(maxminddb.Result) (uint32, error)
+	values map[uint32]uint32 // by offset
 }
 
-const none = math.MaxUint32
+var (
+	errDamaged = errors.New("damaged search tree")
+	errTooDeep = fmt.Errorf("%w: deeper than an address has bits", errDamaged)
+)
 
-type mean struct{ lat, lon, n float64 }
-
-// insertFile reads a MaxMind file into b. The file is read into memory rather
-// than mapped, because a mapped file that someone overwrites in place kills
-// the process with SIGBUS. Records of which neither coordinates nor continent
-// are known leave alone what is in b already.
-func (b *builder) insertFile(name string, maxV4, maxV6 int) error {
-	buf, err := os.ReadFile(name)
+// openMMDB reads a file. It is read into memory rather than mapped, because a
+// mapped file that someone overwrites in place kills the process with SIGBUS.
+func openMMDB(file string) (*mmdb, error) {
+	buf, err := os.ReadFile(file)
 	if err != nil {
-		return err // names the file
+		return nil, err // names the file
 	}
 	db, err := maxminddb.OpenBytes(buf)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	if err := checkTree(buf, db.Metadata); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+	m := &mmdb{
+		Database: Database{File: file, Type: db.Metadata.DatabaseType, Built: db.Metadata.BuildTime()},
+		buf:      buf,
+		db:       db,
+		bits:     int(db.Metadata.RecordSize),
+		nothing:  clear,
+		values:   make(map[uint32]uint32),
 	}
-	r := reading{
-		b:        b,
-		maxBits:  [2]int{maxV4, maxV6},
-		byOffset: make(map[uintptr]uint32),
-		means:    make(map[uint32]*mean),
-		votes:    make(map[uint32]int64),
+	if err := m.findRoots(); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	for result := range db.Networks() {
-		if err := r.add(result); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	r.flush()
-	if len(r.means) == 0 {
-		return fmt.Errorf("%s: no location in it: its type is %q, want a City or Country file", name, db.Metadata.DatabaseType)
-	}
-	for id, m := range r.means {
-		if b.classes[id].Point, err = geo.At(m.lat/m.n, m.lon/m.n); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	return nil
+	return m, nil
 }
 
-// add inserts one network. Networks longer than maxBits are held back until
-// all that share the same prefix of maxBits are there; the class with most
-// addresses then gets the whole of it. They arrive in order of address.
-func (r *reading) add(result maxminddb.Result) error {
-	if err := result.Err(); err != nil {
-		return err
-	}
-	id, err := r.classOf(result)
-	if err != nil {
-		return err
-	}
-	if id == none {
-		return nil
-	}
-	p := result.Prefix()
-	limit := r.maxBits[1]
-	if p.Addr().Is4() {
-		limit = r.maxBits[0]
-	}
-	if p.Bits() <= limit {
-		r.b.insert(p, id)
-		return nil
-	}
-	crowd, err := p.Addr().Prefix(limit)
-	if err != nil {
-		return err
-	}
-	if crowd != r.crowd {
-		r.flush()
-		r.crowd = crowd
-	}
-	r.votes[id] += 1 << max(0, 62-(p.Bits()-limit))
-	return nil
-}
-
-func (r *reading) flush() {
-	winner := uint32(none)
-	for id, n := range r.votes {
-		if winner == none || n > r.votes[winner] || n == r.votes[winner] && id < winner {
-			winner = id
-		}
-	}
-	if winner != none {
-		r.b.insert(r.crowd, winner)
-	}
-	clear(r.votes)
-}
-
-// classOf returns the class of a record, or none if it has no place. Files
-// share records between networks, so each is decoded once.
-func (r *reading) classOf(result maxminddb.Result) (uint32, error) {
-	if id, ok := r.byOffset[result.Offset()]; ok {
-		return id, nil
-	}
-	id, err := r.decode(result)
-	if err != nil {
-		return none, fmt.Errorf("network %s: %w", result.Prefix(), err)
-	}
-	r.byOffset[result.Offset()] = id
-	return id, nil
-}
-
-func (r *reading) decode(result maxminddb.Result) (uint32, error) {
-	var rec record
-	if err := result.Decode(&rec); err != nil {
-		return none, err
-	}
-	c := Class{Source: GeoIP, Continent: rec.Continent.Code, Country: rec.Country.ISOCode}
-	var p geo.Point
-	var key string
-	switch lat, lon := rec.Location.Latitude, rec.Location.Longitude; {
-	case (lat == nil) != (lon == nil):
-		return none, errors.New("latitude without longitude or longitude without latitude")
-	case lat != nil:
-		var err error
-		if p, err = geo.At(*lat, *lon); err != nil {
-			return none, err
-		}
-		// The country belongs to the key so that cells on a border do not
-		// report their neighbour's.
-		key = fmt.Sprintf("%g %g %s", math.Floor(*lat), math.Floor(*lon), c.Country)
+// findRoots checks what the metadata say of the tree and finds the roots of both
+// families. A file for IPv6 has IPv4 at ::/96.
+func (m *mmdb) findRoots() error {
+	switch m.bits {
+	case 24, 28, 32:
 	default:
-		ll, ok := continents[c.Continent]
-		if !ok {
-			return none, nil
+		return fmt.Errorf("%w: records of %d bits", errDamaged, m.bits)
+	}
+	nodes := m.db.Metadata.NodeCount
+	if nodes == 0 || nodes > uint(len(m.buf)/(m.bits/4)) || nodes >= clear {
+		return fmt.Errorf("%w: %d nodes do not fit into the file", errDamaged, nodes)
+	}
+	m.nodes = uint32(nodes)
+	m.v4, m.v6 = 0, clear|leaf
+	if m.db.Metadata.IPVersion == 6 {
+		m.v6 = 0
+		for path := []uint32{}; len(path) < 96 && m.v4&leaf == 0; {
+			if slices.Contains(path, m.v4) {
+				return errTooDeep
+			}
+			path = append(path, m.v4)
+			var err error
+			if m.v4, err = m.reference(m.numbers(m.v4)[0]); err != nil {
+				return err
+			}
 		}
-		p, _ = geo.At(ll[0], ll[1])
-		key = c.Continent + " " + c.Country
 	}
-	id := r.b.class(c, key)
-	m := r.means[id]
-	if m == nil {
-		m = new(mean)
-		r.means[id] = m
+	// The tree has one visit for each node, and somebody may save a few nodes by
+	// letting branches meet. Sixty nodes that all meet make 2^60 networks.
+	m.visits = 4 * (int(m.nodes) + 1)
+	return nil
+}
+
+// roots implements layer.
+func (m *mmdb) roots() (v4, v6 uint32) { return m.v4, m.v6 }
+
+// branches implements layer. Files refer to the root of IPv4 under the prefixes
+// of IPv6 that embed it, too; it is not walked from there.
+func (m *mmdb) branches(n uint32) (left, right uint32, err error) {
+	if m.visits--; m.visits < 0 {
+		return 0, 0, fmt.Errorf("%w: more networks than its %d nodes can have", errDamaged, m.nodes)
 	}
-	m.lat, m.lon, m.n = m.lat+p.Lat(), m.lon+p.Lon(), m.n+1
-	return id, nil
+	var refs node
+	for i, number := range m.numbers(n) {
+		if refs[i], err = m.reference(number); err != nil {
+			return 0, 0, err
+		}
+		if refs[i] == m.v4 && m.v4 != 0 && m.v4&leaf == 0 {
+			refs[i] = clear | leaf
+		}
+	}
+	return refs[0], refs[1], nil
+}
+
+// reference turns a number of the tree into a node or a leaf, which holds the
+// offset of its record.
+func (m *mmdb) reference(number uint32) (uint32, error) {
+	switch {
+	case number < m.nodes:
+		return number, nil
+	case number == m.nodes:
+		return clear | leaf, nil
+	case number-m.nodes < 16 || number-m.nodes-16 >= clear:
+		return 0, fmt.Errorf("%w: it leads to no record", errDamaged)
+	}
+	return number - m.nodes - 16 | leaf, nil
+}
+
+// numbers reads a node. Of two numbers with 28 bits the middle byte has the top
+// four of both.
+func (m *mmdb) numbers(n uint32) node {
+	b := m.buf[int(n)*(m.bits/4):]
+	switch m.bits {
+	case 24:
+		return node{uint32(b[0])<<16 | uint32(b[1])<<8 | uint32(b[2]), uint32(b[3])<<16 | uint32(b[4])<<8 | uint32(b[5])}
+	case 28:
+		return node{uint32(b[3]>>4)<<24 | uint32(b[0])<<16 | uint32(b[1])<<8 | uint32(b[2]),
+			uint32(b[3]&15)<<24 | uint32(b[4])<<16 | uint32(b[5])<<8 | uint32(b[6])}
+	}
+	return node{binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])}
+}
+
+// value implements layer.
+func (m *mmdb) value(ref uint32) (uint32, error) {
+	offset := ref &^ leaf
+	if offset == clear {
+		return m.nothing, nil
+	}
+	if v, ok := m.values[offset]; ok {
+		return v, nil
+	}
+	v, err := m.decode(m.db.LookupOffset(uintptr(offset)))
+	if err != nil {
+		return 0, err
+	}
+	m.values[offset] = v
+	return v, nil
+}
+
+// lay lays the file on what b has.
+func (m *mmdb) lay(b *builder, join func(below, above uint32) uint32) error {
+	nodes, err := (&overlay{below: b.nodes, above: m, max: b.max, join: join}).run()
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.File, err)
+	}
+	b.nodes = nodes
+	return nil
 }

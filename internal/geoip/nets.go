@@ -14,8 +14,9 @@ import (
 	"github.com/tandem-cdn/tandem/internal/geo"
 )
 
-// Net is one line of a nets file: what the operator knows better than GeoIP
-// about the clients in Prefix. Exactly one of Nodes, Point and Name is set.
+// Net is one line of a nets or resolvers file: what the operator knows better than
+// GeoIP about the clients in Prefix, or about those of the resolvers in Prefix.
+// Exactly one of Nodes, Point and Name is set.
 type Net struct {
 	Line   int // in the file, from 1
 	Prefix netip.Prefix
@@ -24,7 +25,7 @@ type Net struct {
 	Name   string
 }
 
-// ParseNets reads a nets file, one network a line:
+// ParseNets reads a nets or resolvers file, one network a line:
 //
 //	# network        verdict
 //	198.18.0.0/15    node lon1 lon2       # steer to these nodes
@@ -106,24 +107,32 @@ func parseNet(words []string) (Net, error) {
 	return n, nil
 }
 
-// insertNets puts the operator's networks on top of everything else. A line
-// that says node or class keeps the place that was known for the first address
-// of its network, as a second choice and for explaining.
-func (b *builder) insertNets(nets []Net) {
+// insertNets inserts the operator's networks. A line that says node or class keeps
+// the place that was known for the first address of its network, as a second
+// choice and for explaining.
+func (w *patchwork) insertNets(b *builder, source Source, nets []Net) {
 	nets = slices.Clone(nets)
 	slices.SortStableFunc(nets, func(x, y Net) int { return cmp.Compare(x.Prefix.Bits(), y.Prefix.Bits()) })
 	for _, n := range nets {
-		c := Class{Source: Nets, Point: n.Point, Name: n.Name, Nodes: n.Nodes, Line: n.Line}
-		if !c.Point.Known() {
+		c := Class{Source: source, Point: n.Point, Name: n.Name, Nodes: n.Nodes, Line: n.Line}
+		where := n.Point.String()
+		if !n.Point.Known() {
 			below := b.at(n.Prefix)
-			c.Point, c.Continent, c.Country = below.Point, below.Continent, below.Country
+			if ref, _ := find(w.nodes, n.Prefix.Addr()); ref != clear {
+				below = &b.classes[ref]
+			}
+			c.Point, c.Continent, c.Country, c.ASN = below.Point, below.Continent, below.Country, below.ASN
+			where = below.key
 		}
-		key := fmt.Sprintf("%s %s %q", c.Point, c.Name, c.Nodes)
-		b.insert(n.Prefix, b.class(c, key))
+		w.insert(n.Prefix, b.class(c.known(fmt.Sprintf("%s %s %q", where, c.Name, c.Nodes))))
 	}
 }
 
+// readNets reads a file; without a name there are no networks.
 func readNets(file string) ([]Net, error) {
+	if file == "" {
+		return nil, nil
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err // names the file

@@ -76,11 +76,13 @@ func FuzzParseNets(f *testing.F) {
 			}
 			return
 		}
-		b := newBuilder()
+		b := newBuilder(24, 56)
 		b.insertCoarse()
-		b.insertNets(nets)
-		b.insertGrafts()
-		trie := b.compile()
+		w := newPatchwork()
+		w.insertNets(b, Nets, nets)
+		w.insertGrafts(b)
+		b.patch(w)
+		trie := b.finish(newPatchwork().nodes)
 		for _, n := range nets {
 			if shadowed(netip.PrefixFrom(n.Prefix.Addr(), n.Prefix.Addr().BitLen())) {
 				continue // its first address is looked up as IPv4

@@ -3,8 +3,10 @@ package geosched
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
-	"strings"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,12 +17,23 @@ import (
 // found by looking, not by being notified: a ConfigMap swaps a symbolic link two
 // directories up, and an update may come over NFS.
 type atlas struct {
-	config geoip.Config
+	config geoip.Config // but for ASNs
 
-	// owned by run
-	seen []os.FileInfo // the files as of the last attempt; nil where there was none
+	trie atomic.Pointer[geoip.Trie] // stored with loading held
 
-	trie atomic.Pointer[geoip.Trie] // written by run
+	askMu sync.Mutex
+	asked map[asker][]uint32 // autonomous systems
+
+	loading sync.Mutex
+	seen    []os.FileInfo // the files as of the last attempt; nil where there was none
+	tried   []uint32      // the autonomous systems as of the last attempt
+	told    []uint32      // those that trie tells apart
+}
+
+// asker is a block of an instance.
+type asker struct {
+	*holder
+	*Geosched
 }
 
 // lookInterval is how often the files are looked at.
@@ -29,23 +42,24 @@ const lookInterval = 5 * time.Second
 // openAtlas loads the files, and an error names the one that is missing or
 // wrong.
 func openAtlas(c geoip.Config) (*atlas, error) {
-	a := &atlas{config: c}
-	a.seen = a.look()
-	trie, err := geoip.Load(c)
-	if err != nil {
+	a := &atlas{config: c, asked: make(map[asker][]uint32)}
+	a.config.ASNs = nil
+	if err := a.load(a.look(), wanted(c.ASNs)); err != nil {
 		return nil, err
 	}
-	a.trie.Store(trie)
 	return a, nil
 }
 
-// holdAtlas returns the atlas of a configuration, from the pool.
-func holdAtlas(p *pool, h *holder, c geoip.Config) (*atlas, error) {
+// holdAtlas returns the atlas of a configuration for a block, from the pool.
+func holdAtlas(p *pool, h *holder, g *Geosched, c geoip.Config) (*atlas, error) {
+	asns := c.ASNs
+	c.ASNs = nil // blocks that ask about different ones share a trie, and ask may be called again
 	key, err := json.Marshal(c)
 	if err != nil {
 		return nil, err
 	}
-	return hold(p, h, "geoip "+string(key), func() (*atlas, func(), error) {
+	a, err := hold(p, h, "geoip "+string(key), func() (*atlas, func(), error) {
+		c.ASNs = asns
 		a, err := openAtlas(c)
 		if err != nil {
 			return nil, nil, err
@@ -60,15 +74,69 @@ func holdAtlas(p *pool, h *holder, c geoip.Config) (*atlas, error) {
 		}
 		return a, cancel, nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return a, a.ask(h, g, asns)
 }
 
 // Trie returns the trie of the newest good files. It never blocks.
 func (a *atlas) Trie() *geoip.Trie { return a.trie.Load() }
 
+// ask says which autonomous systems a block needs told apart from now on, in the
+// place of those it asked about before. When ask returns without an error, Trie
+// tells them apart. On error nothing has changed. What nobody asks about any
+// more is forgotten a little later, because the block may still be using it.
+func (a *atlas) ask(h *holder, g *Geosched, asns []uint32) error {
+	who := asker{h, g}
+	a.askMu.Lock()
+	before, asked := a.asked[who]
+	a.asked[who] = asns
+	a.askMu.Unlock()
+
+	a.loading.Lock()
+	defer a.loading.Unlock()
+	if !slices.ContainsFunc(asns, func(n uint32) bool { return !slices.Contains(a.told, n) }) {
+		return nil
+	}
+	if err := a.load(a.look(), a.wanted()); err != nil {
+		a.askMu.Lock()
+		defer a.askMu.Unlock()
+		if delete(a.asked, who); asked {
+			a.asked[who] = before
+		}
+		return err
+	}
+	log.Infof("geography: %v", a.Trie())
+	return nil
+}
+
+// leave implements leaver.
+func (a *atlas) leave(h *holder) {
+	a.askMu.Lock()
+	defer a.askMu.Unlock()
+	maps.DeleteFunc(a.asked, func(who asker, _ []uint32) bool { return who.holder == h })
+}
+
+// wanted returns the autonomous systems that anybody asks about.
+func (a *atlas) wanted() []uint32 {
+	a.askMu.Lock()
+	defer a.askMu.Unlock()
+	return wanted(slices.Collect(maps.Values(a.asked))...)
+}
+
+func wanted(asked ...[]uint32) []uint32 {
+	all := slices.Concat(asked...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 func (a *atlas) files() []string {
-	files := a.config.Files[:len(a.config.Files):len(a.config.Files)]
-	if a.config.Nets != "" {
-		files = append(files, a.config.Nets)
+	files := slices.Clone(a.config.Files)
+	for _, f := range []string{a.config.ASN, a.config.Nets, a.config.Resolvers} {
+		if f != "" {
+			files = append(files, f)
+		}
 	}
 	return files
 }
@@ -108,25 +176,41 @@ func (a *atlas) run(ctx context.Context) {
 	}
 }
 
-// reload loads the files again if one of them has changed. When one is wrong or
-// gone the last good trie stays, and the next attempt is at the next change.
+// reload loads the files again if one of them has changed, or what is asked. When
+// a file is wrong or gone the last good trie stays, and the next attempt is at the
+// next change.
 func (a *atlas) reload() {
-	now := a.look()
-	changed := false
-	for i := range now {
-		changed = changed || !same(now[i], a.seen[i])
-	}
-	if !changed {
+	a.loading.Lock()
+	defer a.loading.Unlock()
+	files, asns := a.look(), a.wanted()
+	if slices.EqualFunc(files, a.seen, same) && slices.Equal(asns, a.tried) {
 		return
 	}
-	a.seen = now
-	trie, err := geoip.Load(a.config)
-	if err != nil {
+	if err := a.load(files, asns); err != nil {
 		reloads.WithLabelValues("refused").Inc()
 		log.Errorf("refused, the last good data stays: %v", err)
 		return
 	}
-	a.trie.Store(trie)
 	reloads.WithLabelValues("loaded").Inc()
-	log.Infof("geography: %v from %s", trie, strings.Join(a.files(), ", "))
+	log.Infof("geography: %v", a.Trie())
+}
+
+// load makes the trie of the files. The caller holds loading.
+func (a *atlas) load(files []os.FileInfo, asns []uint32) error {
+	a.seen, a.tried = files, asns
+	c := a.config
+	c.ASNs = asns
+	var trie *geoip.Trie
+	var err error
+	if old := a.Trie(); old != nil {
+		trie, err = old.Reload(c)
+	} else {
+		trie, err = geoip.Load(c)
+	}
+	if err != nil {
+		return err
+	}
+	a.told = asns
+	a.trie.Store(trie)
+	return nil
 }

@@ -142,12 +142,7 @@ func locate(trie *geoip.Trie, s subnet, resolver netip.Addr) (c *geoip.Class, sc
 		// block, and the resolver stands for it.
 		by = bySpecial
 	}
-	if resolver.IsValid() {
-		c, _ = trie.Lookup(netip.PrefixFrom(resolver, resolver.BitLen()))
-	} else {
-		c, _ = trie.Lookup(netip.Prefix{})
-	}
-	return c, scope, by
+	return trie.Resolver(resolver), scope, by
 }
 
 // trusts reports whether the client subnet of a query is to be believed. Anybody

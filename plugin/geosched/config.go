@@ -126,7 +126,7 @@ func (p *parser) here() position { return position{p.File(), p.Line()} }
 func (p *parser) property() error {
 	name := p.Val()
 	switch name {
-	case "nodes", "geoip", "nets", "ttl", "negttl", "answers", "weights", "ecs", "alldown", "ratelimit", "fallthrough":
+	case "nodes", "geoip", "asn", "nets", "resolvers", "ttl", "negttl", "answers", "weights", "ecs", "alldown", "ratelimit", "fallthrough":
 		if at, again := p.At[name]; again {
 			return p.Errf("%q is on line %d already", name, at.Line)
 		}
@@ -155,8 +155,12 @@ func (p *parser) property() error {
 			p.GeoIP.Files = append(p.GeoIP.Files, p.path(a))
 		}
 		return nil
+	case "asn":
+		return p.one(name, args, func(a string) error { p.GeoIP.ASN = p.path(a); return nil })
 	case "nets":
 		return p.one(name, args, func(a string) error { p.GeoIP.Nets = p.path(a); return nil })
+	case "resolvers":
+		return p.one(name, args, func(a string) error { p.GeoIP.Resolvers = p.path(a); return nil })
 	case "ttl":
 		return p.ttl(args)
 	case "negttl":

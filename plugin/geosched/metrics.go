@@ -38,7 +38,7 @@ var (
 
 	reloads = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "reloads_total",
-		Help: "Changes of GeoIP and nets files that were loaded or refused.",
+		Help: "Changes of geoip, asn, nets and resolvers files that were loaded or refused.",
 	}, []string{"result"})
 )
 

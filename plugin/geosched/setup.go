@@ -69,11 +69,14 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 		}
 		return pos.wrap(err)
 	}
-	if g.atlas, err = holdAtlas(p, h, g.config.GeoIP); err != nil {
-		if _, is := errors.AsType[*geoip.NetsError](err); is {
-			return at("nets", err)
+	geography := func(err error) error { // the property is in the error
+		if e, is := errors.AsType[*geoip.Error](err); is {
+			return at(e.Property, err)
 		}
 		return at("geoip", err)
+	}
+	if g.atlas, err = holdAtlas(p, h, g, g.config.GeoIP); err != nil {
+		return geography(err)
 	}
 	if dir := filepath.Dir(g.config.StateFile); g.config.StateFile != "" {
 		if _, err := os.Stat(dir); err != nil {
@@ -93,7 +96,7 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 	if g.config.Nodes != "" || len(g.config.Inline) > 0 { // or else the nodes are still to come
 		v := newView(g.config, g.feed.Table().Inventory, g.atlas.Trie())
 		if len(v.strangers) > 0 {
-			return at("nets", v.strangers[0])
+			return geography(v.strangers[0])
 		}
 		for _, s := range g.config.Steer {
 			if slices.Contains(v.missing, s.Service) {

@@ -33,7 +33,9 @@ func TestParse(t *testing.T) {
 		steer @ deep.er.cdn.test.
 		ns ns1 ns2.other.test. ns3.cdn.example.
 		geoip a.mmdb /b.mmdb
+		asn asn.mmdb
 		nets nets.txt
+		resolvers resolvers.txt
 		ttl 300 60
 		negttl 5
 		answers 3
@@ -81,7 +83,8 @@ func TestParse(t *testing.T) {
 	if c.Policy != (steer.Policy{Answers: 3, Near: steer.DefaultNear, Epsilon: steer.DefaultEpsilon}) {
 		t.Errorf("got %+v", c.Policy)
 	}
-	if !c.ECS || c.GeoIP.MaxV4 != 20 || c.GeoIP.MaxV6 != 48 || strings.Join(c.GeoIP.Files, " ") != "a.mmdb /b.mmdb" || c.GeoIP.Nets != "nets.txt" {
+	if !c.ECS || c.GeoIP.MaxV4 != 20 || c.GeoIP.MaxV6 != 48 || strings.Join(c.GeoIP.Files, " ") != "a.mmdb /b.mmdb" || c.GeoIP.Nets != "nets.txt" ||
+		c.GeoIP.ASN != "asn.mmdb" || c.GeoIP.Resolvers != "resolvers.txt" {
 		t.Errorf("got %+v", c.GeoIP)
 	}
 	if want := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::53/128")}; !slices.Equal(c.Trust, want) {
@@ -284,6 +287,11 @@ func TestStartRefuses(t *testing.T) {
 		{"nets-bad-geoip-good", geosched + "geoip " + file("good.mmdb", string(db)) + "\nnets " + file("nets3", "up\n") + "\n}", []string{"Corefile:7", "nets3:1", `"up"`}},
 		{"geoip-bad-nets-good", geosched + "geoip " + file("bad.mmdb", "up") + "\nnets " + file("nets4", "") + "\n}", []string{"Corefile:6", "bad.mmdb"}},
 		{"state-in-no-directory", geosched + "feed state /nonexistent/feed.json\n}", []string{"Corefile:6", "/nonexistent"}},
+		{"asn-missing", geosched + "asn /nonexistent\n}", []string{"Corefile:6", "/nonexistent"}},
+		{"asn-without-systems", geosched + "asn " + file("places.mmdb", string(db)) + "\n}", []string{"Corefile:6", "places.mmdb", "want an ASN file"}},
+		{"resolvers-missing", geosched + "resolvers /nonexistent\n}", []string{"Corefile:6", "/nonexistent"}},
+		{"resolvers-bad", geosched + "nets " + file("nets5", "") + "\nresolvers " + file("res", "10.0.0.0/8 up\n") + "\n}", []string{"Corefile:7", "res:1", `"up"`}},
+		{"resolvers-unknown-node", geosched + "nets " + file("nets6", "10.0.0.0/8 node lon\n") + "\nresolvers " + file("res2", "\n10.0.0.0/8 node lon2\n") + "\n}", []string{"Corefile:7", "res2:2", `"lon2"`}},
 		{"nets-unknown-node", geosched + "nets " + file("nets2", "10.0.0.0/8 node lon\n\n11.0.0.0/8 node lon1\n") + "\n}", []string{"Corefile:6", "nets2:3", `"lon1"`}},
 		{"nodes-missing", "\tgeosched {\nnodes /nonexistent.json\nsteer www\n}", []string{"Corefile:4", "/nonexistent.json"}},
 		{"nodes-bad", "\tgeosched {\nnodes " + file("nodes.json", `{"nodes": [{"id": "a", "addr": []}]}`) + "\nsteer www\n}", []string{"Corefile:4", "nodes.json", "addr"}},

@@ -17,7 +17,7 @@ type view struct {
 	sets      map[string]*steer.Set // by service, of the services in use
 	addrs     [2][][]net.IP         // by family and node
 	missing   []string              // services in use that do not exist
-	strangers []error               // nodes of the nets file that do not exist
+	strangers []error               // nodes of the nets and resolvers files that do not exist, each a *geoip.Error
 }
 
 // newView prepares the services that c steers to. One that the inventory does
@@ -54,7 +54,14 @@ func newView(c *config, inv *healthfeed.Inventory, trie *geoip.Trie) *view {
 	for _, class := range trie.Classes() {
 		for _, id := range class.Nodes {
 			if inv.Lookup(id) < 0 {
-				v.strangers = append(v.strangers, fmt.Errorf("%s:%d: there is no node %q", c.GeoIP.Nets, class.Line, id))
+				file := c.GeoIP.Nets
+				if class.Source == geoip.Resolvers {
+					file = c.GeoIP.Resolvers
+				}
+				v.strangers = append(v.strangers, &geoip.Error{
+					Property: class.Source.String(),
+					Err:      fmt.Errorf("%s:%d: there is no node %q", file, class.Line, id),
+				})
 			}
 		}
 	}
