@@ -47,7 +47,7 @@ func (p *Policy) Explain(req *Request, table *healthfeed.Table) Explanation {
 			Fate:       c.fate,
 			State:      status.State,
 			Tier:       int(c.member.tier),
-			Terms:      c.terms(status),
+			Terms:      p.terms(c, status, &t.field),
 			RTT:        c.rtt,
 			Score:      c.score,
 			Acceptance: status.Acceptance,
@@ -85,6 +85,7 @@ func (p *Policy) Explain(req *Request, table *healthfeed.Table) Explanation {
 
 // A trace hears what a round finds. A nil one hears nothing and costs nothing.
 type trace struct {
+	field   field
 	met     []candidate // all members
 	inOrder bool        // who is first was no matter of dice
 }
@@ -117,6 +118,14 @@ func (t *trace) since(n int) []candidate {
 		return nil
 	}
 	return t.met[n:]
+}
+
+// rate scores those who are no candidates as if they were.
+func (t *trace) rate(r *round, f *field) {
+	if t != nil {
+		t.field = *f
+		r.rate(t.met, f)
+	}
 }
 
 // everybody notes the candidates when the round is over.

@@ -46,7 +46,8 @@ func anyWorld(t testing.TB, rng *rand.Rand) (*Request, *healthfeed.Table) {
 }
 
 func anyPolicy(rng *rand.Rand) *Policy {
-	return &Policy{Answers: 1 + rng.IntN(4), Near: rng.Float64(), Alpha: 0.4, Beta: float64(rng.IntN(2)), Epsilon: DefaultEpsilon}
+	s := Strategies()[rng.IntN(len(Strategies()))]
+	return &Policy{Strategy: s, Answers: 1 + rng.IntN(4), Near: rng.Float64(), Alpha: 0.4, Beta: float64(rng.IntN(2)), Epsilon: DefaultEpsilon}
 }
 
 // What is explained is what is done, for every member once.

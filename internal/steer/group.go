@@ -11,10 +11,13 @@ import (
 // round is one attempt to choose.
 type round struct {
 	*Policy
-	*Request
-	table *healthfeed.Table
-	gate  gate
-	trace *trace // nil when nobody asks how the choice comes about
+	Request // a copy: what is called through a Strategy would keep the original off the stack
+	table   *healthfeed.Table
+	gate    gate
+	trace   *trace // nil when nobody asks how the choice comes about
+
+	strategy Strategy
+	traits   Traits
 }
 
 // candidate is a member as the client sees it in this round.
@@ -103,8 +106,13 @@ func (r *round) choose() (c Choice) {
 			m.fate = Refuses
 		default:
 			m.fate = InGroup
-			c.place(&keys, answers, m.node, m.lot(r.Dice)/m.weight)
+			if !r.traits.Turns {
+				c.place(&keys, answers, m.node, m.lot(r.Dice)/m.weight)
+			}
 		}
+	}
+	if r.traits.Turns {
+		r.take(&c, cs, answers)
 	}
 	r.trace.everybody(cs)
 	return c
@@ -140,18 +148,40 @@ func (r *round) judge(cs []candidate) []candidate {
 			}
 			cs = append(cs, c)
 		}
-		r.rate(cs[from:], fastest)
-		r.rate(r.trace.since(left), fastest)
+		lag(cs[from:], fastest)
+		lag(r.trace.since(left), fastest)
 	}
+	var f *field
+	if r.traits.Compares || r.trace != nil {
+		seen := r.compare(cs)
+		f = &seen
+	}
+	r.rate(cs, f)
+	r.trace.rate(r, f)
 	return cs
 }
 
-// rate scores peers, of whom the fastest that takes clients is known.
-func (r *round) rate(peers []candidate, fastest time.Duration) {
+// lag tells peers apart, of whom the fastest that takes clients is known.
+func lag(peers []candidate, fastest time.Duration) {
 	for i := range peers {
-		c := &peers[i]
-		c.delay = delay(c.rtt, fastest)
-		c.score = r.score(c.distance, c.delay)
+		peers[i].delay = delay(peers[i].rtt, fastest)
+	}
+}
+
+// rate scores candidates. The default strategy is called by its name, which halves
+// the cost of it.
+func (r *round) rate(cs []candidate, f *field) {
+	if _, is := r.strategy.(nearest); is {
+		for i := range cs {
+			cs[i].score = r.score(cs[i].distance, cs[i].delay)
+		}
+		return
+	}
+	for i := range cs {
+		c := &cs[i]
+		t := r.terms(c, &r.table.Nodes[c.node], f)
+		c.score = r.strategy.Score(r.Policy, t)
+		c.weight *= r.strategy.Share(t)
 	}
 }
 

@@ -30,6 +30,7 @@ type member struct {
 	point    geo.Point
 	probed   string // how; peers have that in common
 	weight   float64
+	capacity healthfeed.Capacity
 	tier     int16
 	families [2]bool
 	heldDown bool // by the operator
@@ -53,6 +54,7 @@ func NewSet(inv *healthfeed.Inventory, service string) (*Set, bool) {
 			id:       n.ID,
 			probed:   probed(n),
 			weight:   float64(n.Weight),
+			capacity: n.Capacity,
 			tier:     int16(n.Tier), // at most 255
 			heldDown: n.State == healthfeed.AdminDown,
 		}

@@ -7,8 +7,9 @@
 //	                                  │      └► when all of the first are full
 //	                                  └► one of it, by weight × health
 //
-// The score of a node falls with its distance from the client, and with the time
-// by which it lags behind its peers. A node that is filling up refuses a part of
+// What makes a node better is up to a Strategy; by default the score falls with the
+// distance from the client, and with the time by which a node lags behind its peers.
+// A node that is filling up refuses a part of
 // its clients, who go to another of the group while there is one that takes them.
 //
 // Choosing goes in rounds. Each round asks less of a node than the one before
@@ -28,16 +29,19 @@ const MaxAnswers = 8
 
 // Policy says how to choose. It does not change once it is in use.
 type Policy struct {
+	// Strategy says what makes a node better than another; nil is "nearest".
+	Strategy Strategy
+
 	// Answers is how many nodes to choose, 1 to MaxAnswers. There are fewer
 	// when the group has fewer.
 	Answers int
 
 	// Near is how much worse than the best score a node of the group may be,
-	// 0 to 1.
+	// 0 to 1; negative is the strategy's own default.
 	Near float64
 
-	// Alpha and Beta are the shares of distance and latency in a node's score;
-	// only their ratio counts. Without Beta it is distance alone.
+	// Alpha and Beta are the shares of distance and latency in the score of the
+	// strategy "nearest"; only their ratio counts. Without Beta it is distance alone.
 	Alpha, Beta float64
 
 	// Epsilon is the distance below which nearer is hardly better, and
@@ -53,6 +57,7 @@ type Request struct {
 	Point  geo.Point // where the client is; nowhere if unknown
 	Pinned []string  // the nodes that the operator named for this client, if any
 	Dice   uint64    // the same dice give the same choice: random, or a hash of the client
+	Turn   uint64    // grows by one with each question, for strategies of Traits.Turns
 }
 
 // Choice is the answer.
@@ -103,9 +108,11 @@ func (p *Policy) Choose(req *Request, table *healthfeed.Table) Choice {
 
 // choose goes through the rounds. The trace, if any, has the last of them.
 func (p *Policy) choose(req *Request, table *healthfeed.Table, trace *trace) Choice {
+	s := p.strategy()
+	r := round{Policy: p, Request: *req, table: table, trace: trace, strategy: s, traits: s.Traits()}
 	pinnedMissing := false
 	if len(req.Pinned) > 0 {
-		r := round{Policy: p, Request: req, table: table, gate: pinned, trace: trace}
+		r.gate = pinned
 		c := r.choose()
 		if c.n > 0 {
 			c.Why = Pinned
@@ -114,7 +121,7 @@ func (p *Policy) choose(req *Request, table *healthfeed.Table, trace *trace) Cho
 		pinnedMissing = c.Degraded
 	}
 	for gate := serving; gate <= exists; gate++ {
-		r := round{Policy: p, Request: req, table: table, gate: gate, trace: trace}
+		r.gate = gate
 		c := r.choose()
 		if c.n == 0 {
 			continue

@@ -268,10 +268,11 @@ func TestOrderIndependent(t *testing.T) {
 			nodes = append(nodes, nodeSpec{fmt.Sprint("n", i), float64(rng.IntN(3)) + rng.Float64()/5, 0, rng.IntN(3) * 50, healthfeed.State(rng.IntN(5)),
 				func(n *healthfeed.Node, s *healthfeed.Status) {
 					n.Tier, s.RTT.P50, s.Acceptance = rng.IntN(2), rng.Int64N(9000), float64(rng.IntN(5))/4
+					s.Load.CPU, s.Health = float64(rng.IntN(4))/4, float64(rng.IntN(4))/3
 				}})
 		}
 		set, table := world(t, nodes...)
-		p := &Policy{Answers: 1 + rng.IntN(4), Near: rng.Float64(), Alpha: 0.4, Beta: 0.6, Epsilon: DefaultEpsilon}
+		p := &Policy{Strategy: anyStrategy(rng), Answers: 1 + rng.IntN(4), Near: rng.Float64(), Alpha: 0.4, Beta: 0.6, Epsilon: DefaultEpsilon}
 		req := Request{Set: set, Point: at(t, float64(rng.IntN(3)), 0), Dice: rng.Uint64()}
 		want := p.Choose(&req, table)
 		if want.Len() == 0 {
@@ -302,8 +303,11 @@ func TestNewSetUnknownService(t *testing.T) {
 
 func TestChooseDoesNotAllocate(t *testing.T) {
 	set, table := world(t, nodeSpec{"a", 0, 0, 100, up, accepting(0.5)}, nodeSpec{"b", 0, 0, 50, up, rttOf(9)}, nodeSpec{"c", 0, 0, 50, up, rttOf(20)})
-	req := &Request{Set: set, Point: at(t, 1, 1), Pinned: []string{"x"}}
-	if n := testing.AllocsPerRun(100, func() { req.Dice++; mixed.Choose(req, table) }); n != 0 {
+	point, pinned, dice := at(t, 1, 1), []string{"x"}, uint64(0)
+	if n := testing.AllocsPerRun(100, func() {
+		dice++
+		mixed.Choose(&Request{Set: set, Point: point, Pinned: pinned, Dice: dice}, table) // the request neither
+	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
