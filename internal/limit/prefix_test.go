@@ -154,21 +154,35 @@ func TestPrefixesAllocs(t *testing.T) {
 	}
 }
 
-// BenchmarkPrefixes is the cost of one address with five prefixes, of a million.
+// BenchmarkPrefixes is the cost of one address with five prefixes, of a million:
+// admitted, or refused for the shortest prefix, which is the last to be looked at.
 func BenchmarkPrefixes(b *testing.B) {
-	many := rate(b, 38400, 96000)
-	table := NewTable(1<<20, start)
-	p, err := NewPrefixes(table, nil, []Level{{128, rate(b, 50, 125)}, {64, many}, {56, many}, {48, many}, {32, many}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	var i uint64
-	addr := netip.MustParseAddr("2001:db8::").As16()
-	for b.Loop() {
-		i++
-		n := i * 0x9e3779b97f4a7c15 % (1 << 20)
-		addr[5], addr[6], addr[7], addr[15] = byte(n>>16), byte(n>>8), byte(n), byte(n)
-		p.Take(netip.AddrFrom16(addr), start.Add(time.Duration(i)*time.Microsecond))
+	for _, bb := range []struct {
+		name     string
+		shortest float64 // a second; addresses come a million times a second
+		admitted bool
+	}{{"admitted", 1e7, true}, {"refused", 1, false}} {
+		b.Run(bb.name, func(b *testing.B) {
+			many := rate(b, 1e7, 100)
+			levels := []Level{{128, rate(b, 50, 125)}, {64, many}, {56, many}, {48, many}, {32, rate(b, bb.shortest, 1)}}
+			p, err := NewPrefixes(NewTable(1<<20, start), nil, levels)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			var i, admitted uint64
+			addr := netip.MustParseAddr("2001:db8::").As16()
+			for b.Loop() {
+				i++
+				n := i * 0x9e3779b97f4a7c15 % (1 << 20)
+				addr[5], addr[6], addr[7], addr[15] = byte(n>>16), byte(n>>8), byte(n), byte(n)
+				if p.Take(netip.AddrFrom16(addr), start.Add(time.Duration(i)*time.Microsecond)) < 0 {
+					admitted++
+				}
+			}
+			if i > 1 && bb.admitted != (admitted == i) {
+				b.Errorf("%d of %d admitted", admitted, i)
+			}
+		})
 	}
 }
