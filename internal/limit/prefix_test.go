@@ -180,7 +180,7 @@ func BenchmarkPrefixes(b *testing.B) {
 					admitted++
 				}
 			}
-			if i > 1 && bb.admitted != (admitted == i) {
+			if i > 1 && bb.admitted != (admitted > i/2) { // but for keys of one tag
 				b.Errorf("%d of %d admitted", admitted, i)
 			}
 		})

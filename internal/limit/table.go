@@ -77,15 +77,17 @@ func NewTable(keys int, now time.Time) *Table {
 // Keys returns for how many keys there is room.
 func (t *Table) Keys() int { return len(t.buckets) * ways }
 
-// Crowded returns how often a key began with the debt of another, because the eight
-// of its bucket were all in debt. A number that grows asks for a larger table.
+// Crowded returns how often a key began with the debt of another, or was refused
+// for it, because the eight of its bucket were all in debt. A number that grows asks
+// for a larger table.
 func (t *Table) Crowded() uint64 { return t.crowded.Load() }
 
 // Key returns the key for a name.
 func (t *Table) Key(name []byte) Key { return Key(maphash.Bytes(t.seed, name)) }
 
-// Take admits one use of a key and charges it, or refuses it and changes nothing.
-// It returns 0 if it was admitted, or else how long to wait until it would be.
+// Take admits one use of a key and charges it, or refuses it. It returns 0 if it
+// was admitted, or else how long to wait until it would be. What is refused costs
+// nothing, unless others brought the same new key at the same moment.
 //
 // In any time t a key is admitted at most burst + rate × t times, whoever else uses
 // the table.
@@ -93,20 +95,14 @@ func (t *Table) Take(k Key, r Rate, now time.Time) (wait time.Duration) {
 	return t.take(k, r, t.ticks(now))
 }
 
-// Wait returns what Take would return, and charges nothing.
-func (t *Table) Wait(k Key, r Rate, now time.Time) time.Duration {
-	return t.wait(k, r, t.ticks(now))
-}
-
 func (t *Table) take(k Key, r Rate, at uint64) time.Duration {
 	b, tag := t.bucket(k)
 	for {
 		s := b.find(tag, at)
-		debt := s.debt + r.interval
-		if debt > r.tolerance {
-			return time.Duration(debt-r.tolerance) * tick
+		if wait := t.due(s, r); wait > 0 {
+			return wait
 		}
-		if !b[s.index].CompareAndSwap(s.word, tag|(at+debt)&timeMask) {
+		if !b[s.index].CompareAndSwap(s.word, tag|(at+s.debt+r.interval)&timeMask) {
 			continue
 		}
 		if s.known {
@@ -124,12 +120,22 @@ func (t *Table) take(k Key, r Rate, at uint64) time.Duration {
 	}
 }
 
+// wait returns what take would return, and charges nothing.
 func (t *Table) wait(k Key, r Rate, at uint64) time.Duration {
 	b, tag := t.bucket(k)
-	if debt := b.find(tag, at).debt + r.interval; debt > r.tolerance {
-		return time.Duration(debt-r.tolerance) * tick
+	return t.due(b.find(tag, at), r)
+}
+
+// due returns how long to wait until a slot can be charged.
+func (t *Table) due(s slot, r Rate) time.Duration {
+	debt := s.debt + r.interval
+	if debt <= r.tolerance {
+		return 0
 	}
-	return 0
+	if !s.known {
+		t.crowded.Add(1)
+	}
+	return time.Duration(debt-r.tolerance) * tick
 }
 
 // bucket returns the bucket of a key, and its tag at its place in a word.

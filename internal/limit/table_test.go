@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"iter"
 	"math/rand/v2"
+	"net/netip"
 	"runtime"
 	"slices"
 	"sync"
@@ -73,7 +74,7 @@ func TestTake(t *testing.T) {
 				if admitted != u.admitted {
 					t.Errorf("round %d: %d admitted, want %d", i, admitted, u.admitted)
 				}
-				wait := table.Wait(k, r, now)
+				wait := table.wait(k, r, table.ticks(now))
 				if off := wait - u.wait; off < -tick || off > 4*tick {
 					t.Errorf("round %d: wait %v, want %v", i, wait, u.wait)
 				}
@@ -139,10 +140,10 @@ func play(t testing.TB, table *Table, rates []Rate, keys []Key, full bool, uses 
 		at := table.ticks(now)
 		k, r := keys[u.key], rates[u.rate]
 		want, debt := m.wait(k, r, at)
-		peeked := table.Wait(k, r, now)
+		peeked := table.wait(k, r, table.ticks(now))
 		got := table.Take(k, r, now)
 		if got != peeked {
-			t.Fatalf("Wait said %v, Take %v", peeked, got)
+			t.Fatalf("wait said %v, Take %v", peeked, got)
 		}
 		switch {
 		case got == 0 && want > 0:
@@ -358,7 +359,7 @@ func TestLongLife(t *testing.T) {
 			for near := range 3 { // the end of the count is where mistakes would show
 				for _, back := range []time.Duration{0, time.Minute, time.Hour} {
 					if at := start.Add(time.Duration(near)*turn - back); at.After(now) && at.Sub(now) < step {
-						if wait := table.Wait(Key(rand.Uint64()), one, at); wait > 0 {
+						if wait := table.wait(Key(rand.Uint64()), one, table.ticks(at)); wait > 0 {
 							t.Fatalf("a new key has to wait for %v after %v", wait, at.Sub(start))
 						}
 						now = at
@@ -374,6 +375,32 @@ func TestLongLife(t *testing.T) {
 	table := NewTable(0, start)
 	if wait := table.Take(1, one, start.Add(-time.Minute)); wait > 0 {
 		t.Errorf("before the table was made: a new key waits for %v", wait)
+	}
+}
+
+// Whoever pays for another is counted, admitted or not: a full table must show.
+func TestCrowded(t *testing.T) {
+	for _, tt := range []struct {
+		burst   int
+		refused bool
+	}{{2, false}, {1, true}} {
+		table, r := NewTable(0, start), rate(t, 1, tt.burst)
+		for i := range ways {
+			if table.Take(Key(uint64(i+1)<<timeBits), r, start) > 0 || table.Crowded() != 0 {
+				t.Fatalf("key %d finds no room", i)
+			}
+		}
+		if refused := table.Take(9<<timeBits, r, start) > 0; refused != tt.refused || table.Crowded() != 1 {
+			t.Errorf("burst %d: one too many is refused: %v, and crowded is %d", tt.burst, refused, table.Crowded())
+		}
+	}
+	p, addr := prefixes(t, levels(t, 32, 1), nil), netip.MustParseAddr("192.0.2.1")
+	for i := range uint64(ways) {
+		b, tag := p.table.bucket(p.key(addr, 32))
+		b[i].Store(tag + (i+1)<<timeBits | uint64(time.Second/tick))
+	}
+	if p.Take(addr, start) < 0 || p.table.Crowded() != 1 {
+		t.Errorf("an address is admitted, or crowded is %d", p.table.Crowded())
 	}
 }
 

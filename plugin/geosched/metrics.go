@@ -91,7 +91,7 @@ var (
 	geographyClasses = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "geography_classes"),
 		"Classes that clients are divided into.", []string{"zone"}, nil)
 	limiterCrowded = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "ratelimit_crowded_total"),
-		"Clients that began with the debt of another, because the table of ratelimit is too small.", []string{"zone"}, nil)
+		"How often one began with the debt of another, because the table of ratelimit is too small.", []string{"zone"}, nil)
 )
 
 // Describe implements prometheus.Collector.
