@@ -25,25 +25,25 @@ type query struct {
 // advertise: what fits into one unfragmented packet nearly everywhere.
 const ednsSize = 1232
 
+// client is who asks.
+func (q *query) client() client { return client{q.subnet, resolverOf(q.w.RemoteAddr())} }
+
 // steer answers with addresses of nodes.
 func (q *query) steer(s *steered) (int, error) {
 	family := steer.IPv4
 	if q.qtype == dns.TypeAAAA {
 		family = steer.IPv6
 	}
-	d := q.g.decide(s, family, q)
+	d := q.g.decide(s, family, q.client())
 	countECS(d.by)
-	d.tell(q.ctx)
+	ttl := q.g.ttl(&d)
+	d.tell(q.ctx, ttl)
 	if d.Len() == 0 {
 		if len(d.table.Inventory.Nodes) == 0 {
 			// The feed has not brought any node yet. A NODATA would be kept.
 			return q.count(servfail, dns.RcodeServerFailure)
 		}
 		return q.negative(dns.RcodeSuccess)
-	}
-	ttl := q.g.config.TTL
-	if d.Degraded {
-		ttl = q.g.config.Degraded
 	}
 	m := q.reply()
 	for i := range d.Len() {

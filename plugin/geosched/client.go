@@ -145,6 +145,14 @@ func locate(trie *geoip.Trie, s subnet, resolver netip.Addr) (c *geoip.Class, sc
 	return trie.Resolver(resolver), scope, by
 }
 
+// prefix is what located the client, as locate says.
+func (c client) prefix(by string) netip.Prefix {
+	if by == byECS {
+		return c.subnet.prefix
+	}
+	return netip.PrefixFrom(c.resolver, c.resolver.BitLen())
+}
+
 // trusts reports whether the client subnet of a query is to be believed. Anybody
 // may claim any (RFC 7871, section 11.2), and there are operators who let only
 // resolvers do so that they know.

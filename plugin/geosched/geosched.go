@@ -18,6 +18,8 @@ package geosched
 import (
 	"context"
 	"math/rand/v2"
+	"net/netip"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -105,31 +107,56 @@ func (g *Geosched) passes(qname string) bool {
 	return g.Next != nil && g.config.Fall.Through(qname)
 }
 
+// client is who asks: what the query says, and where it came from.
+type client struct {
+	subnet   subnet
+	resolver netip.Addr
+}
+
 // decision is what a query for addresses comes to. It knows nothing of DNS
 // messages.
 type decision struct {
 	steer.Choice
-	table *healthfeed.Table
-	view  *view
-	class *geoip.Class
-	scope uint8
-	by    string
+	table  *healthfeed.Table
+	view   *view
+	client netip.Prefix // what the client was located by; invalid for nothing
+	class  *geoip.Class
+	scope  uint8
+	by     string
 }
 
 // decide chooses for a client.
-func (g *Geosched) decide(s *steered, family steer.Family, q *query) decision {
-	d := decision{table: g.feed.Table()}
+func (g *Geosched) decide(s *steered, family steer.Family, c client) decision {
+	d, req := g.situation(s, family, c)
+	d.Choice = g.config.Policy.Choose(&req, d.table)
+	return d
+}
+
+// situation is a decision without a choice, and what to choose by.
+func (g *Geosched) situation(s *steered, family steer.Family, c client) (d decision, req steer.Request) {
+	d.table = g.feed.Table()
 	trie := g.atlas.Trie()
 	d.view = g.viewOf(d.table.Inventory, trie)
-	d.class, d.scope, d.by = locate(trie, q.subnet, resolverOf(q.w.RemoteAddr()))
-	d.Choice = g.config.Policy.Choose(&steer.Request{
+	d.class, d.scope, d.by = locate(trie, c.subnet, c.resolver)
+	d.client = c.prefix(d.by)
+	return d, steer.Request{
 		Set:    d.view.sets[s.Service],
 		Family: family,
 		Point:  d.class.Point,
 		Pinned: d.class.Nodes,
 		Dice:   g.dice(),
-	}, d.table)
-	return d
+	}
+}
+
+// ttl is for how many seconds the decision is answered.
+func (g *Geosched) ttl(d *decision) uint32 {
+	switch {
+	case d.Len() == 0:
+		return g.config.Negative
+	case d.Degraded:
+		return g.config.Degraded
+	}
+	return g.config.TTL
 }
 
 // viewOf returns the view of an inventory and a trie.
@@ -150,7 +177,7 @@ func (g *Geosched) viewOf(inv *healthfeed.Inventory, trie *geoip.Trie) *view {
 }
 
 // tell sets the metadata of a decision, if the metadata plugin wants any.
-func (d *decision) tell(ctx context.Context) {
+func (d *decision) tell(ctx context.Context, ttl uint32) {
 	if metadata.ValueFuncs(ctx) == nil {
 		return
 	}
@@ -158,6 +185,9 @@ func (d *decision) tell(ctx context.Context) {
 	metadata.SetValueFunc(ctx, pluginName+"/node", kept.nodeIDs)
 	metadata.SetValueFunc(ctx, pluginName+"/why", kept.Why.String)
 	metadata.SetValueFunc(ctx, pluginName+"/class", kept.class.String)
+	metadata.SetValueFunc(ctx, pluginName+"/client", kept.client.String)
+	metadata.SetValueFunc(ctx, pluginName+"/scope", func() string { return strconv.Itoa(int(kept.scope)) })
+	metadata.SetValueFunc(ctx, pluginName+"/ttl", func() string { return strconv.Itoa(int(ttl)) })
 }
 
 // nodeIDs lists the chosen nodes, separated by commas.

@@ -117,7 +117,8 @@ func TestMetadata(t *testing.T) {
 	if _, err := g.ServeDNS(ctx, request.NewScrubWriter(m, w), m); err != nil {
 		t.Fatal(err)
 	}
-	for label, want := range map[string]string{"geosched/node": "sea", "geosched/why": "nearest", "geosched/class": "coarse 39,-98 NA"} {
+	for label, want := range map[string]string{"geosched/node": "sea", "geosched/why": "nearest", "geosched/class": "coarse 39,-98 NA",
+		"geosched/client": "8.8.8.0/24", "geosched/scope": "7", "geosched/ttl": "300"} {
 		f := metadata.ValueFunc(ctx, label)
 		if f == nil {
 			t.Errorf("no %s", label)
