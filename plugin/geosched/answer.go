@@ -102,15 +102,25 @@ func (q *query) negative(rcode int) (int, error) {
 	return q.write(m, nodata, 0)
 }
 
-// pass asks the next plugin.
+// pass asks the next plugin. That may find a CNAME and ask the server for the
+// target. If it is one that we steer, what we add to the answer is for the client's
+// subnet, so the whole has the scope of that.
 func (q *query) pass(exists bool) (int, error) {
 	q.countOutcome(passed)
-	w := q.w
+	ctx, w := q.ctx, q.w
+	if q.subnet.option != nil && ctx.Value(followerKey{}) == nil {
+		e := &echoWriter{ResponseWriter: w, subnet: q.subnet}
+		ctx, w = context.WithValue(ctx, followerKey{}, e), e
+	}
 	if exists {
 		w = passing{w}
 	}
-	return plugin.NextOrFailure(pluginName, q.g.Next, q.ctx, w, q.r)
+	return plugin.NextOrFailure(pluginName, q.g.Next, ctx, w, q.r)
 }
+
+// followerKey is where a context has the echoWriter of the query that was passed
+// first.
+type followerKey struct{}
 
 // passing is the writer of the next plugin for a name that exists here. That
 // plugin's NXDOMAIN becomes NODATA, lest resolvers take it for all names below
@@ -155,6 +165,9 @@ func (q *query) write(m *dns.Msg, o outcome, scope uint8) (int, error) {
 		opt.SetDo(asked.Do())
 		if e := q.subnet.reply(scope); e != nil {
 			opt.Option = []dns.EDNS0{e}
+			if whole, ok := q.ctx.Value(followerKey{}).(*echoWriter); ok {
+				whole.scope = max(whole.scope, scope)
+			}
 		}
 		m.Extra = append(m.Extra, opt)
 	}

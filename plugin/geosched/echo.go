@@ -45,7 +45,7 @@ func (e *echo) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (
 	if !ok || s.option == nil || e.g.config.zoneOf(strings.ToLower(r.Question[0].Name)) == "" {
 		return e.next.ServeDNS(ctx, w, r)
 	}
-	w = &echoWriter{w, s}
+	w = &echoWriter{ResponseWriter: w, subnet: s}
 	rcode, err := e.next.ServeDNS(ctx, w, r)
 	if plugin.ClientWrite(rcode) {
 		return rcode, err
@@ -55,10 +55,11 @@ func (e *echo) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (
 	return dns.RcodeSuccess, w.WriteMsg(new(dns.Msg).SetRcode(r, rcode))
 }
 
-// echoWriter is the writer of all plugins of a block.
+// echoWriter is the writer of all plugins of a block, or of those behind geosched.
 type echoWriter struct {
 	dns.ResponseWriter
 	subnet subnet
+	scope  uint8
 }
 
 // WriteMsg implements dns.ResponseWriter. It leaves alone what it gets, which may
@@ -76,7 +77,7 @@ func (w *echoWriter) WriteMsg(m *dns.Msg) error {
 		out.Extra = slices.Clone(m.Extra)
 		out.Extra[slices.IndexFunc(m.Extra, func(rr dns.RR) bool { return rr == dns.RR(opt) })] = &own
 	}
-	own.Option = append(slices.Clip(own.Option), w.subnet.reply(0))
+	own.Option = append(slices.Clip(own.Option), w.subnet.reply(w.scope))
 	return w.ResponseWriter.WriteMsg(&out)
 }
 

@@ -3,6 +3,8 @@ package geosched
 import (
 	"context"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -179,5 +181,29 @@ func BenchmarkEcho(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// What a steered name contributes to the answer for an alias is for the client as
+// much as when it is asked for itself, and has that scope.
+func TestEchoFollowedCNAME(t *testing.T) {
+	zone := filepath.Join(t.TempDir(), "zone")
+	const records = "@ 60 IN SOA ns1 admin 1 7200 900 1209600 60\n@ 60 IN NS ns1\n" +
+		"alias 60 IN CNAME www\nmore 60 IN CNAME alias\nplain 60 IN A 203.0.113.9\nother 60 IN CNAME plain\n"
+	if err := os.WriteFile(zone, []byte("$ORIGIN cdn.example.\n"+records), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inst := start(t, "\tgeosched {\n\t\tnode lon 192.0.2.1 51.5 -0.12\n\t\tnode sea 192.0.2.2 47.6 -122.3\n\t\tsteer www\n\t\tfallthrough\n\t}\n\tfile "+zone)
+	for _, tt := range []struct{ qname, subnet, want string }{
+		{"www", "8.8.8.0/24", "NOERROR 192.0.2.2 ecs 8.8.8.0/24/7"},
+		{"alias", "8.8.8.0/24", "NOERROR CNAME 192.0.2.2 auth NS ecs 8.8.8.0/24/7"},
+		{"alias", "193.0.6.0/24", "NOERROR CNAME 192.0.2.1 auth NS ecs 193.0.6.0/24/8"},
+		{"more", "193.0.6.0/24", "NOERROR CNAME CNAME 192.0.2.1 auth NS ecs 193.0.6.0/24/8"},
+		{"other", "8.8.8.0/24", "NOERROR CNAME 203.0.113.9 auth NS ecs 8.8.8.0/24/0"},
+	} {
+		r := ask(t, inst, question(tt.qname+".cdn.example.", dns.TypeA, tt.subnet))
+		if got := summary(r); got != tt.want {
+			t.Errorf("%s from %q: got %s, want %s", tt.qname, tt.subnet, got, tt.want)
+		}
 	}
 }
