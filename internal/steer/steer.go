@@ -97,6 +97,9 @@ const (
 
 var whyNames = [...]string{"none", "pinned", "nearest", "spread", "spill", "spare", "draining", "alldown"}
 
+// Reasons is how many there are.
+const Reasons = len(whyNames)
+
 // String returns the word used in metrics and logs.
 func (w Why) String() string { return whyNames[w] }
 

@@ -19,6 +19,7 @@ type query struct {
 	qname  string // as the client spelt it
 	qtype  uint16
 	subnet subnet
+	parts  *parts // of the answer, once it has begun
 }
 
 // ednsSize is the largest answer over UDP that we send and the size that we
@@ -35,7 +36,7 @@ func (q *query) steer(s *steered) (int, error) {
 		family = steer.IPv6
 	}
 	d := q.g.decide(s, family, q.client())
-	countECS(d.by)
+	d.by.count()
 	ttl := q.g.ttl(&d)
 	d.tell(q.ctx, ttl)
 	if d.Len() == 0 {
@@ -48,14 +49,10 @@ func (q *query) steer(s *steered) (int, error) {
 	m := q.reply()
 	for i := range d.Len() {
 		node := d.Node(i)
-		countDecision(d.table.Inventory.Nodes[node].ID, d.Why)
+		d.countNode(node)
 		for _, ip := range d.view.addrs[family][node] {
 			hdr := dns.RR_Header{Name: q.qname, Rrtype: q.qtype, Class: dns.ClassINET, Ttl: ttl}
-			if family == steer.IPv4 {
-				m.Answer = append(m.Answer, &dns.A{Hdr: hdr, A: ip})
-			} else {
-				m.Answer = append(m.Answer, &dns.AAAA{Hdr: hdr, AAAA: ip})
-			}
+			m.Answer = append(m.Answer, q.parts.address(hdr, ip))
 		}
 	}
 	return q.write(m, answered, d.scope)
@@ -145,8 +142,8 @@ func (q *query) count(o outcome, rcode int) (int, error) {
 
 // reply begins an answer. It spells the name as the client did.
 func (q *query) reply() *dns.Msg {
-	m := new(dns.Msg)
-	m.SetReply(q.r)
+	q.parts = new(parts)
+	m := q.parts.message(q.r)
 	m.Authoritative = true
 	return m
 }
@@ -160,11 +157,14 @@ func (q *query) write(m *dns.Msg, o outcome, scope uint8) (int, error) {
 		if asked.UDPSize() > ednsSize {
 			asked.SetUDPSize(ednsSize)
 		}
-		opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
+		opt := &q.parts.opt
+		opt.Hdr = dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}
 		opt.SetUDPSize(ednsSize)
 		opt.SetDo(asked.Do())
-		if e := q.subnet.reply(scope); e != nil {
-			opt.Option = []dns.EDNS0{e}
+		if q.subnet.option != nil {
+			q.parts.ecs = *q.subnet.option
+			q.parts.ecs.SourceScope = scope
+			opt.Option = append(q.parts.options[:0], &q.parts.ecs)
 			if whole, ok := q.ctx.Value(followerKey{}).(*echoWriter); ok {
 				whole.scope = max(whole.scope, scope)
 			}

@@ -113,19 +113,27 @@ func resolverOf(a net.Addr) netip.Addr {
 	return ap.Addr().Unmap().WithZone("")
 }
 
-// What located a client, for metrics.
-const (
-	byECS     = "used"    // the option
-	byOptOut  = "optout"  // the resolver's address, because the client wants that
-	bySpecial = "special" // the resolver's address, because the option's is not routed
-	byNone    = "none"    // the resolver's address, because there is no option
+// locator is what located a client.
+type locator uint8
 
-	byResolver = "untrusted" // the resolver's address, because it is not one that we believe
+const (
+	byNone     locator = iota // the resolver's address, because there is no option
+	byECS                     // the option
+	byOptOut                  // the resolver's address, because the client wants that
+	bySpecial                 // the resolver's address, because the option's is not routed
+	byResolver                // the resolver's address, because it is not one that we believe
+	byNothing                 // nothing, because the option is malformed
+	locators                  // how many there are
 )
+
+var locatorNames = [locators]string{"none", "used", "optout", "special", "untrusted", "malformed"}
+
+// String returns the word used in metrics.
+func (l locator) String() string { return locatorNames[l] }
 
 // locate returns the class of a client, and the scope of what is decided by it.
 // The scope is 0 unless the option had a say.
-func locate(trie *geoip.Trie, s subnet, resolver netip.Addr) (c *geoip.Class, scope uint8, by string) {
+func locate(trie *geoip.Trie, s subnet, resolver netip.Addr) (c *geoip.Class, scope uint8, by locator) {
 	by = byNone
 	switch {
 	case s.option == nil:
@@ -146,7 +154,7 @@ func locate(trie *geoip.Trie, s subnet, resolver netip.Addr) (c *geoip.Class, sc
 }
 
 // prefix is what located the client, as locate says.
-func (c client) prefix(by string) netip.Prefix {
+func (c client) prefix(by locator) netip.Prefix {
 	if by == byECS {
 		return c.subnet.prefix
 	}

@@ -51,6 +51,8 @@ type Geosched struct {
 
 	// the view of the newest inventory and trie, replaced by whoever needs a newer one
 	view atomic.Pointer[view]
+
+	tallies tallies
 }
 
 func newGeosched(c *config) *Geosched {
@@ -86,7 +88,7 @@ func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 	if g.config.ECS {
 		var ok bool
 		if q.subnet, ok = subnetOf(r); !ok {
-			countECS("malformed")
+			byNothing.count()
 			return q.count(formerr, dns.RcodeFormatError)
 		}
 		q.subnet.untrusted = !g.config.trusts(q.subnet, w)
@@ -122,7 +124,7 @@ type decision struct {
 	client netip.Prefix // what the client was located by; invalid for nothing
 	class  *geoip.Class
 	scope  uint8
-	by     string
+	by     locator
 }
 
 // decide chooses for a client.

@@ -4,17 +4,14 @@ import (
 	"time"
 
 	"github.com/coredns/coredns/plugin"
-	"github.com/coredns/coredns/plugin/metrics"
-	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
-	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
 // No label holds anything that a client can choose freely: types are the few
-// of typeLabel, nodes come from the inventory.
+// of typeLabels, nodes come from the inventory.
 var (
 	requests = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "requests_total",
@@ -43,36 +40,6 @@ var (
 )
 
 func init() { prometheus.MustRegister(feedCollector{}) }
-
-// outcome is what came of a query.
-type outcome string
-
-const (
-	answered outcome = "answer"
-	nodata   outcome = "nodata"
-	nxdomain outcome = "nxdomain"
-	passed   outcome = "fallthrough"
-	refused  outcome = "refused"
-	formerr  outcome = "formerr"
-	servfail outcome = "servfail"
-	limited  outcome = "ratelimited"
-)
-
-func (q *query) countOutcome(o outcome) {
-	requests.WithLabelValues(metrics.WithServer(q.ctx), q.zone, typeLabel(q.qtype), string(o)).Inc()
-}
-
-func typeLabel(t uint16) string {
-	switch t {
-	case dns.TypeA, dns.TypeAAAA, dns.TypeNS, dns.TypeSOA, dns.TypeHTTPS, dns.TypeTXT, dns.TypeANY:
-		return dns.TypeToString[t]
-	}
-	return "other"
-}
-
-func countDecision(node string, why steer.Why) { decisions.WithLabelValues(node, why.String()).Inc() }
-
-func countECS(result string) { ecs.WithLabelValues(result).Inc() }
 
 // feedCollector reads the tables of all blocks when it is asked.
 type feedCollector struct{}

@@ -26,33 +26,34 @@ func TestMetrics(t *testing.T) {
 		name           string
 		m              *dns.Msg
 		outcome, type_ string
-		ecs, node      string
+		by             locator
+		node           string // that is answered, if any
 	}{
 		{"answer", question("www.cdn.example.", dns.TypeA, "8.8.8.0/24"), "answer", "A", byECS, "sea"},
 		{"opt-out", question("www.cdn.example.", dns.TypeA, "0.0.0.0/0"), "answer", "A", byOptOut, "lon"},
 		{"special", question("www.cdn.example.", dns.TypeA, "10.0.0.0/8"), "answer", "A", bySpecial, "lon"},
 		{"none", question("www.cdn.example.", dns.TypeA, ""), "answer", "A", byNone, "lon"},
-		{"nodata", question("www.cdn.example.", dns.TypeMX, ""), "nodata", "other", "", ""},
-		{"nxdomain", question("x.cdn.example.", dns.TypeAAAA, ""), "nxdomain", "AAAA", "", ""},
-		{"refused", question("cdn.example.", dns.TypeAXFR, ""), "refused", "other", "", ""},
+		{"nodata", question("www.cdn.example.", dns.TypeMX, ""), "nodata", "other", 0, ""},
+		{"nxdomain", question("x.cdn.example.", dns.TypeAAAA, ""), "nxdomain", "AAAA", 0, ""},
+		{"refused", question("cdn.example.", dns.TypeAXFR, ""), "refused", "other", 0, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			before := count(tt.outcome, tt.type_)
 			var ecsBefore, nodeBefore float64
-			if tt.ecs != "" {
-				ecsBefore = testutil.ToFloat64(ecs.WithLabelValues(tt.ecs))
+			if tt.node != "" {
+				ecsBefore = testutil.ToFloat64(ecs.WithLabelValues(tt.by.String()))
 				nodeBefore = testutil.ToFloat64(decisions.WithLabelValues(tt.node, "nearest"))
 			}
 			serve(t, g, tt.m, resolver)
 			if got := count(tt.outcome, tt.type_) - before; got != 1 {
 				t.Errorf("%v requests counted", got)
 			}
-			if tt.ecs == "" {
+			if tt.node == "" {
 				return
 			}
-			if got := testutil.ToFloat64(ecs.WithLabelValues(tt.ecs)) - ecsBefore; got != 1 {
-				t.Errorf("%v of ecs %s counted", got, tt.ecs)
+			if got := testutil.ToFloat64(ecs.WithLabelValues(tt.by.String())) - ecsBefore; got != 1 {
+				t.Errorf("%v of ecs %s counted", got, tt.by)
 			}
 			if got := testutil.ToFloat64(decisions.WithLabelValues(tt.node, "nearest")) - nodeBefore; got != 1 {
 				t.Errorf("%v decisions for %s counted", got, tt.node)

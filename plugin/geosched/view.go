@@ -18,6 +18,7 @@ type view struct {
 	addrs     [2][][]net.IP         // by family and node
 	missing   []string              // services in use that do not exist
 	strangers []error               // nodes of the nets and resolvers files that do not exist, each a *geoip.Error
+	chosen    []chosen              // counters, by node; all else does not change
 }
 
 // newView prepares the services that c steers to. One that the inventory does
@@ -36,6 +37,7 @@ func newView(c *config, inv *healthfeed.Inventory, trie *geoip.Trie) *view {
 		}
 		v.sets[s.Service] = set
 	}
+	v.chosen = make([]chosen, len(inv.Nodes))
 	for f := range v.addrs {
 		v.addrs[f] = make([][]net.IP, len(inv.Nodes))
 	}
