@@ -2,20 +2,29 @@ package geosched
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"io"
 	"net"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/test"
+	_ "github.com/coredns/coredns/plugin/tls"
 	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/quic-go/quic-go"
 
 	"github.com/tandem-cdn/tandem/internal/limit"
 )
@@ -328,24 +337,98 @@ func TestRateLimitIgnoresECS(t *testing.T) {
 
 // Only whoever may have forged the address is limited.
 func TestRateLimitTransports(t *testing.T) {
+	udp := &net.UDPAddr{IP: net.ParseIP(resolver), Port: 53}
+	tcp := &net.TCPAddr{IP: udp.IP, Port: 53}
+	proxy := &net.UDPAddr{IP: net.ParseIP("198.51.100.1"), Port: 53}
 	for _, tt := range []struct {
 		server  string
-		tcp     bool
+		from    net.Addr
 		limited bool
 	}{
-		{"dns://:53", false, true}, {"dns://:53", true, false}, {"tls://:853", true, false},
-		{"quic://:853", false, false}, {"https3://:443", false, false}, {"https://:443", true, false},
+		{"dns://:53", udp, true}, {"dns://:53", tcp, false}, {"tls://:853", tcp, false},
+		{"quic://:853", udp, false}, {"https3://:443", udp, false}, {"https://:443", tcp, false},
+		// Behind a proxy, it counts how the client came to it.
+		{"dns://:53", wrapped{proxy, udp}, true}, {"dns://:53", wrapped{proxy, tcp}, false},
+		{"dns://:53", wrapped{tcp, udp}, true}, {"https3://:443", wrapped{proxy, udp}, false},
 	} {
-		g, _ := limitedServing(t, "address 1 refused")
+		g, _ := limitedServing(t, "address 1 refused allow "+proxy.IP.String())
 		ctx := context.WithValue(context.Background(), dnsserver.Key{}, &dnsserver.Server{Addr: tt.server})
-		w := &test.ResponseWriter{RemoteIP: resolver, TCP: tt.tcp}
 		got := false
 		for range 5 {
-			got = g.limit.judge(ctx, w) == sendRefused
+			got = g.limit.judge(ctx, &remote{addr: tt.from}) == sendRefused
 		}
 		if got != tt.limited {
-			t.Errorf("%s, tcp %v: limited is %v", tt.server, tt.tcp, got)
+			t.Errorf("%s from %T %v: limited is %v", tt.server, tt.from, tt.from, got)
 		}
+	}
+}
+
+// Nobody is limited by TLS or QUIC on real servers either: the second is UDP for
+// everybody but the server.
+func TestRateLimitServerEncrypted(t *testing.T) {
+	web := httptest.NewTLSServer(nil)
+	defer web.Close()
+	pair, dir := web.TLS.Certificates[0], t.TempDir()
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{
+		"cert": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, "key": {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trust := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "example.com", NextProtos: []string{"doq"}}
+	trust.RootCAs.AddCert(web.Certificate())
+	query := question("www.cdn.example.", dns.TypeA, "")
+	for scheme, exchange := range map[string]func(*caddy.Instance) (*dns.Msg, error){
+		"tls": func(inst *caddy.Instance) (*dns.Msg, error) {
+			r, _, err := (&dns.Client{Net: "tcp-tls", TLSConfig: &tls.Config{RootCAs: trust.RootCAs, ServerName: trust.ServerName}}).
+				Exchange(query, inst.Servers()[0].Addr().String())
+			return r, err
+		},
+		"quic": func(inst *caddy.Instance) (*dns.Msg, error) {
+			conn, err := quic.DialAddr(t.Context(), inst.Servers()[0].LocalAddr().String(), trust, nil)
+			if err != nil {
+				return nil, err
+			}
+			defer conn.CloseWithError(0, "")
+			stream, err := conn.OpenStreamSync(t.Context())
+			if err != nil {
+				return nil, err
+			}
+			m := query.Copy()
+			m.Id = 0 // RFC 9250, section 4.2.1
+			wire, err := m.Pack()
+			if err != nil {
+				return nil, err
+			}
+			if _, err := stream.Write(dnsserver.AddPrefix(wire)); err != nil {
+				return nil, err
+			}
+			stream.Close()
+			if wire, err = io.ReadAll(stream); err != nil {
+				return nil, err
+			}
+			r := new(dns.Msg)
+			return r, r.Unpack(wire[2:])
+		},
+	} {
+		input := corefile("\ttls " + filepath.Join(dir, "cert") + " " + filepath.Join(dir, "key") +
+			"\n\tgeosched {\n\t\tnode lon 192.0.2.1 51.5 -0.12\n\t\tsteer www\n\t\tratelimit address 1 refused\n\t}").(caddy.CaddyfileInput)
+		input.Contents = slices.Concat([]byte(scheme+"://"), input.Contents)
+		inst, err := caddy.Start(input)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			if r, err := exchange(inst); err != nil || summary(r) != "NOERROR 192.0.2.1" {
+				t.Errorf("%s, query %d: %v, %v", scheme, i, r, err)
+			}
+		}
+		stop(t, inst)
 	}
 }
 
