@@ -106,7 +106,7 @@ func (q *query) pass(exists bool) (int, error) {
 	q.countOutcome(passed)
 	ctx, w := q.ctx, q.w
 	if q.subnet.option != nil && ctx.Value(followerKey{}) == nil {
-		e := &echoWriter{ResponseWriter: w, subnet: q.subnet}
+		e := &echoWriter{ResponseWriter: w, subnet: q.subnet, qname: q.qname, zones: q.g.config.Zones}
 		ctx, w = context.WithValue(ctx, followerKey{}, e), e
 	}
 	if exists {

@@ -42,17 +42,17 @@ func (e *echo) Name() string { return pluginName + "-echo" }
 // and one that is malformed is geosched's to judge.
 func (e *echo) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	s, ok := subnetOf(r)
-	if !ok || s.option == nil || e.g.config.zoneOf(strings.ToLower(r.Question[0].Name)) == "" {
+	if !ok || s.option == nil {
 		return e.next.ServeDNS(ctx, w, r)
 	}
-	w = &echoWriter{ResponseWriter: w, subnet: s}
-	rcode, err := e.next.ServeDNS(ctx, w, r)
-	if plugin.ClientWrite(rcode) {
+	ew := &echoWriter{ResponseWriter: w, subnet: s, qname: r.Question[0].Name, zones: e.g.config.Zones}
+	rcode, err := e.next.ServeDNS(ctx, ew, r)
+	if plugin.ClientWrite(rcode) || !ew.ours() {
 		return rcode, err
 	}
 	// The plugins that count and log have seen the code. The server sees that
 	// there is nothing left to write.
-	return dns.RcodeSuccess, w.WriteMsg(new(dns.Msg).SetRcode(r, rcode))
+	return dns.RcodeSuccess, ew.WriteMsg(new(dns.Msg).SetRcode(r, rcode))
 }
 
 // echoWriter is the writer of all plugins of a block, or of those behind geosched.
@@ -60,13 +60,19 @@ type echoWriter struct {
 	dns.ResponseWriter
 	subnet subnet
 	scope  uint8
+	qname  string       // that was asked, whatever it is rewritten to
+	zones  plugin.Zones // whose answers are completed
 }
+
+// ours reports whether the question is about a name in the zones. That costs as much
+// as a small plugin, so it is asked only when the answer is not geosched's own.
+func (w *echoWriter) ours() bool { return w.zones.Matches(strings.ToLower(w.qname)) != "" }
 
 // WriteMsg implements dns.ResponseWriter. It leaves alone what it gets, which may
 // belong to a cache.
 func (w *echoWriter) WriteMsg(m *dns.Msg) error {
 	opt := m.IsEdns0()
-	if opt != nil && slices.ContainsFunc(opt.Option, func(o dns.EDNS0) bool { return o.Option() == dns.EDNS0SUBNET }) {
+	if opt != nil && slices.ContainsFunc(opt.Option, func(o dns.EDNS0) bool { return o.Option() == dns.EDNS0SUBNET }) || !w.ours() {
 		return w.ResponseWriter.WriteMsg(m)
 	}
 	out, own := *m, dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}

@@ -26,7 +26,6 @@ import (
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/metadata"
-	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
@@ -64,13 +63,15 @@ func (g *Geosched) Name() string { return pluginName }
 
 // ServeDNS implements plugin.Handler.
 func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	state := request.Request{W: w, Req: r}
-	qname, qtype := state.Name(), state.QType()
+	// The name is as the DNS library unpacked it, which is the one way to write it
+	// but for case.
+	asked, qtype := r.Question[0].Name, r.Question[0].Qtype
+	qname := strings.ToLower(asked)
 	name := g.names.find(qname)
 	if name.zone == "" {
 		return plugin.NextOrFailure(pluginName, g.Next, ctx, w, r)
 	}
-	q := &query{g: g, ctx: ctx, w: w, r: r, zone: name.zone, qname: state.QName(), qtype: qtype}
+	q := &query{g: g, ctx: ctx, w: w, r: r, zone: name.zone, qname: asked, qtype: qtype}
 	if g.limit != nil {
 		if a := g.limit.judge(ctx, w); a != admit {
 			return q.limit(a)
