@@ -35,9 +35,11 @@ func (q *query) steer(s *steered) (int, error) {
 	if q.qtype == dns.TypeAAAA {
 		family = steer.IPv6
 	}
+	sample := draw()
 	d := q.g.decide(s, family, q.client())
-	d.by.count()
 	ttl := q.g.ttl(&d)
+	sample.decided(&d, ttl)
+	d.by.count()
 	d.tell(q.ctx, ttl)
 	if d.Len() == 0 {
 		if len(d.table.Inventory.Nodes) == 0 {

@@ -62,6 +62,47 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// One decision in 16 is measured, whole.
+func TestSamples(t *testing.T) {
+	g := serving(t, three+"steer www\nttl 77")
+	histogram := func(name string) (count uint64, sum float64) {
+		families, err := prometheus.DefaultGatherer.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "coredns_geosched_"+name {
+				for _, m := range f.GetMetric() {
+					count += m.GetHistogram().GetSampleCount()
+					sum += m.GetHistogram().GetSampleSum()
+				}
+			}
+		}
+		return count, sum
+	}
+	ttls, ttlSum := histogram("ttl_seconds")
+	scopes, scopeSum := histogram("ecs_scope_prefix_length")
+	durations, durationSum := histogram("decision_duration_seconds")
+	const n = 16 * 256
+	for i := range n {
+		subnet := []string{"8.8.8.0/24", "2001:db9::/48"}[i%2] // scopes 7 and 23
+		serve(t, g, question("www.cdn.example.", dns.TypeA, subnet), resolver)
+	}
+	count, sum := histogram("ttl_seconds")
+	if count, sum = count-ttls, sum-ttlSum; count < 256-6*16 || count > 256+6*16 || sum != 77*float64(count) {
+		t.Errorf("%d TTLs of %v in all, want 256 or about that of 77", count, sum)
+	}
+	measured := count
+	count, sum = histogram("ecs_scope_prefix_length")
+	if count, sum = count-scopes, sum-scopeSum; count != measured || sum <= 7*float64(count) || sum >= 23*float64(count) {
+		t.Errorf("%d scopes of %v in all, want %d", count, sum, measured)
+	}
+	count, sum = histogram("decision_duration_seconds")
+	if count, sum = count-durations, sum-durationSum; count != measured || sum <= 0 {
+		t.Errorf("%d durations of %v in all, want %d", count, sum, measured)
+	}
+}
+
 func TestFeedMetrics(t *testing.T) {
 	inst := run(t, "\tgeosched {\n\t\tnode lon 192.0.2.1 51.5 -0.12\n\t\tnode sea 192.0.2.2 47.6 -122.3\n\t\tsteer www\n\t}")
 	defer stop(t, inst)
