@@ -72,5 +72,8 @@ func (b *builder) finish(resolvers []node) *Trie {
 	if cap(t.nodes)-len(t.nodes) > len(t.nodes)/8 {
 		t.nodes = slices.Clone(t.nodes)
 	}
+	if len(t.nodes) >= shortcutFrom {
+		t.short = shortcuts(t.nodes)
+	}
 	return t
 }

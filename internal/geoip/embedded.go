@@ -11,7 +11,7 @@ import "net/netip"
 //	64:ff9b::a.b.c.d          NAT64          RFC 6052, section 2.1
 //	2002:aabb:ccdd::          6to4           RFC 3056, section 2
 //	2001:0:…:~aabb:~ccdd      Teredo client  RFC 4380, section 4 (inverted)
-func embedded(hi, lo uint64) (v4 uint32, bit int, ok bool) {
+func embedded(hi, lo uint64) (v4, bit uint32, ok bool) {
 	switch {
 	case hi == 0 && lo>>32 == 0xffff, hi == 0x0064_ff9b_0000_0000 && lo>>32 == 0:
 		return uint32(lo), 96, true

@@ -30,6 +30,7 @@ type Trie struct {
 	// Node 0 is the root, and its two branches are IPv4 and IPv6; below them
 	// a branch is a bit of the address, most significant first.
 	nodes     []node
+	short     [2][]shortcut
 	resolvers []node // the same for resolvers that the operator names, elsewhere clear
 	classes   []Class
 	databases []Database
@@ -57,7 +58,7 @@ func (t *Trie) Databases() []Database { return t.databases }
 // embedded. The class is never nil: what nobody knows has the class with
 // Source Unknown. An invalid prefix has that one too, with scope 0.
 func (t *Trie) Lookup(p netip.Prefix) (*Class, uint8) {
-	id, scope := find(t.nodes, p.Addr())
+	id, scope := t.find(p.Addr())
 	return &t.classes[id], scope
 }
 
@@ -67,9 +68,19 @@ func (t *Trie) Lookup(p netip.Prefix) (*Class, uint8) {
 func (t *Trie) Resolver(addr netip.Addr) *Class {
 	id, _ := find(t.resolvers, addr)
 	if id == clear {
-		id, _ = find(t.nodes, addr)
+		id, _ = t.find(addr)
 	}
 	return &t.classes[id]
+}
+
+// find is the function of that name for the nodes of t.
+func (t *Trie) find(addr netip.Addr) (id uint32, bits uint8) {
+	if len(t.short[0]) == 0 || !addr.IsValid() {
+		return find(t.nodes, addr)
+	}
+	family, a, offset := familyOf(addr)
+	s := t.short[family][a.hi>>(64-shortcutBits)]
+	return walk(t.nodes, s.ref, a.after(shortcutBits), offset+s.bits)
 }
 
 // find walks the bits of an address to a leaf. It returns what is there and how
@@ -78,26 +89,29 @@ func find(nodes []node, addr netip.Addr) (value uint32, bits uint8) {
 	if !addr.IsValid() {
 		return 0, 0
 	}
-	var hi, lo uint64
-	ref, offset := uint32(0), 0
+	family, a, offset := familyOf(addr)
+	return walk(nodes, nodes[0][family], a, offset)
+}
+
+// familyOf returns the root to begin at, the bits to follow from there, and how
+// many of those of addr come before them.
+func familyOf(addr netip.Addr) (family int, a address, offset uint32) {
 	if addr.Is4() {
 		b := addr.As4()
-		hi = uint64(binary.BigEndian.Uint32(b[:])) << 32
-		ref = nodes[0][0]
-	} else {
-		b := addr.As16()
-		hi, lo = binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
-		ref = nodes[0][1]
-		if v4, at, ok := embedded(hi, lo); ok {
-			hi, lo, offset = uint64(v4)<<32, 0, at
-			ref = nodes[0][0]
-		}
+		return 0, address{hi: uint64(binary.BigEndian.Uint32(b[:])) << 32}, 0
 	}
-	depth := offset
+	b := addr.As16()
+	a = address{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
+	if v4, at, ok := embedded(a.hi, a.lo); ok {
+		return 0, address{hi: uint64(v4) << 32}, at
+	}
+	return 1, a, 0
+}
+
+func walk(nodes []node, ref uint32, a address, depth uint32) (value uint32, bits uint8) {
 	for ref&leaf == 0 {
-		ref = nodes[ref][hi>>63]
-		hi = hi<<1 | lo>>63
-		lo <<= 1
+		ref = nodes[ref][a.hi>>63]
+		a = a.after(1)
 		depth++
 	}
 	return ref &^ leaf, uint8(depth)

@@ -351,43 +351,6 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
-// Any two addresses under one scope have the same class and the same scope, so
-// no two answers overlap.
-func TestScopesDoNotOverlap(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	var places []place
-	for range 400 {
-		a := netip.AddrFrom4([4]byte{byte(1 + rng.IntN(3)), byte(rng.IntN(4)), byte(rng.IntN(256)), byte(rng.IntN(256))})
-		p, _ := a.Prefix(10 + rng.IntN(22))
-		places = append(places, place{p.String(), "XX", float64(rng.IntN(4)), float64(rng.IntN(4))})
-	}
-	trie := mustLoad(t, Config{Files: []string{cityDB(t, places...)}})
-	for range 20000 {
-		a := netip.AddrFrom4([4]byte{byte(1 + rng.IntN(3)), byte(rng.IntN(4)), byte(rng.IntN(256)), byte(rng.IntN(256))})
-		c, scope := trie.Lookup(netip.PrefixFrom(a, 32))
-		if scope > 24 {
-			t.Fatalf("%v has scope %d", a, scope)
-		}
-		b := a.As4()
-		for bit := int(scope); bit < 32; bit++ {
-			if rng.IntN(2) == 0 {
-				b[bit/8] ^= 0x80 >> (bit % 8)
-			}
-		}
-		n := netip.AddrFrom4(b)
-		if c2, scope2 := trie.Lookup(netip.PrefixFrom(n, 32)); c2 != c || scope2 != scope {
-			t.Fatalf("%v has %v/%d, but %v has %v/%d", a, c, scope, n, c2, scope2)
-		}
-		if scope > 0 { // and the scope is minimal: the sibling differs
-			b = a.As4()
-			b[(scope-1)/8] ^= 0x80 >> ((scope - 1) % 8)
-			if c2, scope2 := trie.Lookup(netip.PrefixFrom(netip.AddrFrom4(b), 32)); c2 == c && scope2 == scope {
-				t.Fatalf("%v and its sibling both have %v/%d", a, c, scope)
-			}
-		}
-	}
-}
-
 // The IPv4 trie grafted into IPv6 must not lie under anybody's scope.
 func TestScopesDoNotCoverGrafts(t *testing.T) {
 	trie := mustLoad(t, Config{Nets: write(t, "nets", "::/0 at 1 2\n2000::/3 at 3 4\n")})

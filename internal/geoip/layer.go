@@ -13,6 +13,9 @@ type layer interface {
 	// roots returns the references to all IPv4 and all IPv6 addresses.
 	roots() (v4, v6 uint32)
 
+	// size returns how many nodes there are.
+	size() int
+
 	// branches returns the references of a node. It fails when it is asked more
 	// often than a tree has nodes.
 	branches(node uint32) (left, right uint32, err error)
@@ -43,7 +46,7 @@ type overlay struct {
 	join func(below, above uint32) uint32
 
 	nodes []node
-	size  int // of an address of the family at hand, in bits
+	bits  int // of an address of the family at hand
 	votes []vote
 }
 
@@ -54,10 +57,11 @@ type vote struct {
 
 // run returns the nodes of the result.
 func (o *overlay) run() ([]node, error) {
-	o.nodes = append(make([]node, 0, len(o.below)), node{})
+	// There cannot be more, and memory that is not written to costs nothing.
+	o.nodes = append(make([]node, 0, len(o.below)+o.above.size()), node{})
 	v4, v6 := o.above.roots()
 	for family, above := range [...]uint32{v4, v6} {
-		o.size = [...]int{32, 128}[family]
+		o.bits = [...]int{32, 128}[family]
 		ref, err := o.walk(o.below[0][family], above, address{}, 0, o.max[family])
 		if err != nil {
 			return nil, err
@@ -168,8 +172,8 @@ func (o *overlay) count(above uint32, at address, depth int, n uint64) error {
 		o.votes = append(o.votes, vote{v, n})
 		return nil
 	}
-	if depth >= o.size {
-		return o.at(at, o.size, errTooDeep)
+	if depth >= o.bits {
+		return o.at(at, o.bits, errTooDeep)
 	}
 	left, right, err := o.above.branches(above)
 	if err != nil {
@@ -184,7 +188,7 @@ func (o *overlay) count(above uint32, at address, depth int, n uint64) error {
 
 // at says where in the tree an error is.
 func (o *overlay) at(a address, depth int, err error) error {
-	return fmt.Errorf("network %v: %w", a.prefix(o.size, depth), err)
+	return fmt.Errorf("network %v: %w", a.prefix(o.bits, depth), err)
 }
 
 // address is an address of either family, its first bit on top.
@@ -198,6 +202,11 @@ func (a address) with(bit int) address {
 		a.lo |= 1 << (127 - bit)
 	}
 	return a
+}
+
+// after returns what is left of the address behind its first bits, at most 63.
+func (a address) after(bits uint) address {
+	return address{a.hi<<bits | a.lo>>(64-bits), a.lo << bits}
 }
 
 func (a address) prefix(size, bits int) netip.Prefix {

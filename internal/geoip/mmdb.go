@@ -111,6 +111,9 @@ func (m *mmdb) findRoots() error {
 // roots implements layer.
 func (m *mmdb) roots() (v4, v6 uint32) { return m.v4, m.v6 }
 
+// size implements layer.
+func (m *mmdb) size() int { return int(m.nodes) }
+
 // branches implements layer. Files refer to the root of IPv4 under the prefixes
 // of IPv6 that embed it, too; it is not walked from there.
 func (m *mmdb) branches(n uint32) (left, right uint32, err error) {

@@ -35,6 +35,9 @@ func (w *patchwork) insert(p netip.Prefix, class uint32) {
 // roots implements layer.
 func (w *patchwork) roots() (v4, v6 uint32) { return w.nodes[0][0], w.nodes[0][1] }
 
+// size implements layer.
+func (w *patchwork) size() int { return len(w.nodes) }
+
 // branches implements layer.
 func (w *patchwork) branches(n uint32) (left, right uint32, err error) {
 	return w.nodes[n][0], w.nodes[n][1], nil
