@@ -191,7 +191,7 @@ func (e *Edit) slot(name string, k Key) (*shard, *slot, error) {
 		}
 		return sh, s, nil
 	}
-	zone := e.zones.Of(name)
+	zone := ZoneOf(e.zones, name)
 	if zone < 0 {
 		return nil, nil, fmt.Errorf("name %q is not in the zone %s", name, strings.Join(e.zones, " or "))
 	}

@@ -3,7 +3,6 @@ package names
 import (
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // Bounds of a name (RFC 1035, section 2.3.4), and of its text when every octet is
@@ -162,6 +161,19 @@ func appendOctet(dst []byte, c byte) []byte {
 	return append(dst, '\\', c)
 }
 
+// Absolute reports whether a name as it is written ends in a dot.
+func Absolute[T string | []byte](word T) bool {
+	n := len(word)
+	if n == 0 || word[n-1] != '.' {
+		return false
+	}
+	escapes := 0
+	for i := n - 2; i >= 0 && word[i] == '\\'; i-- {
+		escapes++
+	}
+	return escapes%2 == 0
+}
+
 // wireLen returns how many octets a canonical name has in a message.
 func wireLen(name string) int {
 	if name == "." {
@@ -199,11 +211,11 @@ func parent(name string) string {
 // Zones are the apexes of zones, canonical.
 type Zones []string
 
-// Of returns the index of the zone that a name is in, which is the longest, or -1.
-func (z Zones) Of(name string) int {
+// ZoneOf returns the index of the zone that a name is in, which is the longest, or -1.
+func ZoneOf[T string | []byte](zones Zones, name T) int {
 	best := -1
-	for i, zone := range z {
-		if Below(name, zone) && (best < 0 || len(zone) > len(z[best])) {
+	for i, zone := range zones {
+		if Below(name, zone) && (best < 0 || len(zone) > len(zones[best])) {
 			best = i
 		}
 	}
@@ -211,20 +223,10 @@ func (z Zones) Of(name string) int {
 }
 
 // Below reports whether a name is in a zone: its apex or a name below.
-func Below(name, zone string) bool {
-	if !strings.HasSuffix(name, zone) {
+func Below[T string | []byte](name T, zone string) bool {
+	n := len(name) - len(zone)
+	if n < 0 || string(name[n:]) != zone {
 		return false
 	}
-	rest := name[:len(name)-len(zone)]
-	if rest == "" || zone == "." {
-		return true
-	}
-	if rest[len(rest)-1] != '.' {
-		return false
-	}
-	escapes := 0
-	for i := len(rest) - 2; i >= 0 && rest[i] == '\\'; i-- {
-		escapes++
-	}
-	return escapes%2 == 0
+	return n == 0 || zone == "." || Absolute(name[:n])
 }

@@ -110,14 +110,14 @@ type model struct {
 }
 
 func (m model) find(qname string) (zone string, target *Target, exists bool) {
-	z := Zones(m.zones).Of(qname)
+	z := ZoneOf(m.zones, qname)
 	if z < 0 {
 		return "", nil, false
 	}
 	zone = m.zones[z]
 	there := func(name string) bool {
 		for said := range m.lines {
-			if Zones(m.zones).Of(said) == z && dns.IsSubDomain(name, said) {
+			if ZoneOf(m.zones, said) == z && dns.IsSubDomain(name, said) {
 				return true
 			}
 		}
@@ -134,7 +134,7 @@ func (m model) find(qname string) (zone string, target *Target, exists bool) {
 		encloser = parent(encloser)
 	}
 	star := "*." + tail(encloser)
-	if !there(star) || Zones(m.zones).Of(star) != z {
+	if !there(star) || ZoneOf(m.zones, star) != z {
 		return zone, nil, false
 	}
 	if said := m.lines[star]; len(said) > 0 {
