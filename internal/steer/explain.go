@@ -26,6 +26,8 @@ type Account struct {
 	Tier       int           // of the inventory
 	Terms                    // what the score is made of
 	RTT        time.Duration // median, 0 when unknown
+	Bias       float64       // what the score has been multiplied with
+	Rule       int           // the first of Policy.Rules that keeps it from this client, or -1
 	Score      float64       // how good the node is for this client; only ratios count
 	Acceptance float64       // the part of its clients that it takes
 	Weight     float64       // its weight among those that could be chosen; 0 for others
@@ -49,8 +51,13 @@ func (p *Policy) Explain(req *Request, table *healthfeed.Table) Explanation {
 			Tier:       int(c.member.tier),
 			Terms:      p.terms(c, status, &t.field),
 			RTT:        c.rtt,
+			Bias:       c.bias,
+			Rule:       -1,
 			Score:      c.score,
 			Acceptance: status.Acceptance,
+		}
+		if c.fate == Excluded {
+			a.Rule = p.firstAgainst(c.member, req)
 		}
 		if c.fate == InGroup {
 			a.Weight = c.weight
@@ -67,7 +74,7 @@ func (p *Policy) Explain(req *Request, table *healthfeed.Table) Explanation {
 			a.Fate = Chosen
 		}
 		switch {
-		case a.Weight <= 0:
+		case a.Weight <= 0 || e.Len() == 0:
 		case !t.inOrder:
 			a.Share = a.Weight / total
 		case e.Len() > 0 && a.Node == e.Node(0):

@@ -35,7 +35,7 @@ func anyWorld(t testing.TB, rng *rand.Rand) (*Request, *healthfeed.Table) {
 			}})
 	}
 	set, table := world(t, nodes...)
-	req := &Request{Set: set, Dice: rng.Uint64()}
+	req := &Request{Set: set, Dice: rng.Uint64(), Turn: rng.Uint64(), Key: rng.Uint64(), Country: []string{"", "DE", "GB"}[rng.IntN(3)]}
 	if rng.IntN(4) > 0 {
 		req.Point = at(t, float64(rng.IntN(3))*10, 0)
 	}
@@ -45,9 +45,35 @@ func anyWorld(t testing.TB, rng *rand.Rand) (*Request, *healthfeed.Table) {
 	return req, table
 }
 
-func anyPolicy(rng *rand.Rand) *Policy {
-	s := Strategies()[rng.IntN(len(Strategies()))]
-	return &Policy{Strategy: s, Answers: 1 + rng.IntN(4), Near: rng.Float64(), Alpha: 0.4, Beta: float64(rng.IntN(2)), Epsilon: DefaultEpsilon}
+// anyPolicy has rules for clients of DE and GB about the nodes of anyWorld. It
+// always answers if full is set.
+func anyPolicy(rng *rand.Rand, full bool) *Policy {
+	p := &Policy{
+		Strategy: Strategies()[rng.IntN(len(Strategies()))],
+		Answers:  1 + rng.IntN(4),
+		Near:     rng.Float64(),
+		Alpha:    0.4, Beta: float64(rng.IntN(2)),
+		AllDown: LastResort{Do: Resort(rng.IntN(5)), Below: max(0, rng.Float64()-0.5), Name: "elsewhere."},
+		Sticky:  rng.IntN(4) == 0,
+		TTL:     TTL{Normal: 300, Degraded: 60, Adaptive: rng.IntN(2) == 0},
+	}
+	if full {
+		p.AllDown.Do = Resort(rng.IntN(3))
+	}
+	p.Sticky = p.Sticky && !p.Strategy.Traits().Turns
+	some := func() (s []Selector) {
+		for range 1 + rng.IntN(3) {
+			s = append(s, Selector{ID: fmt.Sprint("n", rng.IntN(9))})
+		}
+		return s
+	}
+	for range rng.IntN(3) {
+		p.Rules = append(p.Rules, Rule{Include: rng.IntN(2) == 0, Nodes: some(), Countries: []string{[]string{"DE", "GB"}[rng.IntN(2)]}})
+	}
+	for _, s := range some()[1:] {
+		p.Bias = append(p.Bias, Bias{s, 0.5 + rng.Float64()})
+	}
+	return p
 }
 
 // What is explained is what is done, for every member once.
@@ -57,7 +83,8 @@ func TestExplainIsChoose(t *testing.T) {
 	fates := make(map[Fate]int)
 	for range 5000 {
 		req, table := anyWorld(t, rng)
-		p := anyPolicy(rng)
+		p := anyPolicy(rng, false)
+		req.Set = req.Set.Under(p)
 		want := p.Choose(req, table)
 		e := p.Explain(req, table)
 		if e.Choice != want {
@@ -92,7 +119,7 @@ func TestExplainIsChoose(t *testing.T) {
 			t.Errorf("no choice was %v", w)
 		}
 	}
-	for f := Chosen; f <= NotPinned; f++ {
+	for f := Chosen; f <= Excluded; f++ {
 		if fates[f] == 0 {
 			t.Errorf("no node was %v", f)
 		}

@@ -17,10 +17,11 @@ const (
 	HeldDown               // is held down by the operator
 	NoFamily               // has no address of the family
 	NotPinned              // the operator named others for this client
+	Excluded               // is kept from this client by a rule
 )
 
 var fateNames = [...]string{"chosen", "group", "standby", "tier", "refuses", "full", "sick", "weightless",
-	"draining", "down", "held-down", "family", "not-pinned"}
+	"draining", "down", "held-down", "family", "not-pinned", "excluded"}
 
 // String returns the word used in explanations.
 func (f Fate) String() string { return fateNames[f] }

@@ -18,6 +18,10 @@ type round struct {
 
 	strategy Strategy
 	traits   Traits
+	orders   orders // of the rules
+	ranked   bool   // tiers count
+	all      bool   // everybody is chosen
+	due      time.Time
 }
 
 // candidate is a member as the client sees it in this round.
@@ -57,7 +61,7 @@ func (r *round) choose() (c Choice) {
 	} else {
 		cs = r.judge(cs)
 	}
-	if r.gate >= down {
+	if r.all {
 		r.everybody(&c, cs)
 		return c
 	}
@@ -74,6 +78,9 @@ func (r *round) choose() (c Choice) {
 	}
 	if best == nil {
 		c.Degraded = len(cs) > 0
+		for i := range cs {
+			r.expect(&cs[i])
+		}
 		r.trace.everybody(cs)
 		return c
 	}
@@ -83,6 +90,7 @@ func (r *round) choose() (c Choice) {
 		m := &cs[i]
 		if m.tier < best.tier || m.tier == best.tier && m.score >= reach {
 			c.Degraded = c.Degraded || m.weight <= 0 || !m.accepts
+			r.expect(m)
 		}
 	}
 	if willing != nil && (willing.tier > best.tier || willing.score < reach) {
@@ -173,14 +181,17 @@ func lag(peers []candidate, fastest time.Duration) {
 func (r *round) rate(cs []candidate, f *field) {
 	if _, is := r.strategy.(nearest); is {
 		for i := range cs {
-			cs[i].score = r.score(cs[i].distance, cs[i].delay)
+			cs[i].score = r.score(cs[i].distance, cs[i].delay) * cs[i].bias
 		}
 		return
 	}
 	for i := range cs {
 		c := &cs[i]
 		t := r.terms(c, &r.table.Nodes[c.node], f)
-		c.score = r.strategy.Score(r.Policy, t)
+		if r.gate >= down {
+			t.Health = 1 // as if they were up
+		}
+		c.score = r.strategy.Score(r.Policy, t) * c.bias
 		c.weight *= r.strategy.Share(t)
 	}
 }
@@ -196,9 +207,10 @@ func (r *round) everybody(c *Choice, cs []candidate) {
 		}
 		key := float64(m.distance)
 		if !r.Point.Known() {
-			key = m.lot(r.Dice)
+			key = m.lot(r.Dice) / m.weight
 		}
 		m.fate = InGroup
+		r.expect(m)
 		c.place(&keys, MaxAnswers, m.node, key)
 	}
 	r.trace.everybody(cs)
@@ -241,13 +253,16 @@ func (r *round) distance(m *member) geo.Distance {
 }
 
 // tier is the member's rank. There are no ranks among those that the operator
-// pinned, nor when everybody is down.
+// pinned, nor when everybody is down and all are alike.
 func (r *round) tier(m *member) int16 {
-	if r.gate == pinned || r.gate >= down {
+	if r.gate == pinned || r.gate >= down && !r.ranked {
 		return 0
 	}
 	return m.tier
 }
+
+// leastWeight is that of who has none, among those that are called back.
+const leastWeight = 1e-6
 
 // admit returns the member's share of the group; it is 0 if it does not pass the
 // gate, and then fate says why. A node that accepts nobody does not pass; one that
@@ -259,12 +274,16 @@ func (r *round) admit(m *member) (weight float64, fate Fate) {
 		return 0, NoFamily
 	case r.gate == pinned && !m.in(r.Pinned):
 		return 0, NotPinned
+	case r.gate != pinned && r.orders.forbid(m):
+		return 0, Excluded
 	case r.gate == exists:
-		return 1, 0
+		return max(m.weight, leastWeight), 0
 	case m.heldDown:
 		return 0, HeldDown
+	case r.gate == down && status.State == healthfeed.Draining:
+		return 0, Leaving
 	case r.gate == down:
-		return 1, 0
+		return max(m.weight, leastWeight), 0
 	case status.State == healthfeed.Down:
 		return 0, IsDown
 	case r.gate == draining:

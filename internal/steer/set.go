@@ -19,8 +19,10 @@ const (
 // Set is the nodes of a service, prepared for choosing. It is immutable and
 // belongs to one inventory.
 type Set struct {
-	peers [][]member
-	n     int // members in all
+	inventory *healthfeed.Inventory
+	peers     [][]member
+	n         int    // members in all
+	salt      uint64 // of the service
 }
 
 type member struct {
@@ -32,6 +34,8 @@ type member struct {
 	weight   float64
 	capacity healthfeed.Capacity
 	tier     int16
+	bias     float64
+	ruled    uint64 // by which rules, a bit for each
 	families [2]bool
 	heldDown bool // by the operator
 }
@@ -55,12 +59,11 @@ func NewSet(inv *healthfeed.Inventory, service string) (*Set, bool) {
 			probed:   probed(n),
 			weight:   float64(n.Weight),
 			capacity: n.Capacity,
+			bias:     1,
 			tier:     int16(n.Tier), // at most 255
 			heldDown: n.State == healthfeed.AdminDown,
 		}
-		h := fnv.New64a()
-		h.Write([]byte(n.ID))
-		m.hash = mix(h.Sum64()) // FNV alone leaves similar ids close together
+		m.hash = hash(n.ID)
 		if n.Location != nil {
 			m.point, _ = geo.At(n.Location.Lat, n.Location.Lon)
 		}
@@ -72,7 +75,14 @@ func NewSet(inv *healthfeed.Inventory, service string) (*Set, bool) {
 			}
 		}
 	}
-	return &Set{peers: gather(members), n: len(members)}, true
+	return &Set{inventory: inv, peers: gather(members), n: len(members), salt: hash(service)}, true
+}
+
+// hash is the same in every process.
+func hash(s string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(s))
+	return mix(h.Sum64()) // FNV alone leaves similar words close together
 }
 
 func (m *member) has(f Family) bool    { return m.families[f] }

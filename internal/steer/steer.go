@@ -14,7 +14,8 @@
 //
 // Choosing goes in rounds. Each round asks less of a node than the one before
 // it, and the first round in which anybody is left decides; so there is an
-// answer as long as there are nodes, and Choice.Why tells how far it had to go.
+// answer as long as there are nodes and nobody wanted otherwise, and Choice.Why
+// tells how far it had to go.
 package steer
 
 import (
@@ -48,6 +49,21 @@ type Policy struct {
 	// EpsilonRTT the time below which faster is. 0 is the default.
 	Epsilon    geo.Distance
 	EpsilonRTT time.Duration
+
+	// Bias and Rules are about nodes; see Set.Under. There are at most MaxRules.
+	Bias  []Bias
+	Rules []Rule
+
+	// AllDown says what to do when too little is left.
+	AllDown LastResort
+
+	// Sticky gives the clients of a class the same dice always: the class stays
+	// with its nodes, and moves only if they leave. What a strategy lets take
+	// turns cannot be sticky.
+	Sticky bool
+
+	// TTL is for how long the answer may be kept.
+	TTL TTL
 }
 
 // Request is one question.
@@ -56,8 +72,14 @@ type Request struct {
 	Family Family    // only nodes with an address of this family
 	Point  geo.Point // where the client is; nowhere if unknown
 	Pinned []string  // the nodes that the operator named for this client, if any
-	Dice   uint64    // the same dice give the same choice: random, or a hash of the client
-	Turn   uint64    // grows by one with each question, for strategies of Traits.Turns
+
+	// Who the client is, for rules; empty or 0 if unknown.
+	Continent, Country string
+	ASN                uint32
+
+	Key  uint64 // stands for the client's class, for Policy.Sticky
+	Dice uint64 // the same dice give the same choice: random, or a hash of the client
+	Turn uint64 // grows by one with each question, for strategies of Traits.Turns
 }
 
 // Choice is the answer.
@@ -69,12 +91,20 @@ type Choice struct {
 	// change when that node returns, so it should be kept for a shorter time only.
 	Degraded bool
 
+	// Due is when the choice may next change by what is under way already, such
+	// as a node that has begun to fail; zero if nothing is. It is in the past if
+	// that may be at any moment.
+	Due time.Time
+
+	// Target is a name to answer with, as there are no nodes; see CName.
+	Target string
+
 	n     int
 	nodes [MaxAnswers]int32
 }
 
 // Len returns how many nodes were chosen: 0 only when the set has none with an
-// address of the family.
+// address of the family, or when Policy.AllDown wants that.
 func (c *Choice) Len() int { return c.n }
 
 // Node returns the i-th node chosen, best first, as an index into the nodes of
@@ -87,15 +117,16 @@ type Why uint8
 const (
 	None     Why = iota // no node has an address of the family
 	Pinned              // nodes that the operator's nets file names
-	Nearest             // the nearest group of nodes that take clients
+	Nearest             // the best group of nodes that take clients; by default the nearest
 	Spread              // by weight alone, because the client's place is unknown
 	Spill               // the nearest group is full for this client
+	Outside             // nobody whom the rules allow is left: the nearest of the others
 	Spare               // nobody with a weight or health is left: those without
 	Draining            // nobody who takes new clients is left: those who leave
-	AllDown             // everybody is down: any node may be better than none
+	AllDown             // everybody is down, or nearly: what Policy.AllDown says
 )
 
-var whyNames = [...]string{"none", "pinned", "nearest", "spread", "spill", "spare", "draining", "alldown"}
+var whyNames = [...]string{"none", "pinned", "nearest", "spread", "spill", "outside", "spare", "draining", "alldown"}
 
 // Reasons is how many there are.
 const Reasons = len(whyNames)
@@ -112,30 +143,50 @@ func (p *Policy) Choose(req *Request, table *healthfeed.Table) Choice {
 // choose goes through the rounds. The trace, if any, has the last of them.
 func (p *Policy) choose(req *Request, table *healthfeed.Table, trace *trace) Choice {
 	s := p.strategy()
-	r := round{Policy: p, Request: *req, table: table, trace: trace, strategy: s, traits: s.Traits()}
-	pinnedMissing := false
-	if len(req.Pinned) > 0 {
+	r := round{Policy: p, Request: *req, table: table, trace: trace, strategy: s, traits: s.Traits(), ranked: true}
+	if p.Sticky {
+		r.Dice = mix(req.Key ^ req.Set.salt)
+	}
+	c := r.rounds()
+	c.Due = r.due
+	return c
+}
+
+func (r *round) rounds() Choice {
+	missing := false // somebody who ought to be asked first
+	if len(r.Pinned) > 0 {
 		r.gate = pinned
 		c := r.choose()
 		if c.n > 0 {
 			c.Why = Pinned
 			return c
 		}
-		pinnedMissing = c.Degraded
+		missing = c.Degraded
 	}
-	for gate := serving; gate <= exists; gate++ {
-		r.gate = gate
-		c := r.choose()
-		if c.n == 0 {
-			continue
+	r.orders = r.ordersFor(&r.Request)
+	for outside := false; ; outside = true {
+		if r.few() {
+			return r.resort(true)
 		}
-		if gate != serving {
-			c.Why = [...]Why{spare: Spare, draining: Draining, down: AllDown, exists: AllDown}[gate]
+		for r.gate = serving; r.gate <= draining; r.gate++ {
+			c := r.choose()
+			if c.n == 0 {
+				missing = missing || c.Degraded
+				continue
+			}
+			if r.gate != serving {
+				c.Why = [...]Why{spare: Spare, draining: Draining}[r.gate]
+			} else if outside {
+				c.Why = Outside
+			}
+			c.Degraded = c.Degraded || r.gate != serving || missing
+			return c
 		}
-		c.Degraded = c.Degraded || gate != serving || pinnedMissing
-		return c
+		if r.orders == (orders{}) {
+			return r.resort(false)
+		}
+		r.orders = orders{} // a node that the rules forbid is better than none
 	}
-	return Choice{}
 }
 
 // gate is what a round asks of a node.
@@ -146,6 +197,6 @@ const (
 	serving              // takes clients, and has a weight
 	spare                // takes clients
 	draining             // is alive
-	down                 // is not held down by the operator
+	down                 // is neither drained nor held down by the operator
 	exists               // nothing
 )
