@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -44,7 +45,7 @@ func TestParseWeights(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if c.Policy != tt.want {
+			if !reflect.DeepEqual(c.Policy, tt.want) {
 				t.Errorf("got %+v, want %+v", c.Policy, tt.want)
 			}
 		})

@@ -80,7 +80,7 @@ func TestParse(t *testing.T) {
 	if c.TTL != 300 || c.Degraded != 60 || c.Negative != 5 {
 		t.Errorf("ttl %d %d, negttl %d", c.TTL, c.Degraded, c.Negative)
 	}
-	if c.Policy != (steer.Policy{Answers: 3, Near: steer.DefaultNear, Epsilon: steer.DefaultEpsilon}) {
+	if want := (steer.Policy{Answers: 3, Near: steer.DefaultNear, Epsilon: steer.DefaultEpsilon}); !reflect.DeepEqual(c.Policy, want) {
 		t.Errorf("got %+v", c.Policy)
 	}
 	if !c.ECS || c.GeoIP.MaxV4 != 20 || c.GeoIP.MaxV6 != 48 || strings.Join(c.GeoIP.Files, " ") != "a.mmdb /b.mmdb" || c.GeoIP.Nets != "nets.txt" ||
