@@ -25,8 +25,18 @@ type Node struct {
 	// letters, digits, '.', '_' and '-'.
 	ID string
 
-	// Addrs are the addresses that clients are sent to, at least one.
+	// Addrs are the addresses that clients are sent to: at least one, or none
+	// beside a CNAME.
 	Addrs []netip.Addr
+
+	// CNAME is the name that clients are sent to instead, absolute and with a
+	// dot at its end: a node that stands for another CDN.
+	CNAME string
+
+	// SvcParams are the service parameters of the node's HTTPS and SVCB
+	// records in presentation format, such as "alpn=h3,h2 port=8443" (RFC
+	// 9460). Those of a service stand for the nodes that have none.
+	SvcParams string
 
 	// Location is where the node stands; nil when the operator did not say.
 	Location *Location
@@ -125,6 +135,10 @@ type Service struct {
 
 	// Policy names how to choose among the nodes. Default "default".
 	Policy string `json:"policy,omitempty"`
+
+	// SvcParams are the service parameters of nodes that have none of their
+	// own.
+	SvcParams string `json:"svcparams,omitempty"`
 }
 
 // Lookup returns the index of the node with the given ID, or -1.

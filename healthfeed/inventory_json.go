@@ -105,6 +105,8 @@ func (r inventoryReader) node(w jsontree.Word) (Node, error) {
 			n.Addrs = append(n.Addrs, a)
 			return nil
 		}),
+		"cname":     jsontree.Text(&n.CNAME),
+		"svcparams": jsontree.Text(&n.SvcParams),
 		"location": func(w jsontree.Word) error {
 			l := &Location{math.NaN(), math.NaN()} // JSON has no NaN: still there means not written
 			n.Location = l
@@ -155,7 +157,9 @@ func (r inventoryReader) check(w jsontree.Word) (Check, error) {
 
 func (r inventoryReader) service(w jsontree.Word) (Service, error) {
 	var s Service
-	return s, r.fields(w, map[string]jsontree.ReadFunc{"select": jsontree.Texts(&s.Select), "policy": jsontree.Text(&s.Policy)})
+	return s, r.fields(w, map[string]jsontree.ReadFunc{
+		"select": jsontree.Texts(&s.Select), "policy": jsontree.Text(&s.Policy), "svcparams": jsontree.Text(&s.SvcParams),
+	})
 }
 
 // positive reads an integer whose zero would mean the default.

@@ -43,6 +43,15 @@ func TestParseInventoryRefuses(t *testing.T) {
 		{"duplicate", "{\"nodes\": [\n{\"id\": \"b\", \"addrs\": [\"192.0.2.1\"]},\n{\"id\": \"a\", \"addrs\": [\"192.0.2.2\"]},\n{\"id\": \"b\", \"addrs\": [\"192.0.2.3\"]}]}", "n:4: duplicate node id \"b\""},
 		{"no-addrs", one("\n\"id\": \"a\""), "n:1: node \"a\": no address"},
 		{"empty-addrs", one("\"id\": \"a\",\n\"addrs\": []"), "n:2: node \"a\": no address"},
+		{"cname-and-addr", node("\"cname\": \"edge.example.\""), "n:2: node \"a\": addresses and the cname \"edge.example.\" exclude each other"},
+		{"cname-bad", one("\"id\": \"a\",\n\"cname\": \"edge..example\""), "n:2: node \"a\": cname \"edge..example\" is not the name of a host"},
+		{"cname-root", one("\"id\": \"a\",\n\"cname\": \".\""), "n:2: node \"a\": cname \".\" is not the name of a host"},
+		{"cname-address", one("\"id\": \"a\",\n\"cname\": \"192.0.2.1\""), "n:2: node \"a\": cname \"192.0.2.1\" is not the name of a host"},
+		{"cname-long", one("\"id\": \"a\",\n\"cname\": \"" + strings.Repeat("a.", 127) + "example\""), "n:2: node \"a\": cname \"" + strings.Repeat("a.", 127) + "example\" is not the name of a host"},
+		{"cname-taken", "{\"nodes\": [\n{\"id\": \"z\", \"cname\": \"e.example\"},\n{\"id\": \"a\", \"cname\": \"E.example.\"}]}", "n:3: node \"a\": cname e.example. belongs to node \"z\" already"},
+		{"cname-params", one("\"id\": \"a\", \"cname\": \"e.example\",\n\"svcparams\": \"alpn=h2\""), "n:2: node \"a\": service parameters stand beside a cname, whose own name has them"},
+		{"svcparams", node("\"svcparams\": \"alpn=h2 port=http\""), "n:2: node \"a\": service parameter \"port=http\": want KEY or KEY=VALUE such as alpn=h3,h2, with a key of RFC 9460"},
+		{"service-svcparams", "{\"nodes\": [" + good + "],\n\"services\": {\"web\":\n{\"svcparams\": \"alpn=\"}}}", "n:3: service \"web\": service parameter \"alpn=\": its value is empty"},
 		{"addr-bad", one("\"id\": \"a\",\n\"addrs\": [\"192.0.2.1\",\n\"1.2.3\"]"), "n:3: addrs: \"1.2.3\" is not an IP address"},
 		{"addr-number", one("\"id\": \"a\",\n\"addrs\": [7]"), "n:2: addrs: 7 is not an IP address"},
 		{"addr-any", one("\"id\": \"a\",\n\"addrs\": [\"0.0.0.0\"]"), "n:2: node \"a\": \"0.0.0.0\" is not an address for clients"},
@@ -116,11 +125,12 @@ func TestParseInventory(t *testing.T) {
 	inv, err := ParseInventory("n", []byte(`{"nodes": [
 		{"id": "lon1", "addrs": ["203.0.113.10", "2001:db8::10"], "location": {"lat": 51.5, "lon": -0.12},
 		 "labels": {"region": "eu"}, "weight": 0, "tier": 1, "capacity": {"rps": 20000},
-		 "state": "drain", "spiffe": "spiffe://cdn.example/edge/lon1",
+		 "state": "drain", "svcparams": "alpn=h3,h2 port=8443", "spiffe": "spiffe://cdn.example/edge/lon1",
 		 "checks": [{"type": "http", "url": "http://203.0.113.10:8080/healthz", "retries": 0, "critical": false},
 		            {"type": "tcp", "addr": "[2001:db8::10]:443", "interval": "1m", "timeout": "1s", "fall": 1, "rise": 2}]},
+		{"id": "other", "cname": "Edge.Other-CDN.example"},
 		{"id": "ams1", "addrs": ["::ffff:203.0.113.20"]}],
-		"services": {"web": {"select": {"region": "eu"}}, "all": {}}}`))
+		"services": {"web": {"select": {"region": "eu"}, "svcparams": "alpn=h2"}, "all": {}}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,6 +141,12 @@ func TestParseInventory(t *testing.T) {
 	lon := inv.Nodes[1]
 	if lon.Weight != 0 || lon.Tier != 1 || lon.State != AdminDrain || lon.Location.Lon != -0.12 || lon.Capacity.RPS != 20000 {
 		t.Errorf("written: %+v", lon)
+	}
+	if lon.SvcParams != "alpn=h3,h2 port=8443" || inv.Services["web"].SvcParams != "alpn=h2" {
+		t.Errorf("service parameters: %q, %q", lon.SvcParams, inv.Services["web"].SvcParams)
+	}
+	if other := inv.Nodes[2]; other.CNAME != "edge.other-cdn.example." || len(other.Addrs) != 0 {
+		t.Errorf("cname: %+v", other)
 	}
 	want := []Check{
 		{Type: "http", URL: "http://203.0.113.10:8080/healthz", Interval: 2 * time.Second, Timeout: 500 * time.Millisecond, Fall: 3, Rise: 10},
@@ -145,7 +161,7 @@ func TestParseInventory(t *testing.T) {
 		service string
 		want    []int
 		known   bool
-	}{{"web", []int{1}, true}, {"all", []int{0, 1}, true}, {"", []int{0, 1}, true}, {"other", nil, false}} {
+	}{{"web", []int{1}, true}, {"all", []int{0, 1, 2}, true}, {"", []int{0, 1, 2}, true}, {"other", nil, false}} {
 		got, known := inv.Members(test.service)
 		if known != test.known || len(got) != len(test.want) {
 			t.Errorf("members of %q: %v, %v", test.service, got, known)

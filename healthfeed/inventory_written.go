@@ -14,7 +14,9 @@ type (
 	}
 	nodeJSON struct {
 		ID       string            `json:"id"`
-		Addrs    []netip.Addr      `json:"addrs"`
+		Addrs    []netip.Addr      `json:"addrs,omitempty"`
+		CNAME    string            `json:"cname,omitempty"`
+		Params   string            `json:"svcparams,omitempty"`
 		Location *Location         `json:"location,omitempty"`
 		Labels   map[string]string `json:"labels,omitempty"`
 		Weight   int               `json:"weight"`
@@ -54,7 +56,7 @@ func (inv *Inventory) MarshalJSON() ([]byte, error) {
 
 func (n *Node) written() nodeJSON {
 	w := nodeJSON{
-		ID: n.ID, Addrs: n.Addrs, Location: n.Location, Labels: n.Labels, Weight: n.Weight,
+		ID: n.ID, Addrs: n.Addrs, CNAME: n.CNAME, Params: n.SvcParams, Location: n.Location, Labels: n.Labels, Weight: n.Weight,
 		Tier: n.Tier, Capacity: n.Capacity, State: n.State, SPIFFE: n.SPIFFE,
 	}
 	for i := range n.Checks {

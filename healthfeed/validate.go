@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tandem-cdn/tandem/internal/svcparams"
 )
 
 // A fieldError is a mistake in an inventory together with the path of names and
@@ -39,8 +41,22 @@ func (n *Node) complete() error {
 	if err := CheckName(n.ID); err != nil {
 		return wrong(path{"id"}, "node id %w", err)
 	}
-	if len(n.Addrs) == 0 {
+	switch {
+	case n.CNAME == "" && len(n.Addrs) == 0:
 		return wrong(path{"addrs"}, "node %q: no address", n.ID)
+	case n.CNAME != "" && len(n.Addrs) > 0:
+		return wrong(path{"cname"}, "node %q: addresses and the cname %q exclude each other", n.ID, n.CNAME)
+	case n.CNAME != "":
+		if !hostName(strings.TrimSuffix(n.CNAME, ".")) {
+			return wrong(path{"cname"}, "node %q: cname %q is not the name of a host", n.ID, n.CNAME)
+		}
+		n.CNAME = strings.ToLower(strings.TrimSuffix(n.CNAME, ".")) + "."
+	}
+	if _, err := svcparams.Parse(n.SvcParams); err != nil {
+		return wrong(path{"svcparams"}, "node %q: %w", n.ID, err)
+	}
+	if n.CNAME != "" && n.SvcParams != "" {
+		return wrong(path{"svcparams"}, "node %q: service parameters stand beside a cname, whose own name has them", n.ID)
 	}
 	for i, a := range n.Addrs {
 		if !a.IsValid() || a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() {
@@ -149,6 +165,7 @@ func (c *Check) complete() error {
 func (inv *Inventory) complete() error {
 	ids := make(map[string]bool, len(inv.Nodes))
 	owner := make(map[netip.Addr]string, len(inv.Nodes))
+	alias := make(map[string]string)
 	for i := range inv.Nodes {
 		n, at := &inv.Nodes[i], strconv.Itoa(i)
 		if ids[n.ID] {
@@ -161,6 +178,12 @@ func (inv *Inventory) complete() error {
 			}
 			owner[a] = n.ID
 		}
+		if n.CNAME != "" {
+			if other, taken := alias[n.CNAME]; taken {
+				return wrong(path{"nodes", at, "cname"}, "node %q: cname %s belongs to node %q already", n.ID, n.CNAME, other)
+			}
+			alias[n.CNAME] = n.ID
+		}
 	}
 	if inv.Services == nil {
 		inv.Services = map[string]Service{}
@@ -170,6 +193,9 @@ func (inv *Inventory) complete() error {
 			return wrong(path{"services", name}, "service name %w", err)
 		}
 		s := inv.Services[name]
+		if _, err := svcparams.Parse(s.SvcParams); err != nil {
+			return wrong(path{"services", name, "svcparams"}, "service %q: %w", name, err)
+		}
 		s.Policy = cmp.Or(s.Policy, "default")
 		if len(s.Select) == 0 {
 			s.Select = nil
@@ -178,6 +204,27 @@ func (inv *Inventory) complete() error {
 	}
 	slices.SortFunc(inv.Nodes, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
 	return nil
+}
+
+// hostName reports whether s is the name of a host, without the dot at its end:
+// labels of letters, digits, '-' and '_' (RFC 1123, section 2.1).
+func hostName(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil || len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for _, c := range []byte(label) {
+			switch {
+			case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_':
+			default:
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // CheckName returns what is wrong with the ID of a node or the name of a prober or
