@@ -14,6 +14,7 @@ type Family uint8
 const (
 	IPv4 Family = iota
 	IPv6
+	Any // every node, also one that is a name and has no address
 )
 
 // Set is the nodes of a service, prepared for choosing. It is immutable and
@@ -36,7 +37,7 @@ type member struct {
 	tier     int16
 	bias     float64
 	ruled    uint64 // by which rules, a bit for each
-	families [2]bool
+	families [3]bool
 	heldDown bool // by the operator
 }
 
@@ -67,6 +68,7 @@ func NewSet(inv *healthfeed.Inventory, service string) (*Set, bool) {
 		if n.Location != nil {
 			m.point, _ = geo.At(n.Location.Lat, n.Location.Lon)
 		}
+		m.families[Any] = true
 		for _, a := range n.Addrs {
 			if a.Unmap().Is4() {
 				m.families[IPv4] = true

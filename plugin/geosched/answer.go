@@ -1,7 +1,9 @@
 package geosched
 
 import (
+	"bytes"
 	"context"
+	"slices"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
@@ -29,41 +31,72 @@ const ednsSize = 1232
 // client is who asks.
 func (q *query) client() client { return client{q.subnet, resolverOf(q.w.RemoteAddr())} }
 
-// steer answers with addresses of nodes.
+// addressType is the type of the addresses of a family.
+var addressType = [2]uint16{steer.IPv4: dns.TypeA, steer.IPv6: dns.TypeAAAA}
+
+// steer answers with nodes.
 func (q *query) steer(s *steered) (int, error) {
 	family := steer.IPv4
 	if q.qtype == dns.TypeAAAA {
 		family = steer.IPv6
 	}
 	sample := draw()
-	d := q.g.decide(s, family, q.client())
+	d := q.g.decide(s, family, q.client(), !q.apex())
 	ttl := q.g.ttl(&d)
 	sample.decided(&d, ttl)
 	d.by.count()
 	d.tell(q.ctx, ttl)
-	if d.Len() == 0 {
-		if len(d.table.Inventory.Nodes) == 0 {
-			// The feed has not brought any node yet. A NODATA would be kept.
-			return q.count(servfail, dns.RcodeServerFailure)
-		}
-		return q.negative(dns.RcodeSuccess)
+	switch {
+	case len(d.table.Inventory.Nodes) == 0:
+		// The feed has not brought any node yet. A NODATA would be kept.
+		return q.count(servfail, dns.RcodeServerFailure)
+	case d.target() != "":
+		return q.alias(d.target(), &d)
+	case isSVCB(q.qtype):
+		return q.svcb(s, &d)
 	}
+	return q.addresses(family, &d)
+}
+
+// addresses answers with A or AAAA records.
+func (q *query) addresses(family steer.Family, d *decision) (int, error) {
+	ttl := q.g.ttl(d)
 	m := q.reply()
 	for i := range d.Len() {
 		node := d.Node(i)
-		d.countNode(node)
-		for _, ip := range d.view.addrs[family][node] {
+		ips := d.view.addrs[family][node]
+		if len(ips) > 0 {
+			d.countNode(node)
+		}
+		for _, ip := range ips {
 			hdr := dns.RR_Header{Name: q.qname, Rrtype: q.qtype, Class: dns.ClassINET, Ttl: ttl}
 			m.Answer = append(m.Answer, q.parts.address(hdr, ip))
 		}
 	}
+	if len(m.Answer) == 0 {
+		return q.negative(dns.RcodeSuccess)
+	}
+	if q.g.signed {
+		sortAddresses(m.Answer)
+	}
 	return q.write(m, answered, d.scope)
+}
+
+// sortAddresses orders addresses by what they are. The dnssec plugin keeps
+// signatures by the records in their order, and the best node first would make it
+// sign every order of the same ones.
+func sortAddresses(rrs []dns.RR) {
+	slices.SortFunc(rrs, func(a, b dns.RR) int {
+		if a, ok := a.(*dns.A); ok {
+			return bytes.Compare(a.A, b.(*dns.A).A)
+		}
+		return bytes.Compare(a.(*dns.AAAA).AAAA, b.(*dns.AAAA).AAAA)
+	})
 }
 
 // authority answers what is not steered, when no plugin follows: it knows SOA
 // and NS at the apex, and otherwise only whether the name exists.
 func (q *query) authority(exists bool) (int, error) {
-	apex := len(q.qname) == len(q.zone)
 	switch {
 	case !exists:
 		return q.negative(dns.RcodeNameError)
@@ -73,11 +106,11 @@ func (q *query) authority(exists bool) (int, error) {
 			Hdr: dns.RR_Header{Name: q.qname, Rrtype: dns.TypeHINFO, Class: dns.ClassINET, Ttl: 8482}, Cpu: "RFC8482",
 		}}
 		return q.write(m, answered, 0)
-	case apex && q.qtype == dns.TypeSOA:
+	case q.apex() && q.qtype == dns.TypeSOA:
 		m := q.reply()
 		m.Answer = []dns.RR{q.g.soa(q.zone, q.qname)}
 		return q.write(m, answered, 0)
-	case apex && q.qtype == dns.TypeNS:
+	case q.apex() && q.qtype == dns.TypeNS:
 		m := q.reply()
 		for _, name := range q.g.config.NS[q.zone] {
 			m.Answer = append(m.Answer, &dns.NS{
@@ -101,25 +134,15 @@ func (q *query) negative(rcode int) (int, error) {
 	return q.write(m, nodata, 0)
 }
 
-// pass asks the next plugin. That may find a CNAME and ask the server for the
-// target. If it is one that we steer, what we add to the answer is for the client's
-// subnet, so the whole has the scope of that.
+// pass asks the next plugin.
 func (q *query) pass(exists bool) (int, error) {
 	q.countOutcome(passed)
-	ctx, w := q.ctx, q.w
-	if q.subnet.option != nil && ctx.Value(followerKey{}) == nil {
-		e := &echoWriter{ResponseWriter: w, subnet: q.subnet, qname: q.qname, zones: q.g.config.Zones}
-		ctx, w = context.WithValue(ctx, followerKey{}, e), e
-	}
+	w := q.w
 	if exists {
 		w = passing{w}
 	}
-	return plugin.NextOrFailure(pluginName, q.g.Next, ctx, w, q.r)
+	return plugin.NextOrFailure(pluginName, q.g.Next, q.ctx, w, q.r)
 }
-
-// followerKey is where a context has the echoWriter of the query that was passed
-// first.
-type followerKey struct{}
 
 // passing is the writer of the next plugin for a name that exists here. That
 // plugin's NXDOMAIN becomes NODATA, lest resolvers take it for all names below
@@ -167,9 +190,6 @@ func (q *query) write(m *dns.Msg, o outcome, scope uint8) (int, error) {
 			q.parts.ecs = *q.subnet.option
 			q.parts.ecs.SourceScope = scope
 			opt.Option = append(q.parts.options[:0], &q.parts.ecs)
-			if whole, ok := q.ctx.Value(followerKey{}).(*echoWriter); ok {
-				whole.scope = max(whole.scope, scope)
-			}
 		}
 		m.Extra = append(m.Extra, opt)
 	}

@@ -28,6 +28,37 @@ func (g *Geosched) soa(zone, owner string) *dns.SOA {
 	}
 }
 
+// apex reports whether the query is for the apex of its zone.
+func (q *query) apex() bool { return len(q.qname) == len(q.zone) }
+
+// atApex settles what an apex is beside SOA and NS. As a name of the zone above, it
+// is asked for DS (RFC 4035, section 3.1.4.1), which there is none of. And it may
+// stand for a steered name, which is looked up now: the records may have changed.
+func (q *query) atApex(name *found) {
+	if q.qtype == dns.TypeDS {
+		if above := q.g.config.zoneAbove(name.zone); above != "" {
+			*name = found{zone: above, exists: true}
+			q.zone = above
+		}
+		return
+	}
+	if to := q.g.config.Apex[name.zone]; to != "" && name.steered == nil {
+		name.steered = q.g.names.find(to).steered
+	}
+}
+
+// zoneAbove returns the zone that a zone of ours is in, or "".
+func (c *config) zoneAbove(zone string) string {
+	off, end := dns.NextLabel(zone, 0)
+	switch {
+	case zone == ".":
+		return ""
+	case end:
+		return c.zoneOf(".")
+	}
+	return c.zoneOf(zone[off:])
+}
+
 // zoneOf returns the zone that a name in lower case is in, the longest if there
 // are several, or "".
 func (c *config) zoneOf(name string) string {

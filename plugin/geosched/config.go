@@ -14,6 +14,7 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/fall"
+	"github.com/miekg/dns"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
 	"github.com/tandem-cdn/tandem/internal/geoip"
@@ -28,6 +29,10 @@ type config struct {
 
 	Steer []steered           // in the order of the Corefile
 	NS    map[string][]string // by zone, at least one name each
+	Apex  map[string]string   // by zone, the steered name that it stands for
+	Types []uint16            // that names are steered for
+
+	SvcParams string // of nodes that have none of their own
 
 	Nodes     string            // file, or
 	Inline    []healthfeed.Node // these, or none when the feed brings them
@@ -81,6 +86,7 @@ func parse(c *caddy.Controller) (*config, error) {
 		placed:     make(map[string]int),
 		config: config{
 			ECS:      true,
+			Types:    []uint16{dns.TypeA, dns.TypeAAAA},
 			Policy:   steer.Policy{Answers: 1, Near: steer.DefaultNear, Epsilon: steer.DefaultEpsilon},
 			TTL:      defaultTTL,
 			Negative: defaultNegative,
@@ -126,7 +132,7 @@ func (p *parser) here() position { return position{p.File(), p.Line()} }
 func (p *parser) property() error {
 	name := p.Val()
 	switch name {
-	case "nodes", "geoip", "asn", "nets", "resolvers", "ttl", "negttl", "answers", "weights", "ecs", "alldown", "ratelimit", "fallthrough":
+	case "nodes", "geoip", "asn", "nets", "resolvers", "ttl", "negttl", "answers", "weights", "ecs", "types", "svcparams", "apex", "alldown", "ratelimit", "fallthrough":
 		if at, again := p.At[name]; again {
 			return p.Errf("%q is on line %d already", name, at.Line)
 		}
@@ -171,6 +177,12 @@ func (p *parser) property() error {
 		return p.weights(args)
 	case "ecs":
 		return p.ecs(args)
+	case "types":
+		return p.types(args)
+	case "svcparams":
+		return p.svcparams(args)
+	case "apex":
+		return p.one(name, args, p.apex)
 	case "feed":
 		return p.feed(args)
 	case "ratelimit":
@@ -347,7 +359,11 @@ func (p *parser) finish() error {
 	for i := range p.Inline {
 		n := &p.Inline[i]
 		for _, c := range p.checks {
-			n.Checks = append(n.Checks, aim(c, n.Addrs[0].Unmap()))
+			host := strings.TrimSuffix(n.CNAME, ".")
+			if host == "" {
+				host = n.Addrs[0].Unmap().String()
+			}
+			n.Checks = append(n.Checks, aim(c, host))
 		}
 	}
 	if len(p.Inline) > 0 {

@@ -8,7 +8,7 @@ import (
 	"github.com/tandem-cdn/tandem/healthfeed"
 )
 
-// node parses ID ADDR… LAT LON [WEIGHT].
+// node parses ID ADDR… LAT LON [WEIGHT], or a name that ends in a dot for ADDR.
 func (p *parser) node(args []string) error {
 	if len(args) == 0 {
 		return p.ArgErr()
@@ -22,7 +22,10 @@ func (p *parser) node(args []string) error {
 		}
 		n.Addrs, rest = append(n.Addrs, a), rest[1:]
 	}
-	if len(n.Addrs) == 0 {
+	if len(n.Addrs) == 0 && len(rest) > 0 && strings.HasSuffix(rest[0], ".") {
+		n.CNAME, rest = rest[0], rest[1:]
+	}
+	if len(n.Addrs) == 0 && n.CNAME == "" {
 		if len(rest) > 2 { // the first word is where an address should be
 			return p.Errf("node %q has no address: %q is none", n.ID, rest[0])
 		}
@@ -52,6 +55,11 @@ func (p *parser) node(args []string) error {
 	}
 	for _, a := range n.Addrs {
 		if err := p.once("address "+a.Unmap().String(), "address %q belongs to the node on line %d already", a.String()); err != nil {
+			return err
+		}
+	}
+	if n.CNAME != "" {
+		if err := p.once("cname "+strings.ToLower(n.CNAME), "cname %q belongs to the node on line %d already", n.CNAME); err != nil {
 			return err
 		}
 	}
@@ -102,17 +110,17 @@ func (p *parser) check(args []string) error {
 		}
 		*into = d
 	}
-	if err := aim(c, netip.IPv6Loopback()).Validate(); err != nil {
+	if err := aim(c, "::1").Validate(); err != nil {
 		return p.Errf("check %q: %v", target, err)
 	}
 	p.checks = append(p.checks, c)
 	return nil
 }
 
-// aim completes the target of c, a port and perhaps a path, with an address.
-func aim(c healthfeed.Check, addr netip.Addr) healthfeed.Check {
-	host := addr.String()
-	if addr.Is6() {
+// aim completes the target of c, a port and perhaps a path, with the address or name
+// of a host.
+func aim(c healthfeed.Check, host string) healthfeed.Check {
+	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
 	if c.Type == "http" {

@@ -45,8 +45,17 @@ func (e *echo) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (
 	if !ok || s.option == nil {
 		return e.next.ServeDNS(ctx, w, r)
 	}
-	ew := &echoWriter{ResponseWriter: w, subnet: s, qname: r.Question[0].Name, zones: e.g.config.Zones}
-	rcode, err := e.next.ServeDNS(ctx, ew, r)
+	ew := &echoWriter{Context: ctx, ResponseWriter: w, config: e.g.config, subnet: s, qname: r.Question[0].Name}
+	ew.outer, _ = ctx.Value(echoKey{}).(*echoWriter)
+	loop, _ := ctx.Value(dnsserver.LoopKey{}).(int)
+	if (loop > 0 || ew.outer != nil) && (ew.outer == nil || !ew.outer.ours()) && ew.ours() {
+		// A plugin follows a CNAME from a zone in which nobody speaks of the client
+		// subnet: what is found is kept for everybody. The query is a copy.
+		opt := r.IsEdns0()
+		opt.Option = slices.DeleteFunc(opt.Option, isSubnet)
+		return e.next.ServeDNS(ctx, w, r)
+	}
+	rcode, err := e.next.ServeDNS(ew, ew, r)
 	if plugin.ClientWrite(rcode) || !ew.ours() {
 		return rcode, err
 	}
@@ -55,24 +64,48 @@ func (e *echo) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (
 	return dns.RcodeSuccess, ew.WriteMsg(new(dns.Msg).SetRcode(r, rcode))
 }
 
-// echoWriter is the writer of all plugins of a block, or of those behind geosched.
+// echoWriter is the writer of all plugins of a block, and their context: a plugin
+// that follows a CNAME asks the server anew in that context, and what it finds has a
+// scope that is part of the answer's (RFC 7871, section 7.2.1: the longest).
 type echoWriter struct {
+	context.Context
 	dns.ResponseWriter
+	config *config
 	subnet subnet
-	scope  uint8
-	qname  string       // that was asked, whatever it is rewritten to
-	zones  plugin.Zones // whose answers are completed
+	qname  string      // that was asked, whatever it is rewritten to
+	scope  uint8       // the longest found so far
+	outer  *echoWriter // of the query on whose behalf this one is asked, if any
 }
 
-// ours reports whether the question is about a name in the zones. That costs as much
-// as a small plugin, so it is asked only when the answer is not geosched's own.
-func (w *echoWriter) ours() bool { return w.zones.Matches(strings.ToLower(w.qname)) != "" }
+// ours reports whether the question is about a name in the zones. That is asked only
+// when the answer is not geosched's own.
+func (w *echoWriter) ours() bool { return w.config.zoneOf(strings.ToLower(w.qname)) != "" }
+
+type echoKey struct{}
+
+// Value implements context.Context.
+func (w *echoWriter) Value(key any) any {
+	if key == (echoKey{}) {
+		return w
+	}
+	return w.Context.Value(key)
+}
+
+func isSubnet(o dns.EDNS0) bool { return o.Option() == dns.EDNS0SUBNET }
 
 // WriteMsg implements dns.ResponseWriter. It leaves alone what it gets, which may
 // belong to a cache.
 func (w *echoWriter) WriteMsg(m *dns.Msg) error {
 	opt := m.IsEdns0()
-	if opt != nil && slices.ContainsFunc(opt.Option, func(o dns.EDNS0) bool { return o.Option() == dns.EDNS0SUBNET }) || !w.ours() {
+	if opt != nil {
+		if i := slices.IndexFunc(opt.Option, isSubnet); i >= 0 {
+			if e, ok := opt.Option[i].(*dns.EDNS0_SUBNET); ok && w.outer != nil {
+				w.outer.scope = max(w.outer.scope, e.SourceScope)
+			}
+			return w.ResponseWriter.WriteMsg(m)
+		}
+	}
+	if !w.ours() {
 		return w.ResponseWriter.WriteMsg(m)
 	}
 	out, own := *m, dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
@@ -81,7 +114,7 @@ func (w *echoWriter) WriteMsg(m *dns.Msg) error {
 	} else {
 		own = *opt
 		out.Extra = slices.Clone(m.Extra)
-		out.Extra[slices.IndexFunc(m.Extra, func(rr dns.RR) bool { return rr == dns.RR(opt) })] = &own
+		out.Extra[slices.Index(m.Extra, dns.RR(opt))] = &own
 	}
 	own.Option = append(slices.Clip(own.Option), w.subnet.reply(w.scope))
 	return w.ResponseWriter.WriteMsg(&out)

@@ -151,6 +151,46 @@ func TestEchoEverywhere(t *testing.T) {
 	}
 }
 
+// An answer that a plugin puts together by following a CNAME is as narrow as what
+// it found there. In a zone where nobody can say so, everybody gets what the
+// resolver would.
+func TestEchoFollowedAcrossZones(t *testing.T) {
+	zone := func(origin, target string) string {
+		file := filepath.Join(t.TempDir(), "zone")
+		text := "$ORIGIN " + origin + "\n@ 60 IN SOA ns1 admin 1 7200 900 1209600 60\n@ 60 IN NS ns1\nalias 60 IN CNAME " + target + "\nplain 60 IN CNAME mail\nmail 60 IN A 203.0.113.25\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	inst, err := caddy.Start(caddy.CaddyfileInput{Filepath: "Corefile", ServerTypeName: "dns", Contents: []byte(
+		"cdn.example:0 {\n\tbind 127.0.0.1\n\tgeosched {\n" + three + "steer www\nfallthrough\n}\nfile " + zone("cdn.example.", "www") + "\n}\n" +
+			"example:0 {\n\tbind 127.0.0.1\n\tfile " + zone("example.", "www.cdn") + "\n}\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, inst)
+	for name, want := range map[string]string{
+		"alias.cdn.example.": "NOERROR CNAME www.cdn.example. 192.0.2.2 auth NS ecs 8.8.8.0/24/7",
+		"plain.cdn.example.": "NOERROR CNAME mail.cdn.example. 203.0.113.25 auth NS ecs 8.8.8.0/24/0",
+	} {
+		if got := summary(ask(t, inst, question(name, dns.TypeA, "8.8.8.0/24"))); got != want {
+			t.Errorf("%s: got %s, want %s", name, got, want)
+		}
+	}
+	// Nobody knows that a client of 127.0.0.1 is near Seattle.
+	for range 20 {
+		r := ask(t, inst, question("alias.example.", dns.TypeA, "8.8.8.0/24"))
+		if got := summary(r); strings.Contains(got, "ecs") || len(r.Answer) != 2 {
+			t.Fatalf("got %s", got)
+		}
+		if r.Answer[1].(*dns.A).A.String() != "192.0.2.2" {
+			return
+		}
+	}
+	t.Error("the client subnet has steered an answer that does not have it")
+}
+
 // Who counts sees the code of an error that echo writes.
 func TestEchoIsCounted(t *testing.T) {
 	inst := start(t, "prometheus 127.0.0.1:0\n"+withHosts)
@@ -196,10 +236,10 @@ func TestEchoFollowedCNAME(t *testing.T) {
 	inst := start(t, "\tgeosched {\n\t\tnode lon 192.0.2.1 51.5 -0.12\n\t\tnode sea 192.0.2.2 47.6 -122.3\n\t\tsteer www\n\t\tfallthrough\n\t}\n\tfile "+zone)
 	for _, tt := range []struct{ qname, subnet, want string }{
 		{"www", "8.8.8.0/24", "NOERROR 192.0.2.2 ecs 8.8.8.0/24/7"},
-		{"alias", "8.8.8.0/24", "NOERROR CNAME 192.0.2.2 auth NS ecs 8.8.8.0/24/7"},
-		{"alias", "193.0.6.0/24", "NOERROR CNAME 192.0.2.1 auth NS ecs 193.0.6.0/24/8"},
-		{"more", "193.0.6.0/24", "NOERROR CNAME CNAME 192.0.2.1 auth NS ecs 193.0.6.0/24/8"},
-		{"other", "8.8.8.0/24", "NOERROR CNAME 203.0.113.9 auth NS ecs 8.8.8.0/24/0"},
+		{"alias", "8.8.8.0/24", "NOERROR CNAME www.cdn.example. 192.0.2.2 auth NS ecs 8.8.8.0/24/7"},
+		{"alias", "193.0.6.0/24", "NOERROR CNAME www.cdn.example. 192.0.2.1 auth NS ecs 193.0.6.0/24/8"},
+		{"more", "193.0.6.0/24", "NOERROR CNAME alias.cdn.example. CNAME www.cdn.example. 192.0.2.1 auth NS ecs 193.0.6.0/24/8"},
+		{"other", "8.8.8.0/24", "NOERROR CNAME plain.cdn.example. 203.0.113.9 auth NS ecs 8.8.8.0/24/0"},
 	} {
 		r := ask(t, inst, question(tt.qname+".cdn.example.", dns.TypeA, tt.subnet))
 		if got := summary(r); got != tt.want {

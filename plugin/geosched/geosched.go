@@ -19,6 +19,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -47,6 +48,7 @@ type Geosched struct {
 	atlas   *atlas
 	limit   *limiter // nil for none
 	started time.Time
+	signed  bool // by a plugin before this one
 
 	// the view of the newest inventory and trie, replaced by whoever needs a newer one
 	view atomic.Pointer[view]
@@ -94,11 +96,16 @@ func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 		}
 		q.subnet.untrusted = !g.config.trusts(q.subnet, w)
 	}
+	if q.apex() {
+		q.atApex(&name)
+	}
 	switch {
-	case name.steered != nil && (qtype == dns.TypeA || qtype == dns.TypeAAAA):
+	case name.steered != nil && slices.Contains(g.config.Types, qtype):
 		return q.steer(name.steered)
 	case qtype == dns.TypeAXFR || qtype == dns.TypeIXFR:
 		return q.count(refused, dns.RcodeRefused)
+	case name.steered != nil && q.mayAlias(g.viewOf(g.feed.Table().Inventory, g.atlas.Trie()), name.steered):
+		return q.steerOther(name.steered)
 	case g.passes(qname):
 		return q.pass(name.exists)
 	}
@@ -126,29 +133,48 @@ type decision struct {
 	class  *geoip.Class
 	scope  uint8
 	by     locator
+	set    *steer.Set
+	family steer.Family // that was chosen for
+	dice   uint64
 }
 
-// decide chooses for a client.
-func (g *Geosched) decide(s *steered, family steer.Family, c client) decision {
-	d, req := g.situation(s, family, c)
-	d.Choice = g.config.Policy.Choose(&req, d.table)
+// decide chooses for a client, among the nodes with addresses of the family. If
+// there are names among the nodes, and the client may be sent to one, it chooses
+// among all.
+func (g *Geosched) decide(s *steered, family steer.Family, c client, aliases bool) decision {
+	d := g.situation(s, c)
+	if aliases && d.view.aliases[s.Service] {
+		d.choose(g, steer.Any)
+		if d.target() != "" || d.reaches(family) {
+			return d
+		}
+	}
+	d.choose(g, family)
 	return d
 }
 
-// situation is a decision without a choice, and what to choose by.
-func (g *Geosched) situation(s *steered, family steer.Family, c client) (d decision, req steer.Request) {
+// situation is a decision without a choice.
+func (g *Geosched) situation(s *steered, c client) (d decision) {
 	d.table = g.feed.Table()
 	trie := g.atlas.Trie()
 	d.view = g.viewOf(d.table.Inventory, trie)
 	d.class, d.scope, d.by = locate(trie, c.subnet, c.resolver)
 	d.client = c.prefix(d.by)
-	return d, steer.Request{
-		Set:    d.view.sets[s.Service],
+	d.set = d.view.sets[s.Service]
+	d.dice = g.dice()
+	return d
+}
+
+// choose makes a choice, with the same dice as the one before, if any.
+func (d *decision) choose(g *Geosched, family steer.Family) {
+	d.family = family
+	d.Choice = g.config.Policy.Choose(&steer.Request{
+		Set:    d.set,
 		Family: family,
 		Point:  d.class.Point,
 		Pinned: d.class.Nodes,
-		Dice:   g.dice(),
-	}
+		Dice:   d.dice,
+	}, d.table)
 }
 
 // ttl is for how many seconds the decision is answered.

@@ -468,7 +468,7 @@ func TestRateLimitFollowedCNAME(t *testing.T) {
 	for _, limit := range []string{"1 burst 1 slip 1", "address 1 refused", "address 2 servfail burst 1"} {
 		inst := start(t, "\tgeosched {\n\t\tnode lon 192.0.2.1 51.5 -0.12\n\t\tsteer www\n\t\tfallthrough\n\t\tratelimit "+limit+"\n\t}\n\tfile "+zone)
 		r := ask(t, inst, question("alias.cdn.example.", dns.TypeA, ""))
-		if got := summary(r); got != "NOERROR CNAME 192.0.2.1 auth NS" {
+		if got := summary(r); got != "NOERROR CNAME www.cdn.example. 192.0.2.1 auth NS" {
 			t.Errorf("%s: got %s", limit, got)
 		}
 	}

@@ -33,8 +33,13 @@ func setup(c *caddy.Controller) error {
 	h := holderOf(c)
 
 	c.OnStartup(func() error {
-		if err := checkChain(dnsserver.GetConfig(c).Handlers()); err != nil {
+		handlers := dnsserver.GetConfig(c).Handlers()
+		if err := checkChain(handlers); err != nil {
 			return plugin.Error(pluginName, cfg.At[pluginName].wrap(err))
+		}
+		if g.signed = standsBefore(handlers, "dnssec"); g.signed && slices.ContainsFunc(cfg.Types, isSVCB) {
+			log.Warning("dnssec stands before geosched and denies HTTPS and SVCB in its NSEC records: a resolver that has " +
+				"heard such a denial and makes use of it (RFC 8198) does not ask for them any more")
 		}
 		shared.sweep()
 		if err := g.start(&shared, h); err != nil {
@@ -102,6 +107,18 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 			if slices.Contains(v.missing, s.Service) {
 				return s.At.wrap(fmt.Errorf("service %q is not in %s", s.Service, g.config.Nodes))
 			}
+			if v.aliases[s.Service] && slices.Contains(g.config.Zones, s.Name) {
+				return s.At.wrap(aliasAtApex(s.Name, v.alias(s.Service)))
+			}
+		}
+	}
+	for zone, to := range g.config.Apex {
+		name := g.names.find(to)
+		if name.steered == nil {
+			return at("apex", fmt.Errorf("apex %q is not a name that is steered", to))
+		}
+		if v := g.viewOf(g.feed.Table().Inventory, g.atlas.Trie()); v.aliases[name.steered.Service] {
+			return at("apex", aliasAtApex(zone, v.alias(name.steered.Service)))
 		}
 	}
 	if g.config.Limit != nil {
@@ -120,6 +137,10 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 	g.started = time.Now()
 	p.join(h, g)
 	return nil
+}
+
+func aliasAtApex(zone, node string) error {
+	return fmt.Errorf("%s is the apex of a zone, and has no place for the cname of the node %q", zone, node)
 }
 
 // Plugins that break EDNS Client Subnet when they stand before geosched.
@@ -146,4 +167,17 @@ func checkChain(handlers []plugin.Handler) error {
 		}
 	}
 	return nil
+}
+
+// standsBefore reports whether a plugin comes before geosched among the handlers.
+func standsBefore(handlers []plugin.Handler, name string) bool {
+	for _, h := range handlers {
+		switch h.Name() {
+		case name:
+			return true
+		case pluginName:
+			return false
+		}
+	}
+	return false
 }

@@ -2,6 +2,7 @@ package geosched
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,8 @@ func serving(t testing.TB, properties string) *Geosched {
 	t.Cleanup(func() { p.release(h) })
 	return g
 }
+
+func testController(text string) *caddy.Controller { return caddy.NewTestController("dns", text) }
 
 // resolver is where queries of these tests come from: a place that the coarse
 // table knows to be in Europe.
@@ -88,6 +91,12 @@ func summary(m *dns.Msg) string {
 			words = append(words, "NS", rr.Ns)
 		case *dns.SOA:
 			words = append(words, "SOA", rr.Ns)
+		case *dns.CNAME:
+			words = append(words, "CNAME", rr.Target)
+		case *dns.HTTPS:
+			words = append(words, "HTTPS", svcbText(&rr.SVCB))
+		case *dns.SVCB:
+			words = append(words, "SVCB", svcbText(rr))
 		default:
 			words = append(words, dns.TypeToString[rr.Header().Rrtype])
 		}
@@ -103,6 +112,15 @@ func summary(m *dns.Msg) string {
 		}
 	}
 	return strings.Join(words, " ")
+}
+
+// svcbText is a record without its owner.
+func svcbText(rr *dns.SVCB) string {
+	text := fmt.Sprint(rr.Priority, " ", rr.Target)
+	for _, kv := range rr.Value {
+		text += " " + kv.Key().String() + "=" + kv.String()
+	}
+	return text
 }
 
 // vote makes the states what the feed has heard, and waits until it is in the

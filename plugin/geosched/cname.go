@@ -1,0 +1,63 @@
+package geosched
+
+import (
+	"github.com/miekg/dns"
+
+	"github.com/tandem-cdn/tandem/internal/steer"
+)
+
+// A node that is a name stands for another CDN. When it is the one chosen, the
+// name of the query is an alias for this client: whatever the type, the answer is
+// the CNAME and nothing else. Where it leads is not looked up, because what is
+// found there has a scope of its own (RFC 7871, section 7.2.1); the resolver
+// asks. At an apex, where SOA and NS stand, there is no CNAME (RFC 1034, section
+// 3.6.2), and such nodes are left out.
+//
+// That is one choice among all nodes, whatever the family, so that a client is
+// not sent elsewhere with IPv6 than with IPv4. Unless it falls on a name, the
+// nodes that it falls on answer.
+
+// mayAlias reports whether the name may be an alias for some client.
+func (q *query) mayAlias(v *view, s *steered) bool { return !q.apex() && v.aliases[s.Service] }
+
+// steerOther answers a name that may be an alias, for a type that nodes have
+// nothing of: it is an alias for this client, or there is NODATA. The next plugin is
+// not asked, since what it says would stand beside a CNAME.
+func (q *query) steerOther(s *steered) (int, error) {
+	d := q.g.decide(s, steer.Any, q.client(), true)
+	if to := d.target(); to != "" {
+		d.by.count()
+		d.tell(q.ctx, q.g.ttl(&d))
+		return q.alias(to, &d)
+	}
+	return q.authority(true)
+}
+
+// target is the name that a decision leads to, or "".
+func (d *decision) target() string {
+	if d.Len() == 0 {
+		return ""
+	}
+	return d.table.Inventory.Nodes[d.Node(0)].CNAME
+}
+
+// reaches reports whether a node of a decision has what is asked for.
+func (d *decision) reaches(family steer.Family) bool {
+	for i := range d.Len() {
+		if family == steer.Any || len(d.view.addrs[family][d.Node(i)]) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// alias answers with a CNAME.
+func (q *query) alias(target string, d *decision) (int, error) {
+	d.countNode(d.Node(0))
+	m := q.reply()
+	m.Answer = []dns.RR{&dns.CNAME{
+		Hdr:    dns.RR_Header{Name: q.qname, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: q.g.ttl(d)},
+		Target: target,
+	}}
+	return q.write(m, answered, d.scope)
+}

@@ -1,0 +1,110 @@
+package geosched
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// inventory writes a nodes.json.
+func inventory(t testing.TB, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "nodes.json")
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+const paramNodes = `{"nodes": [
+	{"id": "lon1", "addrs": ["192.0.2.1", "2001:db8::1"], "location": {"lat": 51.5, "lon": 0}, "labels": {"r": "eu"}},
+	{"id": "lon2", "addrs": ["192.0.2.2"], "location": {"lat": 51.5, "lon": 0}, "labels": {"r": "eu"}, "svcparams": "port=8443 alpn=h2"},
+	{"id": "lon3", "addrs": ["2001:db8::3"], "location": {"lat": 51.5, "lon": 0}, "labels": {"r": "eu"}, "svcparams": "alpn=h2 port=8443"},
+	{"id": "sea", "addrs": ["192.0.2.4"], "location": {"lat": 47.6, "lon": -122}}],
+	"services": {"eu": {"select": {"r": "eu"}, "svcparams": "alpn=h3,h2"}, "all": {}}}`
+
+func TestHTTPS(t *testing.T) {
+	nodes := "nodes " + inventory(t, paramNodes) + "\n"
+	for _, tt := range []struct {
+		name, properties string
+		qtype            uint16
+		subnet, want     string
+	}{
+		{"bare", three + "types A AAAA HTTPS", dns.TypeHTTPS, "", "HTTPS 1 . ipv4hint=192.0.2.1 ipv6hint=2001:db8::1"},
+		{"per-client", three + "types HTTPS A", dns.TypeHTTPS, "8.8.8.0/24", "HTTPS 1 . ipv4hint=192.0.2.2 ecs 8.8.8.0/24/7"},
+		{"svcb", three + "types A AAAA SVCB\nsvcparams port=853 alpn=dot", dns.TypeSVCB, "", "SVCB 1 . alpn=dot port=853 ipv4hint=192.0.2.1 ipv6hint=2001:db8::1"},
+		{"params-surround-hints", three + "types A AAAA HTTPS\nsvcparams ech=AEX+DQBB dohpath=/q{?dns} alpn=h2", dns.TypeHTTPS, "",
+			"HTTPS 1 . alpn=h2 ipv4hint=192.0.2.1 ech=AEX+DQBB ipv6hint=2001:db8::1 dohpath=/q{?dns}"},
+		{"no-aaaa-no-hint", three + "types A HTTPS", dns.TypeHTTPS, "", "HTTPS 1 . ipv4hint=192.0.2.1"},
+		{"family-elsewhere", three + "types A AAAA HTTPS", dns.TypeHTTPS, "8.8.8.0/24",
+			"HTTPS 1 . ipv4hint=192.0.2.2 ipv6hint=2001:db8::1 ecs 8.8.8.0/24/7"}, // what AAAA answers, too
+		{"not-listed", three + "types A AAAA HTTPS", dns.TypeSVCB, "", "auth SOA"},
+		{"a-not-listed", three + "types AAAA HTTPS", dns.TypeA, "", "auth SOA"},
+		{"only-https", three + "types HTTPS", dns.TypeHTTPS, "", "auth SOA"}, // there is nobody to hint at
+		{"own-then-service", nodes + "types A AAAA HTTPS\nanswers 8\nsvcparams alpn=h2", dns.TypeHTTPS, "",
+			"HTTPS 1 . alpn=h3,h2 ipv4hint=192.0.2.1 ipv6hint=2001:db8::1 HTTPS 1 . alpn=h2 port=8443 ipv4hint=192.0.2.2 ipv6hint=2001:db8::3"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			service := ""
+			if strings.HasPrefix(tt.properties, "nodes") {
+				service = " service eu"
+			}
+			g := serving(t, tt.properties+"\nsteer www"+service)
+			got := summary(serve(t, g, question("www.cdn.example.", tt.qtype, tt.subnet), resolver))
+			want := "NOERROR " + tt.want
+			if i := strings.Index(tt.want, " HTTPS "); i >= 0 && got != want { // either may be the best
+				want = "NOERROR " + tt.want[i+1:] + " " + tt.want[:i]
+			}
+			if got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+// The hints are those addresses that A and AAAA are answered with by the same
+// dice.
+func TestHTTPSHintsAreTheAnswers(t *testing.T) {
+	g := serving(t, "nodes "+inventory(t, paramNodes)+"\ntypes A AAAA HTTPS\nsteer www service eu\nanswers 2")
+	for dice := range uint64(200) {
+		g.dice = func() uint64 { return dice * 0x9e3779b97f4a7c15 }
+		hints, answers := map[string]bool{}, map[string]bool{}
+		for _, rr := range serve(t, g, question("www.cdn.example.", dns.TypeHTTPS, ""), resolver).Answer {
+			for _, kv := range rr.(*dns.HTTPS).Value {
+				if kv.Key() == dns.SVCB_IPV4HINT || kv.Key() == dns.SVCB_IPV6HINT {
+					for ip := range strings.SplitSeq(kv.String(), ",") {
+						hints[ip] = true
+					}
+				}
+			}
+		}
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+			for _, word := range strings.Fields(summary(serve(t, g, question("www.cdn.example.", qtype, ""), resolver)))[1:] {
+				answers[word] = true
+				if !hints[word] {
+					t.Fatalf("dice %d: %s is an answer and no hint of %v", dice, word, hints)
+				}
+			}
+		}
+		if len(hints) != len(answers) {
+			t.Fatalf("dice %d: hints %v, answers %v", dice, hints, answers)
+		}
+	}
+}
+
+// A file with parameters that are wrong is refused whole, with its line, and the
+// block says so at the start.
+func TestHTTPSParametersAreChecked(t *testing.T) {
+	file := inventory(t, "{\"nodes\": [{\"id\": \"a\", \"addrs\": [\"192.0.2.1\"],\n\"svcparams\": \"alpn=h2 colour=red\"}]}")
+	cfg, err := block("nodes " + file + "\nsteer www\ntypes HTTPS A")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = newGeosched(cfg).start(new(pool), new(holder))
+	if want := file + `:2: node "a": service parameter "colour=red": want KEY`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
