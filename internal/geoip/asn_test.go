@@ -2,6 +2,9 @@ package geoip
 
 import (
 	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -87,4 +90,42 @@ func TestASNRefuses(t *testing.T) {
 	if _, err := Load(Config{ASNs: []uint32{64500}}); err == nil || err.Error() != "AS64500 is asked about, and there is no ASN file" {
 		t.Errorf("got %v", err)
 	}
+}
+
+// FuzzLoadASN damages an ASN file. Loading it ends, with a trie or with an error
+// that names the file.
+func FuzzLoadASN(f *testing.F) {
+	data, err := os.ReadFile(asnDB(f, map[string]uint32{"80.1.1.0/24": 64500, "80.1.2.0/25": 64501, "2a01:1:2::/48": 64501}))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint16(3), []byte{0, 0, 1}, true)
+	f.Add(uint16(3), []byte{0, 0, 0}, false)
+	f.Add(uint16(600), []byte{0, 0, 100, 0, 0, 100}, true)
+	f.Add(uint16(len(data)-60), []byte{0xff}, false)
+	f.Add(uint16(len(data)-200), []byte("autonomous"), true)
+	file := filepath.Join(f.TempDir(), "fuzz.mmdb")
+	f.Fuzz(func(t *testing.T, at uint16, patch []byte, asked bool) {
+		damaged := slices.Clone(data)
+		copy(damaged[int(at)%len(damaged):], patch)
+		if err := os.WriteFile(file, damaged, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		cfg := Config{ASN: file}
+		if asked {
+			cfg.ASNs = []uint32{64500, 64501}
+		}
+		trie, err := Load(cfg)
+		if err != nil {
+			if !strings.Contains(err.Error(), "fuzz.mmdb") {
+				t.Errorf("error without the file: %v", err)
+			}
+			return
+		}
+		for i := range trie.Classes() {
+			if asn := trie.Classes()[i].ASN; asn != 0 && !slices.Contains(cfg.ASNs, asn) {
+				t.Errorf("a class of AS%d, which nobody asks about", asn)
+			}
+		}
+	})
 }

@@ -69,6 +69,11 @@ func (b *builder) finish(resolvers []node) *Trie {
 		}
 	}
 	t.classes = slices.Clip(t.classes)
+	for i := range t.classes {
+		if len(t.classes[i].Nodes) > 0 {
+			t.pinned = append(t.pinned, &t.classes[i])
+		}
+	}
 	if cap(t.nodes)-len(t.nodes) > len(t.nodes)/8 {
 		t.nodes = slices.Clone(t.nodes)
 	}

@@ -33,6 +33,7 @@ type Trie struct {
 	short     [2][]shortcut
 	resolvers []node // the same for resolvers that the operator names, elsewhere clear
 	classes   []Class
+	pinned    []*Class
 	databases []Database
 }
 
@@ -44,6 +45,9 @@ const leaf = 1 << 31
 
 // Classes returns all classes. The caller must not change them.
 func (t *Trie) Classes() []Class { return t.classes }
+
+// Pinned returns the classes that have Nodes. The caller must not change them.
+func (t *Trie) Pinned() []*Class { return t.pinned }
 
 // Databases returns the MaxMind files that the trie was made of, in the order of
 // Config. The caller must not change them.

@@ -39,15 +39,16 @@ func (e *Error) Unwrap() error { return e.Err }
 // Load reads the files of cfg and builds the trie. With none it is the
 // built-in coarse table. An error that is about a file is an *Error; it names the
 // file, and for nets and resolvers the line and the word. There is no trie then.
-func Load(cfg Config) (*Trie, error) { return load(cfg, nil) }
+func Load(cfg Config) (*Trie, error) { return load(cfg, nil, time.Time{}) }
 
 // Reload is Load for a trie that is to take the place of t. It refuses a MaxMind
 // file that is older than the one of the same name and type that t was made of:
 // somebody has restored a backup, or a mirror lags behind. Who means it gives
-// the file another name.
-func (t *Trie) Reload(cfg Config) (*Trie, error) { return load(cfg, t.databases) }
+// the file another name. A file that says that it was built after now is a mistake
+// that must not keep out those that come to mend it, so everything may follow it.
+func (t *Trie) Reload(cfg Config, now time.Time) (*Trie, error) { return load(cfg, t.databases, now) }
 
-func load(cfg Config, before []Database) (*Trie, error) {
+func load(cfg Config, before []Database, now time.Time) (*Trie, error) {
 	if cfg.MaxV4 == 0 {
 		cfg.MaxV4 = 24
 	}
@@ -64,7 +65,7 @@ func load(cfg Config, before []Database) (*Trie, error) {
 	b.insertCoarse()
 	databases := make([]Database, len(cfg.Files), len(cfg.Files)+1)
 	for i, file := range slices.Backward(cfg.Files) { // the last to be laid on top wins
-		m, err := openNewer(file, before)
+		m, err := openNewer(file, before, now)
 		if err == nil {
 			err = b.insertPlaces(m)
 		}
@@ -85,7 +86,7 @@ func load(cfg Config, before []Database) (*Trie, error) {
 	b.patch(w)
 
 	if cfg.ASN != "" {
-		m, err := openNewer(cfg.ASN, before)
+		m, err := openNewer(cfg.ASN, before, now)
 		if err == nil {
 			err = b.insertASNs(m, cfg.ASNs)
 		}
@@ -107,13 +108,13 @@ func load(cfg Config, before []Database) (*Trie, error) {
 }
 
 // openNewer opens a MaxMind file, unless it is older than its predecessor.
-func openNewer(file string, before []Database) (*mmdb, error) {
+func openNewer(file string, before []Database, now time.Time) (*mmdb, error) {
 	m, err := openMMDB(file)
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range before {
-		if d.File == m.File && d.Type == m.Type && m.Built.Before(d.Built) {
+		if d.File == m.File && d.Type == m.Type && m.Built.Before(d.Built) && !d.Built.After(now) {
 			return nil, fmt.Errorf("%s: built %s, which is older than the one in use, built %s", file,
 				m.Built.UTC().Format(time.DateTime), d.Built.UTC().Format(time.DateTime))
 		}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,6 +83,19 @@ func holdAtlas(p *pool, h *holder, g *Geosched, c geoip.Config) (*atlas, error) 
 
 // Trie returns the trie of the newest good files. It never blocks.
 func (a *atlas) Trie() *geoip.Trie { return a.trie.Load() }
+
+// oldest returns when the MaxMind files were built, by type, and of several files
+// of one type the oldest.
+func (a *atlas) oldest() map[string]time.Time {
+	built := make(map[string]time.Time)
+	for _, d := range a.Trie().Databases() {
+		kind := strings.ToValidUTF8(d.Type, "\uFFFD") // it becomes a label
+		if t, ok := built[kind]; !ok || d.Built.Before(t) {
+			built[kind] = d.Built
+		}
+	}
+	return built
+}
 
 // ask says which autonomous systems a block needs told apart from now on, in the
 // place of those it asked about before. When ask returns without an error, Trie
@@ -203,7 +217,7 @@ func (a *atlas) load(files []os.FileInfo, asns []uint32) error {
 	var trie *geoip.Trie
 	var err error
 	if old := a.Trie(); old != nil {
-		trie, err = old.Reload(c)
+		trie, err = old.Reload(c, time.Now())
 	} else {
 		trie, err = geoip.Load(c)
 	}

@@ -267,6 +267,13 @@ func TestAtlasRefusesOlder(t *testing.T) {
 	if got := latitude(a); got != 54 {
 		t.Errorf("latitude %v, want that of the file of another type", got)
 	}
+	put(file, "Other-City", time.Now().Add(24*time.Hour), 56) // a slip of its maker
+	a.reload()
+	put(file, "Other-City", built, 57)
+	a.reload()
+	if got := latitude(a); got != 57 {
+		t.Errorf("latitude %v, want that of the file after the one from the future", got)
+	}
 	put(file, "Other-City", built.Add(-2*time.Hour), 55)
 	if a, err = openAtlas(geoip.Config{Files: []string{file}}); err != nil {
 		t.Fatal(err)

@@ -57,13 +57,15 @@ var (
 		"Inventories and records that the feed refused.", []string{"zone"}, nil)
 	geographyClasses = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "geography_classes"),
 		"Classes that clients are divided into.", []string{"zone"}, nil)
+	geoipBuilt = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "geoip_build_timestamp_seconds"),
+		"When the MaxMind file in use was built, the oldest one of its type.", []string{"zone", "database"}, nil)
 	limiterCrowded = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "ratelimit_crowded_total"),
 		"How often one began with the debt of another, because the table of ratelimit is too small.", []string{"zone"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (feedCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{nodeState, tableGeneration, tableAge, tableFreshness, feedRefused, geographyClasses, limiterCrowded} {
+	for _, d := range []*prometheus.Desc{nodeState, tableGeneration, tableAge, tableFreshness, feedRefused, geographyClasses, geoipBuilt, limiterCrowded} {
 		ch <- d
 	}
 }
@@ -101,6 +103,9 @@ func (g *Geosched) collect(ch chan<- prometheus.Metric, zone string) {
 		gauge(tableFreshness, v, f.String())
 	}
 	gauge(geographyClasses, float64(len(g.atlas.Trie().Classes())))
+	for database, built := range g.atlas.oldest() {
+		gauge(geoipBuilt, float64(built.Unix()), database)
+	}
 	if g.limit != nil {
 		ch <- prometheus.MustNewConstMetric(limiterCrowded, prometheus.CounterValue, float64(g.limit.prefixes.Table().Crowded()), zone)
 	}

@@ -66,7 +66,7 @@ func newView(c *config, inv *healthfeed.Inventory, trie *geoip.Trie) *view {
 	if len(inv.Nodes) == 0 {
 		return v // they are still to come
 	}
-	for _, class := range trie.Classes() {
+	for _, class := range trie.Pinned() {
 		for _, id := range class.Nodes {
 			if inv.Lookup(id) < 0 {
 				file := c.GeoIP.Nets
