@@ -82,6 +82,7 @@ func TestImportDirection(t *testing.T) {
 		{own + "/internal/steer", "github.com/oschwald", true, "steering takes a class and knows no database"},
 		{own + "/internal/steer", "net/http", false, "steering takes a table and knows no transport"},
 		{own + "/internal/steer", "os", false, "steering does no I/O"},
+		{own + "/internal/policy", "os", false, "who reads the file says when"},
 		{own + "/internal/geo", "os", false, "geography does no I/O"},
 		{own + "/internal/httpcache", "os", false, "caching rules do no I/O"},
 		{own + "/internal/httpcache", own + "/internal/store", true, "caching rules do not know where responses are kept"},
