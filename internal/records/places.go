@@ -69,10 +69,15 @@ func (f *File) places(r io.ReadSeeker, conflict *names.ConflictError) error {
 	return err
 }
 
-// LineOf returns the first line that steers a name to a service, or 0.
-func (f *File) LineOf(r io.ReadSeeker, service string) (line int, err error) {
-	err = f.walk(r, func(_ string, at int, t names.Target) error {
-		if t.Service == service {
+// LineOf returns the first line of a file of names in zones for which is returns true,
+// or 0.
+func LineOf(r io.ReadSeeker, zones []string, is func(name string, to names.Target) bool) (line int, err error) {
+	f, err := New(zones)
+	if err != nil {
+		return 0, err
+	}
+	err = f.walk(r, func(name string, at int, to names.Target) error {
+		if is(name, to) {
 			line = at
 			return errFound
 		}

@@ -194,11 +194,11 @@ func TestErrorLines(t *testing.T) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	if line, err := f.LineOf(strings.NewReader(strings.Join(lines, "")+"x STEER other\n"), "other"); line != 3001 || err != nil {
-		t.Errorf("line %d, %v, want 3001", line, err)
-	}
-	if line, err := f.LineOf(strings.NewReader("x STEER web\n"), "other"); line != 0 || err != nil {
-		t.Errorf("line %d, %v, want none", line, err)
+	for service, want := range map[string]int{"other": 3001, "web": 1, "none": 0} {
+		is := func(_ string, to names.Target) bool { return to.Service == service }
+		if line, err := LineOf(strings.NewReader(strings.Join(lines, "")+"x STEER other\n"), []string{"cdn.example."}, is); line != want || err != nil {
+			t.Errorf("%s: line %d, %v, want %d", service, line, err, want)
+		}
 	}
 }
 

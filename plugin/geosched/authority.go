@@ -9,7 +9,8 @@ import (
 // authorityTTL is the TTL in seconds of NS records.
 const authorityTTL = 3600
 
-// soa synthesises the SOA of a zone. Its TTL is that of the negative answers
+// soa synthesises the SOA of a zone. Its serial is when the Corefile or the
+// records changed last. Its TTL is that of the negative answers
 // which it stands in (RFC 2308, section 5).
 func (g *Geosched) soa(zone, owner string) *dns.SOA {
 	mbox := "hostmaster."
@@ -20,7 +21,7 @@ func (g *Geosched) soa(zone, owner string) *dns.SOA {
 		Hdr:     dns.RR_Header{Name: owner, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: g.config.Negative},
 		Ns:      g.config.NS[zone][0],
 		Mbox:    mbox,
-		Serial:  uint32(g.started.Unix()),
+		Serial:  g.serial(),
 		Refresh: 7200,
 		Retry:   1800,
 		Expire:  86400,
@@ -57,6 +58,12 @@ func (c *config) zoneAbove(zone string) string {
 		return c.zoneOf(".")
 	}
 	return c.zoneOf(zone[off:])
+}
+
+// serial returns the serial of the zones: the time at which they changed last. It grows,
+// and a restart does not make it less.
+func (g *Geosched) serial() uint32 {
+	return max(uint32(g.started.Unix()), g.names.version.Load().serial)
 }
 
 // zoneOf returns the zone that a name in lower case is in, the longest if there

@@ -18,7 +18,7 @@ import (
 // nodes that it falls on answer.
 
 // mayAlias reports whether the name may be an alias for some client.
-func (q *query) mayAlias(v *view, s *steered) bool { return !q.apex() && v.aliases[s.Service] }
+func (q *query) mayAlias(v *view, s *steered) bool { return !q.apex() && v.of(s.Service).alias != "" }
 
 // steerOther answers a name that may be an alias, for a type that nodes have
 // nothing of: it is an alias for this client, or there is NODATA. The next plugin is

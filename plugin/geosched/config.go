@@ -27,12 +27,14 @@ type config struct {
 	Zones []string
 	Fall  fall.F
 
-	Steer []steered           // in the order of the Corefile
+	Steer []steerLine         // in the order of the Corefile
 	NS    map[string][]string // by zone, at least one name each
 	Apex  map[string]string   // by zone, the steered name that it stands for
 	Types []uint16            // that names are steered for
 
 	SvcParams string // of nodes that have none of their own
+
+	Records *recordsConfig // nil for none
 
 	Nodes     string            // file, or
 	Inline    []healthfeed.Node // these, or none when the feed brings them
@@ -52,8 +54,8 @@ type config struct {
 	At map[string]position
 }
 
-// steered is a name and the service that answers for it; "" is all nodes.
-type steered struct {
+// steerLine is a name and the service that answers for it; "" is all nodes.
+type steerLine struct {
 	Name, Service string
 	At            position
 }
@@ -132,7 +134,7 @@ func (p *parser) here() position { return position{p.File(), p.Line()} }
 func (p *parser) property() error {
 	name := p.Val()
 	switch name {
-	case "nodes", "geoip", "asn", "nets", "resolvers", "ttl", "negttl", "answers", "weights", "ecs", "types", "svcparams", "apex", "alldown", "ratelimit", "fallthrough":
+	case "nodes", "geoip", "asn", "nets", "resolvers", "ttl", "negttl", "answers", "weights", "ecs", "types", "svcparams", "apex", "alldown", "ratelimit", "records", "fallthrough":
 		if at, again := p.At[name]; again {
 			return p.Errf("%q is on line %d already", name, at.Line)
 		}
@@ -151,6 +153,8 @@ func (p *parser) property() error {
 		return p.check(args)
 	case "steer":
 		return p.steer(args)
+	case "records":
+		return p.records(args)
 	case "ns":
 		return p.ns(args)
 	case "geoip":
@@ -353,8 +357,8 @@ func (p *parser) finish() error {
 		return fail("check", "%q is for inline nodes; a nodes file has its own", "check")
 	case p.unmeasured():
 		return fail("weights", "latency counts and nobody measures it: want %q lines, or 0 for BETA", "check")
-	case len(p.Steer) == 0:
-		return fail("geosched", "no name: want %q", "steer NAME")
+	case len(p.Steer) == 0 && p.Records == nil:
+		return fail("geosched", "no name: want %q or %q", "steer NAME", "records FILE")
 	}
 	for i := range p.Inline {
 		n := &p.Inline[i]

@@ -4,9 +4,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/coredns/coredns/plugin"
-	"github.com/miekg/dns"
+	"github.com/tandem-cdn/tandem/internal/names"
 )
+
+// defaultShrink is in percent.
+const defaultShrink = 50
 
 // steer parses NAME… [service S].
 func (p *parser) steer(args []string) error {
@@ -18,51 +20,60 @@ func (p *parser) steer(args []string) error {
 		return p.ArgErr()
 	}
 	for _, a := range args {
-		names, err := p.absolute(a)
+		all, err := p.absolute(a)
 		if err != nil {
 			return err
 		}
-		for _, name := range names {
-			if strings.Contains(strings.TrimPrefix(name, "*."), "*") {
-				return p.Errf("name %q: only the first label can be a wildcard", a)
-			}
+		for _, name := range all {
 			if err := p.once("steer "+name, "name %q is steered on line %d already", name); err != nil {
 				return err
 			}
-			p.Steer = append(p.Steer, steered{name, service, p.here()})
+			p.Steer = append(p.Steer, steerLine{name, service, p.here()})
 		}
 	}
 	return nil
 }
 
-// absolute returns the names that a word stands for: itself if it ends in a
-// dot, or else one in each zone. @ is the apex.
-func (p *parser) absolute(word string) ([]string, error) {
-	name := strings.ToLower(word)
-	if _, ok := dns.IsDomainName(name); !ok || name == "" {
-		return nil, p.Errf("%q is not a domain name", word)
+// records parses FILE [shrink PCT].
+func (p *parser) records(args []string) error {
+	if len(args) == 0 {
+		return p.ArgErr()
 	}
-	if dns.IsFqdn(name) {
-		if plugin.Zones(p.Zones).Matches(name) == "" {
+	p.Records = &recordsConfig{File: p.path(args[0]), Zones: p.Zones, Shrink: defaultShrink}
+	switch opts := args[1:]; {
+	case len(opts) == 0:
+		return nil
+	case opts[0] != "shrink":
+		return p.Errf("records option %q is unknown, want shrink", opts[0])
+	case len(opts) != 2:
+		return p.Errf("records shrink wants a percentage, got %q", strings.Join(opts[1:], " "))
+	default:
+		return p.integer(strings.TrimSuffix(opts[1], "%"), 0, 100, &p.Records.Shrink)
+	}
+}
+
+// absolute returns the names that a word stands for, in canonical form: itself if it
+// ends in a dot, or else one in each zone. @ is the apex.
+func (p *parser) absolute(word string) ([]string, error) {
+	zones := p.Zones
+	if names.Absolute(word) {
+		zones = []string{"."}
+	}
+	var all []string
+	for _, zone := range zones {
+		name, err := names.Canonical(word, zone)
+		if err != nil {
+			return nil, p.Errf("name %q %v", word, err)
+		}
+		if names.ZoneOf(p.Zones, name) < 0 {
 			return nil, p.Errf("name %q is not in the zone %s", word, strings.Join(p.Zones, " or "))
 		}
-		return []string{name}, nil
-	}
-	var names []string
-	for _, zone := range p.Zones {
-		if zone != "." && dns.IsSubDomain(zone, name+".") {
+		if zone != "." && word != "@" && names.Below(strings.TrimSuffix(name, zone), zone) {
 			return nil, p.Errf("name %q is relative to the zone %s and repeats it; end it with a dot if it is absolute", word, zone)
 		}
-		full := dns.Fqdn(name + "." + strings.TrimPrefix(zone, "."))
-		if name == "@" {
-			full = zone
-		}
-		if _, ok := dns.IsDomainName(full); !ok {
-			return nil, p.Errf("name %q is too long in the zone %s", word, zone)
-		}
-		names = append(names, full)
+		all = append(all, name)
 	}
-	return names, nil
+	return all, nil
 }
 
 // ns parses NAME…: one that is relative serves each zone by another name, and one
@@ -72,22 +83,21 @@ func (p *parser) ns(args []string) error {
 		return p.ArgErr()
 	}
 	for _, a := range args {
-		name := strings.ToLower(a)
-		if _, ok := dns.IsDomainName(name); !ok || name == "@" || strings.HasPrefix(name, "*") {
+		name, err := names.Canonical(a, ".")
+		if err != nil || a == "@" || strings.HasPrefix(name, "*") {
 			return p.Errf("%q is not the name of a name server", a)
 		}
-		names := slices.Repeat([]string{name}, len(p.Zones))
-		if !dns.IsFqdn(name) {
-			var err error
-			if names, err = p.absolute(a); err != nil {
+		all := slices.Repeat([]string{name}, len(p.Zones))
+		if !names.Absolute(a) {
+			if all, err = p.absolute(a); err != nil {
 				return err
 			}
 		}
 		for i, zone := range p.Zones {
-			if err := p.once("ns "+zone+" "+names[i], "name server %q is on line %d already", names[i]); err != nil {
+			if err := p.once("ns "+zone+" "+all[i], "name server %q is on line %d already", all[i]); err != nil {
 				return err
 			}
-			p.NS[zone] = append(p.NS[zone], names[i])
+			p.NS[zone] = append(p.NS[zone], all[i])
 		}
 	}
 	return nil

@@ -40,13 +40,14 @@ type Geosched struct {
 
 	// set by setup
 	config *config
-	names  *names
 	dice   func() uint64
 
 	// set by start, before the first query
+	names   *nameTable
 	feed    *healthfeed.Feed
 	atlas   *atlas
-	limit   *limiter // nil for none
+	records *recordsFile // nil for none
+	limit   *limiter     // nil for none
 	started time.Time
 	signed  bool // by a plugin before this one
 
@@ -57,7 +58,7 @@ type Geosched struct {
 }
 
 func newGeosched(c *config) *Geosched {
-	return &Geosched{config: c, names: newNames(c), dice: rand.Uint64}
+	return &Geosched{config: c, dice: rand.Uint64}
 }
 
 // Name implements plugin.Handler.
@@ -127,15 +128,16 @@ type client struct {
 // messages.
 type decision struct {
 	steer.Choice
-	table  *healthfeed.Table
-	view   *view
-	client netip.Prefix // what the client was located by; invalid for nothing
-	class  *geoip.Class
-	scope  uint8
-	by     locator
-	set    *steer.Set
-	family steer.Family // that was chosen for
-	dice   uint64
+	steered *steered
+	table   *healthfeed.Table
+	view    *view
+	client  netip.Prefix // what the client was located by; invalid for nothing
+	class   *geoip.Class
+	scope   uint8
+	by      locator
+	set     *steer.Set
+	family  steer.Family // that was chosen for
+	dice    uint64
 }
 
 // decide chooses for a client, among the nodes with addresses of the family. If
@@ -143,7 +145,7 @@ type decision struct {
 // among all.
 func (g *Geosched) decide(s *steered, family steer.Family, c client, aliases bool) decision {
 	d := g.situation(s, c)
-	if aliases && d.view.aliases[s.Service] {
+	if aliases && d.view.of(s.Service).alias != "" {
 		d.choose(g, steer.Any)
 		if d.target() != "" || d.reaches(family) {
 			return d
@@ -155,12 +157,12 @@ func (g *Geosched) decide(s *steered, family steer.Family, c client, aliases boo
 
 // situation is a decision without a choice.
 func (g *Geosched) situation(s *steered, c client) (d decision) {
-	d.table = g.feed.Table()
+	d.steered, d.table = s, g.feed.Table()
 	trie := g.atlas.Trie()
 	d.view = g.viewOf(d.table.Inventory, trie)
 	d.class, d.scope, d.by = locate(trie, c.subnet, c.resolver)
 	d.client = c.prefix(d.by)
-	d.set = d.view.sets[s.Service]
+	d.set = d.view.of(s.Service).set
 	d.dice = g.dice()
 	return d
 }
@@ -182,8 +184,12 @@ func (g *Geosched) ttl(d *decision) uint32 {
 	switch {
 	case d.Len() == 0:
 		return g.config.Negative
+	case d.Degraded && d.steered.OwnTTL:
+		return min(g.config.Degraded, d.steered.TTL)
 	case d.Degraded:
 		return g.config.Degraded
+	case d.steered.OwnTTL:
+		return d.steered.TTL
 	}
 	return g.config.TTL
 }
@@ -195,9 +201,7 @@ func (g *Geosched) viewOf(inv *healthfeed.Inventory, trie *geoip.Trie) *view {
 	}
 	v := newView(g.config, inv, trie)
 	if old := g.view.Swap(v); old == nil || old.inventory != inv || old.trie != trie {
-		for _, name := range v.missing {
-			log.Errorf("service %q is not in the inventory; all nodes stand in for it", name)
-		}
+		logMissing(missing(inv, *g.names.services()))
 		for _, err := range v.strangers {
 			log.Errorf("passed over: %v", err)
 		}

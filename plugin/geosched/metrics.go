@@ -35,8 +35,14 @@ var (
 
 	reloads = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "reloads_total",
-		Help: "Changes of geoip, asn, nets and resolvers files that were loaded or refused.",
+		Help: "Changes of geoip, asn, nets, resolvers and records files that were loaded or refused.",
 	}, []string{"result"})
+
+	recordsApplied = promauto.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "records_apply_seconds",
+		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+		Help:    "How long it took to read a records file and to answer with it.",
+	}, []string{"kind"})
 )
 
 func init() { prometheus.MustRegister(feedCollector{}) }
@@ -59,13 +65,17 @@ var (
 		"Classes that clients are divided into.", []string{"zone"}, nil)
 	geoipBuilt = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "geoip_build_timestamp_seconds"),
 		"When the MaxMind file in use was built, the oldest one of its type.", []string{"zone", "database"}, nil)
+	recordsNames = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "records"),
+		"Names of the records file.", []string{"zone"}, nil)
+	recordsGeneration = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "records_generation"),
+		"How many times the names of the records file have changed.", []string{"zone"}, nil)
 	limiterCrowded = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "ratelimit_crowded_total"),
 		"How often one began with the debt of another, because the table of ratelimit is too small.", []string{"zone"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (feedCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{nodeState, tableGeneration, tableAge, tableFreshness, feedRefused, geographyClasses, geoipBuilt, limiterCrowded} {
+	for _, d := range []*prometheus.Desc{nodeState, tableGeneration, tableAge, tableFreshness, feedRefused, geographyClasses, geoipBuilt, recordsNames, recordsGeneration, limiterCrowded} {
 		ch <- d
 	}
 }
@@ -105,6 +115,11 @@ func (g *Geosched) collect(ch chan<- prometheus.Metric, zone string) {
 	gauge(geographyClasses, float64(len(g.atlas.Trie().Classes())))
 	for database, built := range g.atlas.oldest() {
 		gauge(geoipBuilt, float64(built.Unix()), database)
+	}
+	if g.records != nil {
+		names, generation := g.records.size()
+		gauge(recordsNames, float64(names))
+		gauge(recordsGeneration, float64(generation))
 	}
 	if g.limit != nil {
 		ch <- prometheus.MustNewConstMetric(limiterCrowded, prometheus.CounterValue, float64(g.limit.prefixes.Table().Crowded()), zone)

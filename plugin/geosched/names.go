@@ -1,69 +1,64 @@
 package geosched
 
 import (
-	"strings"
+	"fmt"
+	"sync/atomic"
 
-	"github.com/miekg/dns"
+	"github.com/tandem-cdn/tandem/internal/names"
 )
 
-// names knows the zones and which names exist in them, for telling NODATA from
-// NXDOMAIN and for finding wildcards (RFC 4592). It does not change once it is made.
-type names struct {
-	entries map[string]*entry
+// steered is what a name is steered to.
+type steered = names.Target
+
+// nameTable is the names of a block: those of its Corefile, and those of the records
+// file as it was read last.
+type nameTable struct {
+	config  *config
+	version atomic.Pointer[nameVersion] // written by setup, and then by who reads the records
 }
 
-// entry is a name that exists, be it only because a name below it does.
-type entry struct {
-	zone     string   // that it is in
-	steered  *steered // what the name is steered to, or nil
-	wildcard *steered // the same of the wildcard below it, or nil
+// nameVersion is the names at some time. It does not change.
+type nameVersion struct {
+	index *names.Index
+
+	// When it took the place of another, in seconds since 1970; 0 if it was the first.
+	serial uint32
 }
 
-func newNames(c *config) *names {
-	n := &names{entries: make(map[string]*entry)}
-	for _, z := range c.Zones {
-		n.add(z, z)
+// newNames returns the names of a Corefile, without any records.
+func newNames(c *config) (*nameTable, error) {
+	index, err := names.New(c.Zones)
+	if err != nil {
+		return nil, err
 	}
-	for i := range c.Steer {
-		s := &c.Steer[i]
-		e := n.add(s.Name, c.zoneOf(s.Name))
-		e.steered = s
-		if parent, ok := strings.CutPrefix(s.Name, "*."); ok {
-			n.entries[orRoot(parent)].wildcard = s
+	n := &nameTable{config: c}
+	if index, err = n.with(index); err != nil {
+		return nil, err
+	}
+	n.version.Store(&nameVersion{index: index})
+	return n, nil
+}
+
+// with returns the names of records and of the Corefile. What is said twice must be
+// the same, and an error has the place of the line that says otherwise.
+func (n *nameTable) with(records *names.Index) (*names.Index, error) {
+	e := records.Edit()
+	for _, s := range n.config.Steer {
+		if err := e.Steer(s.Name, e.Key([]byte(s.Name)), steered{Service: s.Service}, 0); err != nil {
+			return nil, s.At.wrap(err)
 		}
 	}
-	for _, zone := range c.Zones {
-		for _, name := range c.NS[zone] {
-			if z := c.zoneOf(name); z != "" {
-				n.add(name, z)
+	for _, zone := range n.config.Zones {
+		for _, name := range n.config.NS[zone] {
+			if names.ZoneOf(n.config.Zones, name) < 0 {
+				continue
+			}
+			if err := e.Exist(name); err != nil {
+				return nil, n.config.At["ns"].wrap(fmt.Errorf("name server %q: %w", name, err))
 			}
 		}
 	}
-	return n
-}
-
-// add makes name exist in a zone, and all names between it and the apex.
-func (n *names) add(name, zone string) *entry {
-	leaf := n.entry(name, zone)
-	for name != zone {
-		off, end := dns.NextLabel(name, 0)
-		if end {
-			name = "."
-		} else {
-			name = name[off:]
-		}
-		n.entry(name, zone)
-	}
-	return leaf
-}
-
-func (n *names) entry(name, zone string) *entry {
-	e := n.entries[name]
-	if e == nil {
-		e = &entry{zone: zone}
-		n.entries[name] = e
-	}
-	return e
+	return e.Commit(), nil
 }
 
 // found is what a name comes to.
@@ -74,29 +69,10 @@ type found struct {
 }
 
 // find looks for qname, which is absolute and in lower case.
-func (n *names) find(qname string) found {
-	if e := n.entries[qname]; e != nil {
-		return found{e.zone, e.steered, true}
-	}
-	// The closest encloser is the longest name above qname that exists, and
-	// only the wildcard right below it may answer.
-	for off, end := dns.NextLabel(qname, 0); ; off, end = dns.NextLabel(qname, off) {
-		above := "."
-		if !end {
-			above = qname[off:]
-		}
-		if e := n.entries[above]; e != nil {
-			return found{e.zone, e.wildcard, e.wildcard != nil}
-		}
-		if end {
-			return found{}
-		}
-	}
+func (n *nameTable) find(qname string) found {
+	f := n.version.Load().index.Find(qname)
+	return found{f.Zone, f.Target, f.Exists}
 }
 
-func orRoot(name string) string {
-	if name == "" {
-		return "."
-	}
-	return name
-}
+// services returns the services that names are steered to.
+func (n *nameTable) services() *names.Services { return n.version.Load().index.Services() }

@@ -45,10 +45,17 @@ func TestNames(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f := newNames(c).find(tt.qname)
+			for i := range c.Steer { // so that it can be told which one was found
+				c.Steer[i].Service = c.Steer[i].Name
+			}
+			names, err := newNames(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := names.find(tt.qname)
 			got := ""
 			if f.steered != nil {
-				got = f.steered.Name
+				got = f.steered.Service
 			}
 			if got != tt.want || f.exists != tt.exists {
 				t.Errorf("got %q, exists %v, want %q, %v", got, f.exists, tt.want, tt.exists)

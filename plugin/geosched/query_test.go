@@ -420,11 +420,11 @@ func TestServices(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := g.viewOf(inv, g.atlas.Trie())
-	if !slices.Equal(v.missing, []string{"web"}) || v.sets["web"] == nil {
-		t.Errorf("missing %v", v.missing)
+	if got := missing(inv, *g.names.services()); !slices.Equal(got, []string{"web"}) {
+		t.Errorf("missing %v", got)
 	}
 	all := &steer.Policy{Answers: steer.MaxAnswers, Near: 1}
-	if c := all.Choose(&steer.Request{Set: v.sets["web"]}, g.feed.Table()); c.Len() != 2 {
+	if c := all.Choose(&steer.Request{Set: v.of("web").set}, g.feed.Table()); c.Len() != 2 {
 		t.Errorf("%d nodes stand in for a service that is gone, want both", c.Len())
 	}
 	if g.viewOf(inv, g.atlas.Trie()) != v {

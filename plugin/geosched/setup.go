@@ -80,6 +80,9 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 		}
 		return at("geoip", err)
 	}
+	if g.names, err = newNames(g.config); err != nil {
+		return err
+	}
 	if g.atlas, err = holdAtlas(p, h, g, g.config.GeoIP); err != nil {
 		return geography(err)
 	}
@@ -103,23 +106,20 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 		if len(v.strangers) > 0 {
 			return geography(v.strangers[0])
 		}
-		for _, s := range g.config.Steer {
-			if slices.Contains(v.missing, s.Service) {
-				return s.At.wrap(fmt.Errorf("service %q is not in %s", s.Service, g.config.Nodes))
-			}
-			if v.aliases[s.Service] && slices.Contains(g.config.Zones, s.Name) {
-				return s.At.wrap(aliasAtApex(s.Name, v.alias(s.Service)))
-			}
+	}
+	if g.config.Records != nil {
+		if g.records, err = holdRecords(p, h, *g.config.Records); err != nil {
+			return at("records", err)
+		}
+		if err := g.records.follow(h, g); err != nil {
+			return at("records", err)
 		}
 	}
-	for zone, to := range g.config.Apex {
-		name := g.names.find(to)
-		if name.steered == nil {
-			return at("apex", fmt.Errorf("apex %q is not a name that is steered", to))
-		}
-		if v := g.viewOf(g.feed.Table().Inventory, g.atlas.Trie()); v.aliases[name.steered.Service] {
-			return at("apex", aliasAtApex(zone, v.alias(name.steered.Service)))
-		}
+	if err := g.checkServices(); err != nil {
+		return err
+	}
+	if err := g.checkApexes(); err != nil {
+		return err
 	}
 	if g.config.Limit != nil {
 		if g.limit, err = holdLimiter(p, h, g.config.Limit); err != nil {
@@ -139,8 +139,54 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 	return nil
 }
 
-func aliasAtApex(zone, node string) error {
-	return fmt.Errorf("%s is the apex of a zone, and has no place for the cname of the node %q", zone, node)
+// checkServices returns an error if a name is steered to a service that is not in the
+// inventory, unless that is still to come from the feed.
+func (g *Geosched) checkServices() error {
+	if g.config.Nodes == "" && len(g.config.Inline) == 0 {
+		return nil
+	}
+	unknown := missing(g.feed.Table().Inventory, *g.names.services())
+	if len(unknown) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("service %q is not in %s", unknown[0], g.config.Nodes)
+	if len(g.config.Inline) > 0 {
+		err = fmt.Errorf("service %q: inline nodes have no services, only %q", unknown[0], "*")
+	}
+	for _, s := range g.config.Steer {
+		if s.Service == unknown[0] {
+			return s.At.wrap(err)
+		}
+	}
+	where := g.records.lineOf(func(_ string, to steered) bool { return to.Service == unknown[0] })
+	return g.config.At["records"].wrap(fmt.Errorf("%s: %w", where, err))
+}
+
+// checkApexes returns an error if an apex is to be answered with a CNAME, or stands for
+// a name that is not steered.
+func (g *Geosched) checkApexes() error {
+	for _, zone := range g.config.Zones {
+		name, place := zone, g.config.At["records"]
+		for _, s := range g.config.Steer {
+			if s.Name == zone {
+				place = s.At
+			}
+		}
+		if to := g.config.Apex[zone]; to != "" {
+			name, place = to, g.config.At["apex"]
+		}
+		to := g.names.find(name).steered
+		switch {
+		case to == nil && name != zone:
+			return place.wrap(fmt.Errorf("apex %q is not a name that is steered", name))
+		case to == nil:
+			continue
+		}
+		if node := g.viewOf(g.feed.Table().Inventory, g.atlas.Trie()).of(to.Service).alias; node != "" {
+			return place.wrap(fmt.Errorf("%s is the apex of a zone, and has no place for the cname of the node %q", zone, node))
+		}
+	}
+	return nil
 }
 
 // Plugins that break EDNS Client Subnet when they stand before geosched.

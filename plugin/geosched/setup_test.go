@@ -182,8 +182,15 @@ func TestParseRefuses(t *testing.T) {
 		{"steer-outside", good + "steer www.example.org.", `Testfile:4 - Error during parsing: name "www.example.org." is not in the zone`},
 		{"steer-zone-repeated", good + "steer img.cdn.example", `Testfile:4 - Error during parsing: name "img.cdn.example" is relative`},
 		{"steer-twice", good + "steer WWW", `Testfile:4 - Error during parsing: name "www.cdn.example." is steered on line 3 already`},
-		{"steer-inner-wildcard", good + "steer a.*.b", `Testfile:4 - Error during parsing: name "a.*.b": only the first label`},
-		{"steer-not-a-name", good + "steer a..b", `Testfile:4 - Error during parsing: "a..b" is not a domain name`},
+		{"steer-inner-wildcard", good + "steer a.*.b", `Testfile:4 - Error during parsing: name "a.*.b" has a wildcard that is not the first label`},
+		{"records-nothing", good + "records", `Testfile:4 - Error during parsing: Wrong argument count`},
+		{"records-twice", good + "records a\nrecords b", `Testfile:5 - Error during parsing: "records" is on line 4 already`},
+		{"records-option", good + "records a mmap", `Testfile:4 - Error during parsing: records option "mmap" is unknown, want shrink`},
+		{"records-two-files", good + "records a b", `records option "b" is unknown`},
+		{"records-shrink", good + "records a shrink", `Testfile:4 - Error during parsing: records shrink wants a percentage, got ""`},
+		{"records-shrink-101", good + "records a shrink 101", `"101" is not a number from 0 to 100`},
+		{"steer-not-ascii", good + "steer bücher", `Testfile:4 - Error during parsing: name "bücher" has an octet that is not printable ASCII`},
+		{"steer-not-a-name", good + "steer a..b", `Testfile:4 - Error during parsing: name "a..b" has an empty label`},
 		{"service-of-inline-nodes", "node lon 192.0.2.1 1 2\nsteer www service web", `Testfile:3 - service "web": inline nodes have no services`},
 		{"ns-nothing", good + "ns", `Testfile:4 - Error during parsing: Wrong argument count`},
 		{"ns-wildcard", good + "ns *.x", `Testfile:4 - Error during parsing: "*.x" is not the name of a name server`},
@@ -352,9 +359,12 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		names := newNames(c)
+		names, err := newNames(c)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for i := range c.Steer {
-			if f := names.find(c.Steer[i].Name); f.steered != &c.Steer[i] || !f.exists {
+			if f := names.find(c.Steer[i].Name); f.steered == nil || f.steered.Service != c.Steer[i].Service || !f.exists {
 				t.Errorf("%q is not found", c.Steer[i].Name)
 			}
 		}

@@ -43,7 +43,7 @@ func (r paramsReader) read(text string) *params {
 // paramsOf returns the parameters of a node for a service: its own, or else those
 // of the service, or else those of the block.
 func (v *view) paramsOf(node int, service string) *params {
-	for _, p := range [...]*params{v.params[node], v.ofService[service]} {
+	for _, p := range [...]*params{v.params[node], v.of(service).params} {
 		if len(p.values) > 0 {
 			return p
 		}

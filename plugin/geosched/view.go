@@ -14,39 +14,41 @@ import (
 type view struct {
 	inventory *healthfeed.Inventory
 	trie      *geoip.Trie
-	sets      map[string]*steer.Set // by service, of the services in use
-	aliases   map[string]bool       // services in use with nodes that are names
-	addrs     [2][][]net.IP         // by family and node
-	params    []*params             // by node
-	ofService map[string]*params    // by service
+	services  map[string]*service // "" is all nodes
+	addrs     [2][][]net.IP       // by family and node
+	params    []*params           // by node
 	ofBlock   *params
-	missing   []string // services in use that do not exist
 	strangers []error  // nodes of the nets and resolvers files that do not exist, each a *geoip.Error
 	chosen    []chosen // counters, by node; all else does not change
 }
 
-// newView prepares the services that c steers to. One that the inventory does
-// not have stands for all nodes, because a wrong node answers and no node does
-// not; it is listed in missing.
+// service is the nodes that answer for a name.
+type service struct {
+	set    *steer.Set
+	alias  string // the ID of one that is a name itself, or ""
+	params *params
+}
+
+// newView prepares the services of an inventory, all of them: records may steer to
+// another at any time.
 func newView(c *config, inv *healthfeed.Inventory, trie *geoip.Trie) *view {
 	texts := make(paramsReader)
-	v := &view{
-		inventory: inv, trie: trie,
-		sets: make(map[string]*steer.Set), aliases: make(map[string]bool),
-		ofService: make(map[string]*params), ofBlock: texts.read(c.SvcParams),
+	v := &view{inventory: inv, trie: trie, services: make(map[string]*service), ofBlock: texts.read(c.SvcParams)}
+	prepare := func(name string) {
+		s := &service{params: texts.read(inv.Services[name].SvcParams)}
+		s.set, _ = steer.NewSet(inv, name)
+		nodes, _ := inv.Members(name)
+		for _, i := range nodes {
+			if inv.Nodes[i].CNAME != "" {
+				s.alias = inv.Nodes[i].ID
+				break
+			}
+		}
+		v.services[name] = s
 	}
-	for _, s := range c.Steer {
-		if v.sets[s.Service] != nil {
-			continue
-		}
-		set, ok := steer.NewSet(inv, s.Service)
-		if !ok {
-			v.missing = append(v.missing, s.Service)
-			set, _ = steer.NewSet(inv, "")
-		}
-		v.sets[s.Service] = set
-		v.aliases[s.Service] = v.alias(s.Service) != ""
-		v.ofService[s.Service] = texts.read(inv.Services[s.Service].SvcParams)
+	prepare("")
+	for name := range inv.Services {
+		prepare(name)
 	}
 	v.chosen = make([]chosen, len(inv.Nodes))
 	for f := range v.addrs {
@@ -83,17 +85,28 @@ func newView(c *config, inv *healthfeed.Inventory, trie *geoip.Trie) *view {
 	return v
 }
 
-// alias returns the ID of a node that is a name, of those that answer for a
-// service, or "".
-func (v *view) alias(service string) string {
-	nodes, ok := v.inventory.Members(service)
-	if !ok {
-		nodes, _ = v.inventory.Members("")
+// of returns a service. All nodes stand in for one that the inventory does not have,
+// because a wrong node answers and no node does not.
+func (v *view) of(name string) *service {
+	if s := v.services[name]; s != nil {
+		return s
 	}
-	for _, i := range nodes {
-		if v.inventory.Nodes[i].CNAME != "" {
-			return v.inventory.Nodes[i].ID
+	return v.services[""]
+}
+
+// missing returns the services that an inventory does not have. One without nodes is
+// still to come.
+func missing(inv *healthfeed.Inventory, services []string) (names []string) {
+	for _, s := range services {
+		if _, ok := inv.Services[s]; !ok && len(inv.Nodes) > 0 {
+			names = append(names, s)
 		}
 	}
-	return ""
+	return names
+}
+
+func logMissing(services []string) {
+	for _, name := range services {
+		log.Errorf("service %q is not in the inventory; all nodes stand in for it", name)
+	}
 }
