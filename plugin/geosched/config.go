@@ -48,6 +48,9 @@ type config struct {
 	Policy steer.Policy
 	Limit  *rateLimit // nil for none
 
+	Cookies       bool
+	CookieSecrets []string // files
+
 	TTL, Degraded, Negative uint32 // seconds
 
 	// Where things are written, for errors that only starting can find.
@@ -134,7 +137,7 @@ func (p *parser) here() position { return position{p.File(), p.Line()} }
 func (p *parser) property() error {
 	name := p.Val()
 	switch name {
-	case "nodes", "geoip", "asn", "nets", "resolvers", "ttl", "negttl", "answers", "weights", "ecs", "types", "svcparams", "apex", "alldown", "ratelimit", "records", "fallthrough":
+	case "nodes", "geoip", "asn", "nets", "resolvers", "ttl", "negttl", "answers", "weights", "ecs", "types", "svcparams", "apex", "alldown", "ratelimit", "cookies", "records", "fallthrough":
 		if at, again := p.At[name]; again {
 			return p.Errf("%q is on line %d already", name, at.Line)
 		}
@@ -191,6 +194,12 @@ func (p *parser) property() error {
 		return p.feed(args)
 	case "ratelimit":
 		return p.ratelimit(args)
+	case "cookies":
+		p.Cookies = true
+		for _, a := range args {
+			p.CookieSecrets = append(p.CookieSecrets, p.path(a))
+		}
+		return nil
 	case "alldown":
 		return p.one(name, args, func(a string) error {
 			if a != "all" {

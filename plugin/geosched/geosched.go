@@ -48,6 +48,7 @@ type Geosched struct {
 	atlas   *atlas
 	records *recordsFile // nil for none
 	limit   *limiter     // nil for none
+	cookies *cookies     // nil for none
 	started time.Time
 	signed  bool // by a plugin before this one
 
@@ -75,7 +76,12 @@ func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 		return plugin.NextOrFailure(pluginName, g.Next, ctx, w, r)
 	}
 	q := &query{g: g, ctx: ctx, w: w, r: r, zone: name.zone, qname: asked, qtype: qtype}
-	if g.limit != nil {
+	credit := cookieNone
+	if g.cookies != nil {
+		credit = g.cookies.judge(r, resolverOf(w.RemoteAddr()))
+		credit.count()
+	}
+	if g.limit != nil && credit != cookieValid {
 		if a := g.limit.judge(ctx, w); a != admit {
 			return q.limit(a)
 		}
@@ -88,6 +94,9 @@ func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 			return q.count(refused, dns.RcodeNotImplemented)
 		}
 		return q.count(refused, dns.RcodeRefused)
+	}
+	if credit == cookieMalformed || !oneOPT(r) {
+		return q.count(formerr, dns.RcodeFormatError)
 	}
 	if g.config.ECS {
 		var ok bool

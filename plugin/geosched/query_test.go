@@ -149,7 +149,7 @@ func TestQueryMalformedECS(t *testing.T) {
 	t.Run("two-opt-records", func(t *testing.T) {
 		m := question("www.cdn.example.", dns.TypeA, "8.8.8.0/24")
 		m.Extra = append(m.Extra, m.Extra[0])
-		if got := summary(serve(t, g, m, resolver)); got != "FORMERR" {
+		if got := summary(serve(t, g, m, resolver)); got != "FORMERR ecs 8.8.8.0/24/0" {
 			t.Errorf("got %s", got)
 		}
 	})

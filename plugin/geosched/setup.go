@@ -58,7 +58,7 @@ func setup(c *caddy.Controller) error {
 		g.Next = next
 		return g
 	})
-	if cfg.ECS {
+	if cfg.ECS || cfg.Cookies {
 		(&echo{g: g}).stand(dnsserver.GetConfig(c))
 	}
 	return nil
@@ -120,6 +120,11 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 	}
 	if err := g.checkApexes(); err != nil {
 		return err
+	}
+	if g.config.Cookies {
+		if g.cookies, err = holdCookies(p, h, g.config.CookieSecrets); err != nil {
+			return at("cookies", err)
+		}
 	}
 	if g.config.Limit != nil {
 		if g.limit, err = holdLimiter(p, h, g.config.Limit); err != nil {

@@ -203,6 +203,7 @@ func TestParseRefuses(t *testing.T) {
 		{"negttl", good + "negttl x", `Testfile:4 - Error during parsing: "x" is not a number`},
 		{"answers-zero", good + "answers 0", `Testfile:4 - Error during parsing: "0" is not a number from 1 to 8`},
 		{"answers-nine", good + "answers 9", `Testfile:4 - Error during parsing: "9" is not a number from 1 to 8`},
+		{"cookies-twice", good + "cookies\ncookies a", `Testfile:5 - Error during parsing: "cookies" is on line 4 already`},
 		{"types-nothing", good + "types", `Testfile:4 - Error during parsing: Wrong argument count`},
 		{"types-unknown", good + "types A MX", `Testfile:4 - Error during parsing: type "MX" is not one of A, AAAA, HTTPS and SVCB`},
 		{"types-twice", good + "types A a", `Testfile:4 - Error during parsing: type "a" is given twice`},
