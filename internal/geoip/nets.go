@@ -115,7 +115,7 @@ func (w *patchwork) insertNets(b *builder, source Source, nets []Net) {
 	slices.SortStableFunc(nets, func(x, y Net) int { return cmp.Compare(x.Prefix.Bits(), y.Prefix.Bits()) })
 	for _, n := range nets {
 		c := Class{Source: source, Point: n.Point, Name: n.Name, Nodes: n.Nodes, Line: n.Line}
-		where := n.Point.String()
+		where := fmt.Sprint(n.Point.Lat(), n.Point.Lon())
 		if !n.Point.Known() {
 			below := b.at(n.Prefix)
 			if ref, _ := find(w.nodes, n.Prefix.Addr()); ref != clear {
