@@ -10,9 +10,9 @@
 //	table ─────────────────────────────────► steer.Choose
 //	         (healthfeed.Feed)
 //
-// A query loads two pointers, the trie and the table, and uses them to its end;
-// whoever reloads a file or hears a probe publishes new ones. Both outlive a
-// reload of the Corefile in a pool of the process.
+// A query loads three pointers, the names, the trie and the table, and uses them to
+// its end; whoever reloads a file or hears a probe publishes new ones. What they were
+// made of outlives a reload of the Corefile in a pool of the process.
 package geosched
 
 import (

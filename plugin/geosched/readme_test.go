@@ -24,8 +24,12 @@ func TestReadme(t *testing.T) {
 	}
 	dir := t.TempDir()
 	writeCityDB(t, filepath.Join(dir, "city.mmdb"), map[string][2]float64{"81.2.69.0/24": {51.5, -0.1}})
+	_, recordsFile, _ := strings.Cut(string(text), "\n## Records\n")
+	_, recordsFile, _ = strings.Cut(recordsFile, "\n```txt\n")
+	recordsFile, _, _ = strings.Cut(recordsFile, "```")
 	for name, content := range map[string]string{
-		"nets.txt": "198.51.100.0/24 node lon1 lon2\n",
+		"names.txt": recordsFile,
+		"nets.txt":  "198.51.100.0/24 node lon1 lon2\n",
 		"nodes.json": `{"nodes": [{"id": "lon1", "addrs": ["127.0.0.2"], "location": {"lat": 51.5, "lon": -0.12}}],
 			"services": {"web": {}, "video": {}}}`,
 		"cdn.example.zone": "@ 3600 IN SOA ns1 hostmaster 1 7200 1800 86400 60\n@ 3600 IN NS ns1\nns1 3600 IN A 127.0.0.1\n",
