@@ -118,7 +118,7 @@ func (w *patchwork) insertNets(b *builder, source Source, nets []Net) {
 		where := fmt.Sprint(n.Point.Lat(), n.Point.Lon())
 		if !n.Point.Known() {
 			below := b.at(n.Prefix)
-			if ref, _ := find(w.nodes, n.Prefix.Addr()); ref != clear {
+			if ref, _ := find(w.nodes, n.Prefix.Addr()); ref != blank {
 				below = &b.classes[ref]
 			}
 			c.Point, c.Continent, c.Country, c.ASN = below.Point, below.Continent, below.Country, below.ASN

@@ -74,7 +74,7 @@ func (b *builder) insertPlaces(m *mmdb) error {
 	return nil
 }
 
-// decode returns the class of a record, or clear if it has no place.
+// decode returns the class of a record, or blank if it has no place.
 func (p *places) decode(result maxminddb.Result) (uint32, error) {
 	rec := &p.rec
 	*rec = record{}
@@ -97,7 +97,7 @@ func (p *places) decode(result maxminddb.Result) (uint32, error) {
 	default:
 		ll, ok := continents[rec.Continent.Code]
 		if !ok {
-			return clear, nil
+			return blank, nil
 		}
 		at, _ = geo.At(ll[0], ll[1])
 	}
