@@ -101,8 +101,17 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 	if g.feed, err = holdFeed(p, h, g.config.feedKey(), before); err != nil {
 		return at("nodes", err)
 	}
+	if g.policies, err = holdPolicies(p, h, g); err != nil {
+		if _, ok := g.config.At["policy"]; !ok {
+			return at("alldown", err)
+		}
+		return at("policy", err)
+	}
 	if g.config.Nodes != "" || len(g.config.Inline) > 0 { // or else the nodes are still to come
-		v := newView(g.config, g.feed.Table().Inventory, g.atlas.Trie())
+		v := newView(g.config, g.policies.book.Load(), g.feed.Table().Inventory, g.atlas.Trie())
+		if len(v.unruly) > 0 {
+			return at("policy", v.unruly[0])
+		}
 		if len(v.strangers) > 0 {
 			return geography(v.strangers[0])
 		}
@@ -187,7 +196,7 @@ func (g *Geosched) checkApexes() error {
 		case to == nil:
 			continue
 		}
-		if node := g.viewOf(g.feed.Table().Inventory, g.atlas.Trie()).of(to.Service).alias; node != "" {
+		if node := g.newest().of(to.Service).alias; node != "" {
 			return place.wrap(fmt.Errorf("%s is the apex of a zone, and has no place for the cname of the node %q", zone, node))
 		}
 	}
