@@ -1,0 +1,109 @@
+package whatif
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/tandem-cdn/tandem/internal/geo"
+	"github.com/tandem-cdn/tandem/internal/geoip"
+	"github.com/tandem-cdn/tandem/internal/steer"
+)
+
+// Odds are the chances of what a client of a class is answered. Where an answer has
+// several nodes it is about the first, which clients prefer.
+type Odds struct {
+	Outcomes []Outcome              // sorted by ID; the shares add up to 1
+	Why      [steer.Reasons]float64 // the chance of each reason
+}
+
+// An Outcome is one of the answers that are possible.
+type Outcome struct {
+	ID       string       // of the node; or Nobody; or "CNAME " and the name that is answered instead
+	Share    float64      // chance, more than 0 and at most 1
+	Distance geo.Distance // from the client; Unknown if either is nowhere
+}
+
+// Nobody is the outcome of an answer without nodes.
+const Nobody = "(none)"
+
+// aliasPrefix begins outcomes that are a name. No node has a space in its ID.
+const aliasPrefix = "CNAME "
+
+// throws is how many throws of the dice stand for all of them, where nodes refuse a
+// part of their clients. Nothing else is left to chance.
+const throws = 256
+
+// Odds returns the chances for a class of clients. The service must exist.
+func (w *World) Odds(service string, class *geoip.Class, family steer.Family) Odds {
+	s := w.services[service]
+	n := 1
+	if !s.policy.Sticky {
+		for i := range w.Table.Nodes {
+			if a := w.Table.Nodes[i].Acceptance; a > 0 && a < 1 {
+				n = throws
+			}
+		}
+	}
+	var o Odds
+	shares := make(map[string]*Outcome)
+	for i := range n {
+		// Explain's chances are those of the dice that make the same nodes refuse.
+		e := w.Explain(service, class, family, uint64(i)*0x9e3779b97f4a7c15)
+		o.Why[e.Why] += 1 / float64(n)
+		for _, out := range w.outcomes(s, class, &e) {
+			if shares[out.ID] == nil {
+				shares[out.ID] = &Outcome{ID: out.ID, Distance: out.Distance}
+			}
+			shares[out.ID].Share += out.Share / float64(n)
+		}
+	}
+	for _, out := range shares {
+		o.Outcomes = append(o.Outcomes, *out)
+	}
+	slices.SortFunc(o.Outcomes, func(a, b Outcome) int { return cmp.Compare(a.ID, b.ID) })
+	return o
+}
+
+// outcomes are those of one throw of the dice.
+func (w *World) outcomes(s *service, class *geoip.Class, e *steer.Explanation) []Outcome {
+	at := func(node int, share float64) Outcome {
+		return Outcome{w.Table.Inventory.Nodes[node].ID, share, class.Point.DistanceTo(w.places[node])}
+	}
+	switch {
+	case e.Target != "":
+		return []Outcome{{aliasPrefix + e.Target, 1, geo.Unknown}}
+	case e.Len() == 0:
+		return []Outcome{{Nobody, 1, geo.Unknown}}
+	case s.policy.Sticky && !s.turns():
+		return []Outcome{at(e.Node(0), 1)}
+	}
+	var out []Outcome
+	for i := range e.Nodes {
+		if a := &e.Nodes[i]; a.Share > 0 {
+			out = append(out, at(a.Node, a.Share))
+		}
+	}
+	return out
+}
+
+// turns reports whether the nodes of the service take turns, which wins over sticky.
+func (s *service) turns() bool { return s.policy.Strategy != nil && s.policy.Strategy.Traits().Turns }
+
+// Moved returns which part of the clients is answered otherwise, at least: the total
+// variation distance of the two. It is 0 if and only if nothing changes.
+func Moved(before, after *Odds) float64 {
+	moved, i, j := 0.0, 0, 0
+	a, b := before.Outcomes, after.Outcomes
+	for i < len(a) || j < len(b) {
+		switch {
+		case j == len(b) || i < len(a) && a[i].ID < b[j].ID:
+			moved, i = moved+a[i].Share, i+1
+		case i == len(a) || b[j].ID < a[i].ID:
+			moved, j = moved+b[j].Share, j+1
+		default:
+			moved, i, j = moved+math.Abs(a[i].Share-b[j].Share), i+1, j+1
+		}
+	}
+	return moved / 2
+}

@@ -1,0 +1,132 @@
+// Package whatif asks what clients would be answered if things were different: with
+// another policy, another GeoIP file, or without a node. A World is all that an
+// answer depends on, and a Comparison puts the same queries to two of them:
+//
+//	                 ┌─► World before ─► Odds ─┐
+//	query ─► class ──┤                         ├─► who moves, how far, for which scope
+//	                 └─► World after  ─► Odds ─┘
+//
+// What decides is what decides for real, steer.Policy.Explain. It is asked for the
+// chance of each node and not for a throw of the dice, so two worlds that are the
+// same have no difference at all, and few queries are enough to see a small one.
+// No clock, no I/O.
+package whatif
+
+import (
+	"fmt"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/geo"
+	"github.com/tandem-cdn/tandem/internal/geoip"
+	"github.com/tandem-cdn/tandem/internal/policy"
+	"github.com/tandem-cdn/tandem/internal/querylog"
+	"github.com/tandem-cdn/tandem/internal/steer"
+)
+
+// World is all that an answer depends on. It does not change.
+type World struct {
+	Trie  *geoip.Trie
+	Table *healthfeed.Table
+
+	services map[string]*service
+	places   []geo.Point // by node
+}
+
+// service is a service, prepared for choosing.
+type service struct {
+	set        *steer.Set
+	policy     *steer.Policy
+	policyName string
+	names      bool // some of its nodes are names, so one choice is for all types
+}
+
+// New returns the world of a trie, a health table and policies. As in the name
+// server, a policy that does not exist is the default one.
+func New(trie *geoip.Trie, table *healthfeed.Table, book *policy.Book) *World {
+	w := &World{Trie: trie, Table: table, services: make(map[string]*service)}
+	inv := table.Inventory
+	w.places = make([]geo.Point, len(inv.Nodes))
+	for i := range inv.Nodes {
+		if l := inv.Nodes[i].Location; l != nil {
+			w.places[i], _ = geo.At(l.Lat, l.Lon) // nowhere if it is not on earth
+		}
+	}
+	w.prepare("", book)
+	for name := range inv.Services {
+		w.prepare(name, book)
+	}
+	return w
+}
+
+func (w *World) prepare(name string, book *policy.Book) {
+	inv := w.Table.Inventory
+	set, _ := steer.NewSet(inv, name) // it exists
+	s := &service{policyName: inv.Services[name].Policy}
+	var ok bool
+	if s.policy, ok = book.Lookup(s.policyName); !ok {
+		s.policyName = policy.Default
+	}
+	s.set = set.Under(s.policy)
+	members, _ := inv.Members(name)
+	for _, i := range members {
+		s.names = s.names || inv.Nodes[i].CNAME != ""
+	}
+	w.services[name] = s
+}
+
+// Has returns an error if there is no such service. The service "" is all nodes.
+func (w *World) Has(service string) error {
+	if w.services[service] == nil {
+		return fmt.Errorf("service %q is not in the inventory", service)
+	}
+	return nil
+}
+
+// Policy returns the policy of a service and its name.
+func (w *World) Policy(service string) (*steer.Policy, string) {
+	s := w.services[service]
+	return s.policy, s.policyName
+}
+
+// Locate returns the class of the client of a query and the scope of its answer. A
+// client subnet that is not routed is no place, and then the resolver's is taken; an
+// answer that no client subnet has a say in has scope 0 (RFC 7871, section 7.2.1).
+func (w *World) Locate(q *querylog.Query) (*geoip.Class, uint8) {
+	scope := uint8(0)
+	if q.BySubnet() {
+		var c *geoip.Class
+		if c, scope = w.Trie.Lookup(q.Client); c.Source != geoip.Special || !q.Resolver.IsValid() {
+			return c, scope
+		}
+	}
+	addr := q.Resolver
+	if !addr.IsValid() {
+		addr = q.Client.Addr()
+	}
+	return w.Trie.Resolver(addr), scope
+}
+
+// request is the question of a client of a class to a service.
+func (s *service) request(class *geoip.Class, family steer.Family) steer.Request {
+	if s.names {
+		family = steer.Any
+	}
+	return steer.Request{
+		Set: s.set, Family: family,
+		Point: class.Point, Pinned: class.Nodes,
+		Continent: class.Continent, Country: class.Country, ASN: class.ASN,
+		Key: class.Hash,
+	}
+}
+
+// Explain returns what clients of a class are answered, and why, for one throw of
+// the dice. The service must exist.
+func (w *World) Explain(service string, class *geoip.Class, family steer.Family, dice uint64) steer.Explanation {
+	s := w.services[service]
+	req := s.request(class, family)
+	req.Dice, req.Turn = dice, dice
+	return s.policy.Explain(&req, w.Table)
+}
+
+// Place returns where a node stands, by its index; nowhere if it does not say.
+func (w *World) Place(node int) geo.Point { return w.places[node] }
