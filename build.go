@@ -2,15 +2,14 @@
 
 // Build makes and tries Tandem. It needs Go and nothing else.
 //
-//	go run build.go                  bin/caddy and bin/coredns
+//	go run build.go                  bin/caddy, bin/coredns and bin/geosched
 //	go run build.go coredns          bin/coredns alone
+//	go run build.go geosched         bin/geosched alone
 //	go run build.go caddy [...]      bin/caddy alone; takes the arguments of `xcaddy build`:
 //	                                 [VERSION] [--with MODULE[@VERSION][=PATH]] [--replace ...] [--output FILE]
 //	go run build.go demo             an origin, three edges and a name server on this machine
 //	go run build.go demo -check      the same unattended: asks, kills, restarts, and fails on any surprise
 //	go run build.go test [-long]     every test of the repository, and demo -check
-//	go run build.go bench [...]      what a steered answer costs here and in other name servers;
-//	                                 takes the arguments of bench/peers/dns
 //
 // Variables may stand in front, as with make, and go to the compiler:
 //
@@ -74,13 +73,17 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 		return b.BuildCaddy(ctx, recipe)
-	case "coredns":
-		flags := flag.NewFlagSet("coredns", flag.ContinueOnError)
-		output := flags.String("output", b.File(binaries.CoreDNS), "the `file` to write")
+	case "coredns", "geosched":
+		p := binaries.CoreDNS
+		if verb == "geosched" {
+			p = binaries.Geosched
+		}
+		flags := flag.NewFlagSet(verb, flag.ContinueOnError)
+		output := flags.String("output", b.File(p), "the `file` to write")
 		if err := parse(flags, args); err != nil {
 			return err
 		}
-		return b.BuildLocked(ctx, binaries.CoreDNS, *output)
+		return b.BuildLocked(ctx, p, *output)
 	case "demo":
 		flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 		o := demo.Options{Out: os.Stdout, Caddy: b.File(binaries.Caddy), CoreDNS: b.File(binaries.CoreDNS)}
@@ -103,27 +106,20 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 		return test(ctx, b, *long)
-	case "bench":
-		if err := b.BuildLocked(ctx, binaries.CoreDNS, b.File(binaries.CoreDNS)); err != nil {
-			return err
-		}
-		env := append(os.Environ(), "GOWORK=off")
-		return command(ctx, filepath.Join(root, "bench", "peers"), env, "go",
-			append([]string{"run", "./dns", "-coredns", b.File(binaries.CoreDNS)}, args...)...)
 	case "help", "-h", "-help", "--help":
 		fmt.Print(usage)
 		return nil
 	default:
-		return fmt.Errorf("unknown command %q; there are caddy, coredns, demo, test, bench and help", verb)
+		return fmt.Errorf("unknown command %q; there are caddy, coredns, geosched, demo, test and help", verb)
 	}
 }
 
-const usage = `go run build.go                  bin/caddy and bin/coredns
+const usage = `go run build.go                  bin/caddy, bin/coredns and bin/geosched
 go run build.go coredns          bin/coredns alone
+go run build.go geosched         bin/geosched alone
 go run build.go caddy [...]      bin/caddy alone; takes the arguments of xcaddy build
 go run build.go demo [-check]    an origin, three edges and a name server on this machine
 go run build.go test [-long]     every test of the repository, and demo -check
-go run build.go bench [...]      what a steered answer costs here and in other name servers
 
 GOOS=... and GOARCH=... may stand before the command.
 `
@@ -186,7 +182,7 @@ func test(ctx context.Context, b *binaries.Builder, long bool) error {
 	if long {
 		env = append(env, "TANDEM_LONG=1")
 	}
-	for _, module := range []string{".", "build/caddy", "build/coredns", "bench/peers", "test"} {
+	for _, module := range []string{".", "build/caddy", "build/coredns", "test"} {
 		args := slices.Clone(args)
 		if module == "test" {
 			args = append(args, "-count=1") // go does not see that the programs changed

@@ -1,14 +1,16 @@
-// Package binaries turns a checkout of Tandem into its two programs:
+// Package binaries turns a checkout of Tandem into its programs, two servers and a
+// tool:
 //
 //	build/caddy    ─► bin/caddy     Caddy + edgecache, zerocopy, edgehealth
 //	build/coredns  ─► bin/coredns   CoreDNS + geosched
+//	cmd/geosched   ─► bin/geosched  tries decisions of geosched
 //
-// There are two ways. A locked build ([Builder.BuildLocked]) compiles the main modules
-// under build/ with the versions in their go.sum: no network once the module
-// cache is filled, and the same bytes every time. A custom build
-// ([Builder.BuildCaddy] with a [Recipe]) makes a main module in a temporary
-// folder the way xcaddy does, for people who add their own Caddy plugins. After
-// either, [Builder.Check] runs the program and fails unless every module of
+// There are two ways. A locked build ([Builder.BuildLocked]) compiles the main
+// modules under build/, and the tool in Tandem's own, with the versions in their
+// go.sum: no network once the module cache is filled, and the same bytes every time.
+// A custom build ([Builder.BuildCaddy] with a [Recipe]) makes a main module in a
+// temporary folder the way xcaddy does, for people who add their own Caddy plugins.
+// After either, [Builder.Check] runs the program and fails unless every module of
 // Tandem is in it.
 package binaries
 
@@ -26,13 +28,17 @@ import (
 // ModulePath is Tandem's own module.
 const ModulePath = "github.com/tandem-cdn/tandem"
 
-// A Program is one of the two servers.
+// A Program is a server or a tool.
 type Program struct {
 	// Name is the file name without the ".exe" of Windows.
 	Name string
 
-	// Dir is the main module, relative to the root of the checkout.
+	// Dir is the main package, relative to the root of the checkout.
 	Dir string
+
+	// Tool is set for a package of Tandem's own module. A server is a module of
+	// its own, so that what it says of its modules is right.
+	Tool bool
 
 	// Tags are the build tags that the host's own releases use.
 	Tags string
@@ -41,7 +47,7 @@ type Program struct {
 	// and VersionPrefix what stands before it there.
 	VersionVar, VersionPrefix string
 
-	// Modules are the ids that the program must list after a build.
+	// Modules are the ids, or the commands, that the program must list after a build.
 	Modules []string
 
 	// list and version are the arguments that make the program list its
@@ -80,8 +86,20 @@ var CoreDNS = Program{
 	version:       []string{"-version"},
 }
 
-// Programs are both.
-var Programs = []Program{Caddy, CoreDNS}
+// Geosched is the tool.
+var Geosched = Program{
+	Name:          "geosched",
+	Dir:           "cmd/geosched",
+	Tool:          true,
+	VersionVar:    "main.version",
+	VersionPrefix: "tandem-",
+	Modules:       []string{"explain", "replay"},
+	list:          []string{"help"},
+	version:       []string{"version"},
+}
+
+// Programs are all of them.
+var Programs = []Program{Caddy, CoreDNS, Geosched}
 
 // A Builder compiles programs of the checkout at Root.
 type Builder struct {
@@ -111,12 +129,16 @@ func (b *Builder) exe() string {
 
 // BuildLocked compiles p to file with the versions in its go.sum, and checks it.
 func (b *Builder) BuildLocked(ctx context.Context, p Program, file string) error {
-	modfile, remove, err := b.lockedModfile(p)
-	if err != nil {
-		return err
+	flags := []string{"-mod=readonly"}
+	if !p.Tool {
+		modfile, remove, err := b.lockedModfile(p)
+		if err != nil {
+			return err
+		}
+		defer remove()
+		flags = append(flags, "-modfile="+modfile)
 	}
-	defer remove()
-	if err := b.compile(ctx, p, filepath.Join(b.Root, p.Dir), file, "-modfile="+modfile, "-mod=readonly"); err != nil {
+	if err := b.compile(ctx, p, filepath.Join(b.Root, p.Dir), file, flags...); err != nil {
 		return err
 	}
 	return b.Check(ctx, p, file)

@@ -19,7 +19,7 @@ func (b *Builder) Check(ctx context.Context, p Program, file string) error {
 		if err != nil {
 			return err
 		}
-		for _, m := range info.Deps {
+		for _, m := range append(info.Deps, &info.Main) {
 			if m.Path == ModulePath {
 				fmt.Fprintf(b.Out, "check %s: made of %s; its modules were not listed, because it is for %s/%s\n", p.Name, m.Path, b.goos(), b.goarch())
 				return nil

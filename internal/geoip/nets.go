@@ -115,10 +115,10 @@ func (w *patchwork) insertNets(b *builder, source Source, nets []Net) {
 	slices.SortStableFunc(nets, func(x, y Net) int { return cmp.Compare(x.Prefix.Bits(), y.Prefix.Bits()) })
 	for _, n := range nets {
 		c := Class{Source: source, Point: n.Point, Name: n.Name, Nodes: n.Nodes, Line: n.Line}
-		where := fmt.Sprint(n.Point.Lat(), n.Point.Lon())
+		where := n.Point.String()
 		if !n.Point.Known() {
 			below := b.at(n.Prefix)
-			if ref, _ := find(w.nodes, n.Prefix.Addr()); ref != blank {
+			if ref, _ := find(w.nodes, n.Prefix.Addr()); ref != clear {
 				below = &b.classes[ref]
 			}
 			c.Point, c.Continent, c.Country, c.ASN = below.Point, below.Continent, below.Country, below.ASN
