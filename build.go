@@ -10,6 +10,8 @@
 //	go run build.go demo             an origin, three edges and a name server on this machine
 //	go run build.go demo -check      the same unattended: asks, kills, restarts, and fails on any surprise
 //	go run build.go test [-long]     every test of the repository, and demo -check
+//	go run build.go bench [...]      what a steered answer costs here and in other name servers;
+//	                                 takes the arguments of bench/peers/dns
 //
 // Variables may stand in front, as with make, and go to the compiler:
 //
@@ -106,11 +108,18 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 		return test(ctx, b, *long)
+	case "bench":
+		if err := b.BuildLocked(ctx, binaries.CoreDNS, b.File(binaries.CoreDNS)); err != nil {
+			return err
+		}
+		env := append(os.Environ(), "GOWORK=off")
+		return command(ctx, filepath.Join(root, "bench", "peers"), env, "go",
+			append([]string{"run", "./dns", "-coredns", b.File(binaries.CoreDNS)}, args...)...)
 	case "help", "-h", "-help", "--help":
 		fmt.Print(usage)
 		return nil
 	default:
-		return fmt.Errorf("unknown command %q; there are caddy, coredns, geosched, demo, test and help", verb)
+		return fmt.Errorf("unknown command %q; there are caddy, coredns, geosched, demo, test, bench and help", verb)
 	}
 }
 
@@ -120,6 +129,7 @@ go run build.go geosched         bin/geosched alone
 go run build.go caddy [...]      bin/caddy alone; takes the arguments of xcaddy build
 go run build.go demo [-check]    an origin, three edges and a name server on this machine
 go run build.go test [-long]     every test of the repository, and demo -check
+go run build.go bench [...]      what a steered answer costs here and in other name servers
 
 GOOS=... and GOARCH=... may stand before the command.
 `
@@ -182,7 +192,7 @@ func test(ctx context.Context, b *binaries.Builder, long bool) error {
 	if long {
 		env = append(env, "TANDEM_LONG=1")
 	}
-	for _, module := range []string{".", "build/caddy", "build/coredns", "test"} {
+	for _, module := range []string{".", "build/caddy", "build/coredns", "bench/peers", "test"} {
 		args := slices.Clone(args)
 		if module == "test" {
 			args = append(args, "-count=1") // go does not see that the programs changed

@@ -76,7 +76,7 @@ func (m *mmdb) first() error {
 	var walk func(ref uint32, depth int) (bool, error)
 	walk = func(ref uint32, depth int) (found bool, err error) {
 		if ref&leaf != 0 {
-			if ref != clear|leaf {
+			if ref != blank|leaf {
 				_, err = m.value(ref)
 				return true, err
 			}

@@ -50,7 +50,7 @@ func (b *builder) finish(resolvers []node) *Trie {
 	t := &Trie{nodes: b.nodes, resolvers: resolvers}
 	renumber := make([]uint32, len(b.classes)) // old index → new index + 1
 	keep := func(ref uint32) uint32 {
-		if ref&leaf == 0 || ref == clear|leaf {
+		if ref&leaf == 0 || ref == blank|leaf {
 			return ref
 		}
 		old := ref &^ leaf

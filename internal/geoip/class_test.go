@@ -31,6 +31,12 @@ func TestHash(t *testing.T) {
 	if !moved {
 		t.Error("nothing has moved, which is no test")
 	}
+	close := mustLoad(t, Config{Nets: write(t, "nets", "90.0.0.0/16 at 47.61 -122.33\n90.1.0.0/16 at 47.61 -122.34\n")})
+	c1, _ := close.Lookup(netip.MustParsePrefix("90.0.0.0/16"))
+	c2, _ := close.Lookup(netip.MustParsePrefix("90.1.0.0/16"))
+	if c1 == c2 || c2.Point.Lon() != -122.34 {
+		t.Errorf("places a few streets apart are one: %v and %v", c1, c2)
+	}
 	seen := make(map[uint64]*Class)
 	for i := range one.Classes() {
 		c := &one.Classes()[i]

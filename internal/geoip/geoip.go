@@ -31,7 +31,7 @@ type Trie struct {
 	// a branch is a bit of the address, most significant first.
 	nodes     []node
 	short     [2][]shortcut
-	resolvers []node // the same for resolvers that the operator names, elsewhere clear
+	resolvers []node // the same for resolvers that the operator names, elsewhere blank
 	classes   []Class
 	pinned    []*Class
 	databases []Database
@@ -71,7 +71,7 @@ func (t *Trie) Lookup(p netip.Prefix) (*Class, uint8) {
 // address itself.
 func (t *Trie) Resolver(addr netip.Addr) *Class {
 	id, _ := find(t.resolvers, addr)
-	if id == clear {
+	if id == blank {
 		id, _ = t.find(addr)
 	}
 	return &t.classes[id]

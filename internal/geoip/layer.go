@@ -21,12 +21,12 @@ type layer interface {
 	branches(node uint32) (left, right uint32, err error)
 
 	// value returns what a leaf stands for, which is what overlay.join takes, or
-	// clear if the layer says nothing about the leaf's addresses.
+	// blank if the layer says nothing about the leaf's addresses.
 	value(leaf uint32) (uint32, error)
 }
 
-// clear is the value of a leaf through which the layer below is seen.
-const clear = leaf - 1
+// blank is the value of a leaf through which the layer below is seen.
+const blank = leaf - 1
 
 // overlay walks a trie and the layer above it side by side, and writes the trie
 // that the two make: parents before their left children, for locality, and equal
@@ -34,7 +34,7 @@ const clear = leaf - 1
 // order of time is that of reading the file, and nothing is kept but the result.
 //
 //	below   a───────b   c       d
-//	above   ┆   x   ┆ x ┆ clear ┆
+//	above   ┆   x   ┆ x ┆ blank ┆
 //	result  x───────────c       d
 type overlay struct {
 	below []node
@@ -42,7 +42,7 @@ type overlay struct {
 	max   [2]int // the longest prefixes of IPv4 and IPv6 that above tells apart
 
 	// join returns the class of addresses that are of class below and have the
-	// value above, which is not clear. If it is nil, it is the value.
+	// value above, which is not blank. If it is nil, it is the value.
 	join func(below, above uint32) uint32
 
 	nodes []node
@@ -108,9 +108,9 @@ func (o *overlay) walk(below, above uint32, at address, depth, max int) (uint32,
 // cover writes what lies under one value.
 func (o *overlay) cover(below, value uint32) uint32 {
 	switch {
-	case value != clear && o.join == nil:
+	case value != blank && o.join == nil:
 		return value | leaf
-	case below&leaf != 0 && value == clear:
+	case below&leaf != 0 && value == blank:
 		return below
 	case below&leaf != 0:
 		return o.join(below&^leaf, value) | leaf
@@ -138,13 +138,13 @@ func (o *overlay) close(here int, left, right uint32) uint32 {
 }
 
 // majority returns the value that most addresses below a node have, and of two
-// that are as frequent the smaller. It is clear if the layer knows none of them.
+// that are as frequent the smaller. It is blank if the layer knows none of them.
 func (o *overlay) majority(above uint32, at address, depth int) (uint32, error) {
 	o.votes = o.votes[:0]
 	if err := o.count(above, at, depth, 1<<62); err != nil {
 		return 0, err
 	}
-	winner := vote{value: clear}
+	winner := vote{value: blank}
 	for _, v := range o.votes {
 		if v.n > winner.n || v.n == winner.n && v.value < winner.value {
 			winner = v
@@ -160,7 +160,7 @@ func (o *overlay) count(above uint32, at address, depth int, n uint64) error {
 		if err != nil {
 			return o.at(at, depth, err)
 		}
-		if v == clear {
+		if v == blank {
 			return nil
 		}
 		for i := range o.votes {

@@ -66,7 +66,7 @@ func openMMDB(file string) (*mmdb, error) {
 		buf:      buf,
 		db:       db,
 		bits:     int(db.Metadata.RecordSize),
-		nothing:  clear,
+		nothing:  blank,
 		values:   make(map[uint32]uint32),
 	}
 	if err := m.findRoots(); err != nil {
@@ -84,11 +84,11 @@ func (m *mmdb) findRoots() error {
 		return fmt.Errorf("%w: records of %d bits", errDamaged, m.bits)
 	}
 	nodes := m.db.Metadata.NodeCount
-	if nodes == 0 || nodes > uint(len(m.buf)/(m.bits/4)) || nodes >= clear {
+	if nodes == 0 || nodes > uint(len(m.buf)/(m.bits/4)) || nodes >= blank {
 		return fmt.Errorf("%w: %d nodes do not fit into the file", errDamaged, nodes)
 	}
 	m.nodes = uint32(nodes)
-	m.v4, m.v6 = 0, clear|leaf
+	m.v4, m.v6 = 0, blank|leaf
 	if m.db.Metadata.IPVersion == 6 {
 		m.v6 = 0
 		for path := []uint32{}; len(path) < 96 && m.v4&leaf == 0; {
@@ -126,7 +126,7 @@ func (m *mmdb) branches(n uint32) (left, right uint32, err error) {
 			return 0, 0, err
 		}
 		if refs[i] == m.v4 && m.v4 != 0 && m.v4&leaf == 0 {
-			refs[i] = clear | leaf
+			refs[i] = blank | leaf
 		}
 	}
 	return refs[0], refs[1], nil
@@ -139,8 +139,8 @@ func (m *mmdb) reference(number uint32) (uint32, error) {
 	case number < m.nodes:
 		return number, nil
 	case number == m.nodes:
-		return clear | leaf, nil
-	case number-m.nodes < 16 || number-m.nodes-16 >= clear:
+		return blank | leaf, nil
+	case number-m.nodes < 16 || number-m.nodes-16 >= blank:
 		return 0, fmt.Errorf("%w: it leads to no record", errDamaged)
 	}
 	return number - m.nodes - 16 | leaf, nil
@@ -163,7 +163,7 @@ func (m *mmdb) numbers(n uint32) node {
 // value implements layer.
 func (m *mmdb) value(ref uint32) (uint32, error) {
 	offset := ref &^ leaf
-	if offset == clear {
+	if offset == blank {
 		return m.nothing, nil
 	}
 	if v, ok := m.values[offset]; ok {

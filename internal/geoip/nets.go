@@ -115,10 +115,10 @@ func (w *patchwork) insertNets(b *builder, source Source, nets []Net) {
 	slices.SortStableFunc(nets, func(x, y Net) int { return cmp.Compare(x.Prefix.Bits(), y.Prefix.Bits()) })
 	for _, n := range nets {
 		c := Class{Source: source, Point: n.Point, Name: n.Name, Nodes: n.Nodes, Line: n.Line}
-		where := n.Point.String()
+		where := fmt.Sprint(n.Point.Lat(), n.Point.Lon())
 		if !n.Point.Known() {
 			below := b.at(n.Prefix)
-			if ref, _ := find(w.nodes, n.Prefix.Addr()); ref != clear {
+			if ref, _ := find(w.nodes, n.Prefix.Addr()); ref != blank {
 				below = &b.classes[ref]
 			}
 			c.Point, c.Continent, c.Country, c.ASN = below.Point, below.Continent, below.Country, below.ASN

@@ -3,13 +3,13 @@ package geoip
 import "net/netip"
 
 // patchwork is a layer of networks that come in any order, one on top of the
-// other. Between them it is clear.
+// other. between them it is blank.
 type patchwork struct {
 	nodes []node // the root's branches are IPv4 and IPv6, as in Trie
 }
 
 func newPatchwork() *patchwork {
-	return &patchwork{nodes: []node{{clear | leaf, clear | leaf}}}
+	return &patchwork{nodes: []node{{blank | leaf, blank | leaf}}}
 }
 
 // insert makes class the class of every address in p.

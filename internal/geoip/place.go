@@ -13,8 +13,8 @@ import (
 // record is what we read of a record of a City, Country or Enterprise file.
 type record struct {
 	Location struct {
-		Latitude  *float64 `maxminddb:"latitude"`
-		Longitude *float64 `maxminddb:"longitude"`
+		Latitude  float64 `maxminddb:"latitude"`  // or absent
+		Longitude float64 `maxminddb:"longitude"` // or absent
 	} `maxminddb:"location"`
 	Continent struct {
 		Code string `maxminddb:"code"`
@@ -23,6 +23,10 @@ type record struct {
 		ISOCode string `maxminddb:"iso_code"`
 	} `maxminddb:"country"`
 }
+
+// absent is what coordinates are before a record is decoded. A pointer would be
+// allocated for each.
+var absent = math.Inf(1)
 
 // continents are the points for records that name no coordinates, as in
 // Country files.
@@ -33,15 +37,27 @@ var continents = map[string][2]float64{
 // places makes classes of the records of one file.
 type places struct {
 	b     *builder
-	means map[uint32]*mean // class → where its records are
+	rec   record          // the one at hand
+	cells map[cell]uint32 // → class
+	means map[uint32]*mean
 }
 
+// cell is what the records of a class have in common: a degree by a degree, or
+// without coordinates nothing but a continent. The country belongs to it so that
+// cells on a border do not report their neighbour's.
+type cell struct {
+	placed             bool // has coordinates
+	lat, lon           int
+	continent, country string
+}
+
+// mean is where the records of a class are.
 type mean struct{ lat, lon, n float64 }
 
 // insertPlaces lays a City, Country or Enterprise file on b. Networks of which
 // neither coordinates nor continent are known keep the class that they have.
 func (b *builder) insertPlaces(m *mmdb) error {
-	p := places{b: b, means: make(map[uint32]*mean)}
+	p := places{b: b, cells: make(map[cell]uint32), means: make(map[uint32]*mean)}
 	m.decode = p.decode
 	if err := m.lay(b, nil); err != nil {
 		return err
@@ -58,40 +74,49 @@ func (b *builder) insertPlaces(m *mmdb) error {
 	return nil
 }
 
-// decode returns the class of a record, or clear if it has no place.
+// decode returns the class of a record, or blank if it has no place.
 func (p *places) decode(result maxminddb.Result) (uint32, error) {
-	var rec record
-	if err := result.Decode(&rec); err != nil {
+	rec := &p.rec
+	*rec = record{}
+	rec.Location.Latitude, rec.Location.Longitude = absent, absent
+	if err := result.Decode(rec); err != nil {
 		return 0, err
 	}
-	c := Class{Source: GeoIP, Continent: rec.Continent.Code, Country: rec.Country.ISOCode}
+	c := cell{continent: rec.Continent.Code, country: rec.Country.ISOCode}
 	var at geo.Point
-	var key string
-	switch lat, lon := rec.Location.Latitude, rec.Location.Longitude; {
-	case (lat == nil) != (lon == nil):
+	var err error
+	lat, lon := rec.Location.Latitude, rec.Location.Longitude
+	switch {
+	case (lat == absent) != (lon == absent):
 		return 0, errors.New("latitude without longitude or longitude without latitude")
-	case lat != nil:
-		var err error
-		if at, err = geo.At(*lat, *lon); err != nil {
+	case lat != absent:
+		if at, err = geo.At(lat, lon); err != nil {
 			return 0, err
 		}
-		// The country belongs to the key so that cells on a border do not
-		// report their neighbour's.
-		key = fmt.Sprintf("%g %g %s %s", math.Floor(*lat), math.Floor(*lon), c.Continent, c.Country)
+		c.placed, c.lat, c.lon = true, int(math.Floor(lat)), int(math.Floor(lon))
 	default:
-		ll, ok := continents[c.Continent]
+		ll, ok := continents[rec.Continent.Code]
 		if !ok {
-			return clear, nil
+			return blank, nil
 		}
 		at, _ = geo.At(ll[0], ll[1])
-		key = c.Continent + " " + c.Country
 	}
-	id := p.b.class(c.known(key))
+	id, ok := p.cells[c]
+	if !ok {
+		id = p.b.class(c.class())
+		p.cells[c] = id
+		p.means[id] = new(mean)
+	}
 	m := p.means[id]
-	if m == nil {
-		m = new(mean)
-		p.means[id] = m
-	}
 	m.lat, m.lon, m.n = m.lat+at.Lat(), m.lon+at.Lon(), m.n+1
 	return id, nil
+}
+
+// class returns the class of a cell, but for its point.
+func (c cell) class() Class {
+	words := c.continent + " " + c.country
+	if c.placed {
+		words = fmt.Sprintf("%d %d %s", c.lat, c.lon, words)
+	}
+	return Class{Source: GeoIP, Continent: c.continent, Country: c.country}.known(words)
 }

@@ -16,8 +16,8 @@ const (
 	leastSlots = 6  // then it is made anew
 )
 
-// ErrKeys says that two names have the same key, which is to be expected once in
-// millions of years: whoever gets it makes a new index.
+// ErrKeys says that two names have the same key. Of a million names, that is to be
+// expected once in tens of millions of indexes; whoever meets it makes a new one.
 var ErrKeys = errors.New("two names have the same key")
 
 // ConflictError says that a name is steered to two targets.

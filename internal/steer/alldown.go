@@ -100,8 +100,8 @@ func (r *round) resort(few bool) Choice {
 		switch {
 		case c.members == 0:
 			return Choice{}
-		case do == CName && c.anybody && !few:
-			do = All // the other family is well, and must not lose its addresses
+		case do == CName && (r.NoTarget || c.anybody && !few):
+			do = All // or the other family is well, and must not lose its addresses
 		default:
 			r.gate = serving
 			r.choose() // for what is due, and for the trace

@@ -77,6 +77,9 @@ type Request struct {
 	Continent, Country string
 	ASN                uint32
 
+	// NoTarget forbids a Choice.Target: nodes are answered, as by All.
+	NoTarget bool
+
 	Key  uint64 // stands for the client's class, for Policy.Sticky
 	Dice uint64 // the same dice give the same choice: random, or a hash of the client
 	Turn uint64 // grows by one with each question, for strategies of Traits.Turns

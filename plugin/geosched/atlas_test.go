@@ -111,13 +111,15 @@ func TestAtlasRun(t *testing.T) {
 	})
 }
 
-// Queries go on while the trie is swapped under them.
+// Queries go on while the trie is swapped under them, because of a file and of a
+// question.
 func TestAtlasSwapUnderLoad(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "city.mmdb")
 	london := map[string][2]float64{"81.2.69.0/24": {51.5, -0.1}}
 	seattle := map[string][2]float64{"81.2.69.0/24": {47.6, -122.3}}
 	writeCityDB(t, file, london)
-	g := serving(t, three+"steer www\ngeoip "+file)
+	asn := asnDB(t, map[string]uint32{"81.2.69.0/24": 64500})
+	g := serving(t, three+"steer www\ngeoip "+file+"\nasn "+asn)
 	a, err := openAtlas(g.config.GeoIP) // our own, so that the test is the only one to reload it
 	if err != nil {
 		t.Fatal(err)
@@ -146,6 +148,9 @@ func TestAtlasSwapUnderLoad(t *testing.T) {
 	for i := range 30 {
 		writeCityDB(t, file, []map[string][2]float64{seattle, london}[i%2])
 		a.reload()
+		if err := a.ask(nil, g, []uint32{64500}[:i%2]); err != nil {
+			t.Fatal(err)
+		}
 	}
 	close(done)
 	wg.Wait()

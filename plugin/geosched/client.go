@@ -17,21 +17,24 @@ type subnet struct {
 	untrusted bool              // not believed, because of who sent it
 }
 
-// subnetOf reads the option of a query. ok is false when the query deserves a
-// FORMERR: the option appears twice, asks with a scope, or sets bits beyond its
-// source prefix length (RFC 7871, sections 6 and 7.2.1); or there are several
-// OPT records (RFC 6891, section 6.1.1). What the DNS library finds malformed
-// has been answered with a FORMERR before.
-func subnetOf(r *dns.Msg) (s subnet, ok bool) {
-	var opt *dns.OPT
+// oneOPT reports whether a query has no more than one OPT record. Several deserve
+// a FORMERR (RFC 6891, section 6.1.1).
+func oneOPT(r *dns.Msg) bool {
+	n := 0
 	for _, rr := range r.Extra {
-		if o, is := rr.(*dns.OPT); is {
-			if opt != nil {
-				return s, false
-			}
-			opt = o
+		if _, is := rr.(*dns.OPT); is {
+			n++
 		}
 	}
+	return n <= 1
+}
+
+// subnetOf reads the option of a query. ok is false when the query deserves a
+// FORMERR: the option appears twice, asks with a scope, or sets bits beyond its
+// source prefix length (RFC 7871, sections 6 and 7.2.1). What the DNS library finds
+// malformed has been answered with a FORMERR before.
+func subnetOf(r *dns.Msg) (s subnet, ok bool) {
+	opt := r.IsEdns0()
 	if opt == nil {
 		return s, true
 	}

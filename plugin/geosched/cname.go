@@ -33,10 +33,11 @@ func (q *query) steerOther(s *steered) (int, error) {
 	return q.authority(true)
 }
 
-// target is the name that a decision leads to, or "".
+// target is the name that a decision leads to, or "". That is the CNAME of a node, or
+// that of the policy when all nodes are down.
 func (d *decision) target() string {
 	if d.Len() == 0 {
-		return ""
+		return d.Target
 	}
 	return d.table.Inventory.Nodes[d.Node(0)].CNAME
 }
@@ -53,7 +54,9 @@ func (d *decision) reaches(family steer.Family) bool {
 
 // alias answers with a CNAME.
 func (q *query) alias(target string, d *decision) (int, error) {
-	d.countNode(d.Node(0))
+	if d.Len() > 0 {
+		d.countNode(d.Node(0))
+	}
 	m := q.reply()
 	m.Answer = []dns.RR{&dns.CNAME{
 		Hdr:    dns.RR_Header{Name: q.qname, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: q.g.ttl(d)},

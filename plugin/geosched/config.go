@@ -42,11 +42,16 @@ type config struct {
 	Listen    string
 	StateFile string
 
-	GeoIP  geoip.Config
-	ECS    bool
-	Trust  []netip.Prefix // whose client subnets are believed; empty for everybody's
-	Policy steer.Policy
-	Limit  *rateLimit // nil for none
+	GeoIP geoip.Config
+	ECS   bool
+	Trust []netip.Prefix // whose client subnets are believed; empty for everybody's
+	Limit *rateLimit     // nil for none
+
+	Policy     steer.Policy // what all policies start from
+	PolicyFile string       // empty for none
+
+	Cookies       bool
+	CookieSecrets []string // files
 
 	TTL, Degraded, Negative uint32 // seconds
 
@@ -89,7 +94,7 @@ func parse(c *caddy.Controller) (*config, error) {
 		config: config{
 			ECS:      true,
 			Types:    []uint16{dns.TypeA, dns.TypeAAAA},
-			Policy:   steer.Policy{Answers: 1, Near: steer.DefaultNear, Epsilon: steer.DefaultEpsilon},
+			Policy:   steer.Policy{Answers: 1, Near: -1, Epsilon: steer.DefaultEpsilon},
 			TTL:      defaultTTL,
 			Negative: defaultNegative,
 			NS:       make(map[string][]string),
@@ -134,7 +139,7 @@ func (p *parser) here() position { return position{p.File(), p.Line()} }
 func (p *parser) property() error {
 	name := p.Val()
 	switch name {
-	case "nodes", "geoip", "asn", "nets", "resolvers", "ttl", "negttl", "answers", "weights", "ecs", "types", "svcparams", "apex", "alldown", "ratelimit", "records", "fallthrough":
+	case "nodes", "geoip", "asn", "nets", "resolvers", "ttl", "negttl", "answers", "weights", "ecs", "types", "svcparams", "apex", "alldown", "policy", "sticky", "ratelimit", "cookies", "records", "fallthrough":
 		if at, again := p.At[name]; again {
 			return p.Errf("%q is on line %d already", name, at.Line)
 		}
@@ -191,13 +196,18 @@ func (p *parser) property() error {
 		return p.feed(args)
 	case "ratelimit":
 		return p.ratelimit(args)
+	case "cookies":
+		p.Cookies = true
+		for _, a := range args {
+			p.CookieSecrets = append(p.CookieSecrets, p.path(a))
+		}
+		return nil
 	case "alldown":
-		return p.one(name, args, func(a string) error {
-			if a != "all" {
-				return p.Errf("alldown %q is unknown, want all", a)
-			}
-			return nil
-		})
+		return p.allDown(args)
+	case "policy":
+		return p.one(name, args, func(a string) error { p.PolicyFile = p.path(a); return nil })
+	case "sticky":
+		return p.one(name, args, p.sticky)
 	case "fallthrough":
 		if len(args) == 0 {
 			args = fall.Root.Zones
@@ -273,27 +283,6 @@ func (p *parser) once(key, format, word string) error {
 		return p.Errf(format, word, line)
 	}
 	p.placed[key] = p.Line()
-	return nil
-}
-
-// ttl parses NORMAL [DEGRADED].
-func (p *parser) ttl(args []string) error {
-	if len(args) != 1 && len(args) != 2 {
-		return p.Errf("ttl wants NORMAL [DEGRADED], got %d arguments", len(args))
-	}
-	if err := p.seconds(args[0], &p.TTL); err != nil {
-		return err
-	}
-	if len(args) == 1 {
-		return nil
-	}
-	if err := p.seconds(args[1], &p.Degraded); err != nil {
-		return err
-	}
-	if p.Degraded > p.TTL {
-		return p.Errf("degraded ttl %q is longer than the normal one, %q", args[1], args[0])
-	}
-	p.At["degraded"] = p.here()
 	return nil
 }
 
@@ -385,5 +374,6 @@ func (p *parser) finish() error {
 	if _, ok := p.At["degraded"]; !ok {
 		p.Degraded = min(p.TTL, defaultDegraded)
 	}
+	p.Policy.TTL.Normal, p.Policy.TTL.Degraded = p.TTL, p.Degraded
 	return nil
 }

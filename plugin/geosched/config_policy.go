@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/tandem-cdn/tandem/internal/geo"
+	"github.com/tandem-cdn/tandem/internal/policy"
+	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
 // weights parses ALPHA BETA [near PCT] [eps KM MS].
@@ -60,6 +62,77 @@ func (p *parser) weights(args []string) error {
 			return p.Errf("weights option %q is unknown, want near or eps", option)
 		}
 	}
+	return nil
+}
+
+// ttl parses NORMAL [DEGRADED] [adaptive].
+func (p *parser) ttl(args []string) error {
+	if n := len(args); n > 1 && args[n-1] == "adaptive" {
+		p.Policy.TTL.Adaptive = true
+		args = args[:n-1]
+	}
+	if len(args) != 1 && len(args) != 2 {
+		return p.Errf("ttl wants NORMAL [DEGRADED] [adaptive], got %d arguments", len(args))
+	}
+	if err := p.seconds(args[0], &p.TTL); err != nil {
+		return err
+	}
+	if len(args) == 1 {
+		return nil
+	}
+	if err := p.seconds(args[1], &p.Degraded); err != nil {
+		return err
+	}
+	if p.Degraded > p.TTL {
+		return p.Errf("degraded ttl %q is longer than the normal one, %q", args[1], args[0])
+	}
+	p.At["degraded"] = p.here()
+	return nil
+}
+
+// allDown parses all|best|static|empty|cname NAME [below PCT].
+func (p *parser) allDown(args []string) error {
+	if len(args) == 0 {
+		return p.ArgErr()
+	}
+	l := &p.Policy.AllDown
+	var ok bool
+	if l.Do, ok = steer.ResortOf(args[0]); !ok {
+		return p.Errf("alldown %q is unknown, want all, best, static, empty or cname", args[0])
+	}
+	args = args[1:]
+	if l.Do == steer.CName {
+		if len(args) == 0 {
+			return p.Errf("alldown %q wants a name", l.Do)
+		}
+		var err error
+		if l.Name, err = policy.CheckTarget(args[0]); err != nil {
+			return p.Errf("alldown %s: %v", l.Do, err)
+		}
+		args = args[1:]
+	}
+	switch {
+	case len(args) == 0:
+		return nil
+	case args[0] != "below":
+		return p.Errf("alldown option %q is unknown, want below", args[0])
+	case len(args) != 2:
+		return p.Errf("alldown option %q wants a percentage, got %q", args[0], strings.Join(args[1:], " "))
+	}
+	var percent float64
+	if err := p.number(strings.TrimSuffix(args[1], "%"), 0, 100, &percent); err != nil {
+		return err
+	}
+	l.Below = percent / 100
+	return nil
+}
+
+// sticky parses off|subnet.
+func (p *parser) sticky(word string) error {
+	if word != "off" && word != "subnet" {
+		return p.Errf("sticky %q is unknown, want off or subnet", word)
+	}
+	p.Policy.Sticky = word == "subnet"
 	return nil
 }
 

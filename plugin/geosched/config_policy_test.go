@@ -21,7 +21,8 @@ import (
 
 func TestParseWeights(t *testing.T) {
 	policy := func(alpha, beta, near float64, km float64, rtt time.Duration) steer.Policy {
-		p := steer.Policy{Answers: 1, Near: near, Alpha: alpha, Beta: beta, Epsilon: steer.DefaultEpsilon, EpsilonRTT: rtt}
+		p := steer.Policy{Answers: 1, Near: near, Alpha: alpha, Beta: beta, Epsilon: steer.DefaultEpsilon, EpsilonRTT: rtt,
+			TTL: steer.TTL{Normal: 300, Degraded: 60}}
 		if km > 0 {
 			p.Epsilon = steer.DefaultEpsilon / 50 * 2 // 2 km
 		}
@@ -31,9 +32,9 @@ func TestParseWeights(t *testing.T) {
 		name, text string
 		want       steer.Policy
 	}{
-		{"nothing", "", policy(0, 0, 0.05, 0, 0)},
-		{"shares", "weights 0.4 0.6", policy(0.4, 0.6, 0.05, 0, 0)},
-		{"shares-of-half", "weights 0.1 0.1", policy(0.5, 0.5, 0.05, 0, 0)},
+		{"nothing", "", policy(0, 0, -1, 0, 0)},
+		{"shares", "weights 0.4 0.6", policy(0.4, 0.6, -1, 0, 0)},
+		{"shares-of-half", "weights 0.1 0.1", policy(0.5, 0.5, -1, 0, 0)},
 		{"distance-alone", "weights 1 0 near 20", policy(1, 0, 0.2, 0, 0)},
 		{"percent-sign", "weights 1 0 near 12.5%", policy(1, 0, 0.125, 0, 0)},
 		{"all", "weights 0.4 0.6 near 0 eps 2 7.5", policy(0.4, 0.6, 0, 2, 7500*time.Microsecond)},
@@ -96,6 +97,54 @@ func TestParseWeightsRefuses(t *testing.T) {
 	}
 }
 
+func TestParseResort(t *testing.T) {
+	tests := []struct {
+		name, text string
+		want       steer.Policy // AllDown, Sticky and TTL of it
+	}{
+		{"nothing", "", steer.Policy{TTL: steer.TTL{Normal: 300, Degraded: 60}}},
+		{"all", "alldown all", steer.Policy{TTL: steer.TTL{Normal: 300, Degraded: 60}}},
+		{"best-below", "alldown best below 30%", steer.Policy{AllDown: steer.LastResort{Do: steer.Best, Below: 0.3}, TTL: steer.TTL{Normal: 300, Degraded: 60}}},
+		{"cname", "alldown cname Sorry.example.net", steer.Policy{AllDown: steer.LastResort{Do: steer.CName, Name: "sorry.example.net."}, TTL: steer.TTL{Normal: 300, Degraded: 60}}},
+		{"cname-below", "alldown cname a.b. below 7.5", steer.Policy{AllDown: steer.LastResort{Do: steer.CName, Name: "a.b.", Below: 0.075}, TTL: steer.TTL{Normal: 300, Degraded: 60}}},
+		{"sticky", "sticky subnet", steer.Policy{Sticky: true, TTL: steer.TTL{Normal: 300, Degraded: 60}}},
+		{"not-sticky", "sticky off", steer.Policy{TTL: steer.TTL{Normal: 300, Degraded: 60}}},
+		{"adaptive", "ttl 30 adaptive", steer.Policy{TTL: steer.TTL{Normal: 30, Degraded: 30, Adaptive: true}}},
+		{"adaptive-degraded", "ttl 90 5 adaptive", steer.Policy{TTL: steer.TTL{Normal: 90, Degraded: 5, Adaptive: true}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := block("nodes nodes.json\nsteer www\n" + tt.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := (steer.Policy{AllDown: c.Policy.AllDown, Sticky: c.Policy.Sticky, TTL: c.Policy.TTL}); !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+	for text, want := range map[string]string{
+		"alldown":                      "Wrong argument count or unexpected line ending after 'alldown'",
+		"alldown none":                 `alldown "none" is unknown, want all, best, static, empty or cname`,
+		"alldown all below":            `alldown option "below" wants a percentage, got ""`,
+		"alldown all below 101":        `"101" is not a number from 0 to 100`,
+		"alldown all above 5":          `alldown option "above" is unknown, want below`,
+		"alldown cname":                `alldown "cname" wants a name`,
+		"alldown cname sorry":          `alldown cname: "sorry" is not a whole domain name`,
+		"alldown all\nalldown all":     `"alldown" is on line 4 already`,
+		"sticky yes":                   `sticky "yes" is unknown, want off or subnet`,
+		"sticky":                       "sticky wants one argument, got 0",
+		"policy":                       "policy wants one argument, got 0",
+		"ttl adaptive":                 `"adaptive" is not a number`,
+		"ttl 60 adaptive 30":           "ttl wants NORMAL [DEGRADED] [adaptive], got 3 arguments",
+		"policy a.json\npolicy b.json": `"policy" is on line 4 already`,
+	} {
+		if _, err := block("nodes nodes.json\nsteer www\n" + text); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "Testfile:") {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+	}
+}
+
 // FuzzWeights: whatever the words, they are refused with their place or make a
 // policy that can be chosen by.
 func FuzzWeights(f *testing.F) {
@@ -114,7 +163,7 @@ func FuzzWeights(f *testing.F) {
 			return
 		}
 		p := c.Policy
-		if !(p.Alpha >= 0 && p.Beta >= 0 && math.Abs(p.Alpha+p.Beta-1) < 1e-9) || !(p.Near >= 0 && p.Near <= 0.99) ||
+		if !(p.Alpha >= 0 && p.Beta >= 0 && math.Abs(p.Alpha+p.Beta-1) < 1e-9) || !(p.Near == -1 || p.Near >= 0 && p.Near <= 0.99) ||
 			!(p.Epsilon >= 0.1 && p.Epsilon <= 20_000) || p.EpsilonRTT < 0 || p.EpsilonRTT > 10*time.Second {
 			t.Errorf("%q makes %+v", words, p)
 		}

@@ -20,7 +20,8 @@ import (
 // of that zone (RFC 7871, sections 7.2.1 and 12.1), also in those of plugins that
 // know nothing of it, and in the errors that the server writes when a plugin
 // returns no more than a code. Whoever set a scope knew why; for all others it is
-// 0, as it would be understood without the option.
+// 0, as it would be understood without the option. A DNS cookie is in every answer as
+// well (RFC 7873, section 5.2), if there are cookies.
 type echo struct {
 	next plugin.Handler
 	g    *Geosched
@@ -38,14 +39,14 @@ func (e *echo) stand(c *dnsserver.Config) {
 // finds an echo where geosched is looked for.
 func (e *echo) Name() string { return pluginName + "-echo" }
 
-// ServeDNS implements plugin.Handler. A query without the option costs nothing,
-// and one that is malformed is geosched's to judge.
+// ServeDNS implements plugin.Handler. A query without an option costs nothing, and
+// one that is malformed is geosched's to judge.
 func (e *echo) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	s, ok := subnetOf(r)
-	if !ok || s.option == nil {
+	subnet, cookie := e.options(w, r)
+	if subnet.option == nil && cookie == nil {
 		return e.next.ServeDNS(ctx, w, r)
 	}
-	ew := &echoWriter{Context: ctx, ResponseWriter: w, config: e.g.config, subnet: s, qname: r.Question[0].Name}
+	ew := &echoWriter{Context: ctx, ResponseWriter: w, config: e.g.config, subnet: subnet, cookie: cookie, qname: r.Question[0].Name}
 	ew.outer, _ = ctx.Value(echoKey{}).(*echoWriter)
 	loop, _ := ctx.Value(dnsserver.LoopKey{}).(int)
 	if (loop > 0 || ew.outer != nil) && (ew.outer == nil || !ew.outer.ours()) && ew.ours() {
@@ -64,6 +65,23 @@ func (e *echo) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (
 	return dns.RcodeSuccess, ew.WriteMsg(new(dns.Msg).SetRcode(r, rcode))
 }
 
+// options reads from a query what its answer has to say: the client subnet, and a
+// cookie.
+func (e *echo) options(w dns.ResponseWriter, r *dns.Msg) (s subnet, c *dns.EDNS0_COOKIE) {
+	if e.g.config.ECS {
+		var ok bool
+		if s, ok = subnetOf(r); !ok {
+			s = subnet{}
+		}
+	}
+	if e.g.cookies != nil {
+		if sent, ok := cookieOf(r); ok && sent.wellFormed() {
+			c = e.g.cookies.reply(&sent, resolverOf(w.RemoteAddr()))
+		}
+	}
+	return s, c
+}
+
 // echoWriter is the writer of all plugins of a block, and their context: a plugin
 // that follows a CNAME asks the server anew in that context, and what it finds has a
 // scope that is part of the answer's (RFC 7871, section 7.2.1: the longest).
@@ -72,9 +90,10 @@ type echoWriter struct {
 	dns.ResponseWriter
 	config *config
 	subnet subnet
-	qname  string      // that was asked, whatever it is rewritten to
-	scope  uint8       // the longest found so far
-	outer  *echoWriter // of the query on whose behalf this one is asked, if any
+	cookie *dns.EDNS0_COOKIE // to answer with, or nil
+	qname  string            // that was asked, whatever it is rewritten to
+	scope  uint8             // the longest found so far
+	outer  *echoWriter       // of the query on whose behalf this one is asked, if any
 }
 
 // ours reports whether the question is about a name in the zones. That is asked only
@@ -93,19 +112,21 @@ func (w *echoWriter) Value(key any) any {
 
 func isSubnet(o dns.EDNS0) bool { return o.Option() == dns.EDNS0SUBNET }
 
+func isCookie(o dns.EDNS0) bool { return o.Option() == dns.EDNS0COOKIE }
+
 // WriteMsg implements dns.ResponseWriter. It leaves alone what it gets, which may
 // belong to a cache.
 func (w *echoWriter) WriteMsg(m *dns.Msg) error {
-	opt := m.IsEdns0()
+	opt, at := m.IsEdns0(), -1
 	if opt != nil {
-		if i := slices.IndexFunc(opt.Option, isSubnet); i >= 0 {
-			if e, ok := opt.Option[i].(*dns.EDNS0_SUBNET); ok && w.outer != nil {
-				w.outer.scope = max(w.outer.scope, e.SourceScope)
-			}
-			return w.ResponseWriter.WriteMsg(m)
+		at = slices.IndexFunc(opt.Option, isSubnet)
+	}
+	if at >= 0 && w.outer != nil {
+		if e, ok := opt.Option[at].(*dns.EDNS0_SUBNET); ok {
+			w.outer.scope = max(w.outer.scope, e.SourceScope)
 		}
 	}
-	if !w.ours() {
+	if (at >= 0 || w.subnet.option == nil) && w.cookie == nil || !w.ours() {
 		return w.ResponseWriter.WriteMsg(m)
 	}
 	out, own := *m, dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
@@ -113,10 +134,16 @@ func (w *echoWriter) WriteMsg(m *dns.Msg) error {
 		out.Extra = slices.Concat([]dns.RR{&own}, m.Extra) // a TSIG stays the last
 	} else {
 		own = *opt
+		own.Option = slices.Clone(opt.Option)
 		out.Extra = slices.Clone(m.Extra)
 		out.Extra[slices.Index(m.Extra, dns.RR(opt))] = &own
 	}
-	own.Option = append(slices.Clip(own.Option), w.subnet.reply(w.scope))
+	if e := w.subnet.reply(w.scope); e != nil && at < 0 {
+		own.Option = append(own.Option, e)
+	}
+	if w.cookie != nil {
+		own.Option = append(slices.DeleteFunc(own.Option, isCookie), w.cookie)
+	}
 	return w.ResponseWriter.WriteMsg(&out)
 }
 

@@ -10,9 +10,9 @@
 //	table ─────────────────────────────────► steer.Choose
 //	         (healthfeed.Feed)
 //
-// A query loads two pointers, the trie and the table, and uses them to its end;
-// whoever reloads a file or hears a probe publishes new ones. Both outlive a
-// reload of the Corefile in a pool of the process.
+// A query loads three pointers, the names, the trie and the table, and uses them to
+// its end; whoever reloads a file or hears a probe publishes new ones. What they were
+// made of outlives a reload of the Corefile in a pool of the process.
 package geosched
 
 import (
@@ -31,6 +31,7 @@ import (
 
 	"github.com/tandem-cdn/tandem/healthfeed"
 	"github.com/tandem-cdn/tandem/internal/geoip"
+	"github.com/tandem-cdn/tandem/internal/policy"
 	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
@@ -43,15 +44,17 @@ type Geosched struct {
 	dice   func() uint64
 
 	// set by start, before the first query
-	names   *nameTable
-	feed    *healthfeed.Feed
-	atlas   *atlas
-	records *recordsFile // nil for none
-	limit   *limiter     // nil for none
-	started time.Time
-	signed  bool // by a plugin before this one
+	names    *nameTable
+	feed     *healthfeed.Feed
+	atlas    *atlas
+	policies *policies
+	records  *recordsFile // nil for none
+	limit    *limiter     // nil for none
+	cookies  *cookies     // nil for none
+	started  time.Time
+	signed   bool // by a plugin before this one
 
-	// the view of the newest inventory and trie, replaced by whoever needs a newer one
+	// the view of the newest inventory, trie and book, replaced by whoever needs a newer one
 	view atomic.Pointer[view]
 
 	tallies tallies
@@ -75,7 +78,12 @@ func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 		return plugin.NextOrFailure(pluginName, g.Next, ctx, w, r)
 	}
 	q := &query{g: g, ctx: ctx, w: w, r: r, zone: name.zone, qname: asked, qtype: qtype}
-	if g.limit != nil {
+	credit := cookieNone
+	if g.cookies != nil {
+		credit = g.cookies.judge(r, resolverOf(w.RemoteAddr()))
+		credit.count()
+	}
+	if g.limit != nil && credit != cookieValid {
 		if a := g.limit.judge(ctx, w); a != admit {
 			return q.limit(a)
 		}
@@ -88,6 +96,9 @@ func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 			return q.count(refused, dns.RcodeNotImplemented)
 		}
 		return q.count(refused, dns.RcodeRefused)
+	}
+	if credit == cookieMalformed || !oneOPT(r) {
+		return q.count(formerr, dns.RcodeFormatError)
 	}
 	if g.config.ECS {
 		var ok bool
@@ -105,7 +116,7 @@ func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 		return q.steer(name.steered)
 	case qtype == dns.TypeAXFR || qtype == dns.TypeIXFR:
 		return q.count(refused, dns.RcodeRefused)
-	case name.steered != nil && q.mayAlias(g.viewOf(g.feed.Table().Inventory, g.atlas.Trie()), name.steered):
+	case name.steered != nil && q.mayAlias(g.newest(), name.steered):
 		return q.steerOther(name.steered)
 	case g.passes(qname):
 		return q.pass(name.exists)
@@ -135,9 +146,10 @@ type decision struct {
 	class   *geoip.Class
 	scope   uint8
 	by      locator
-	set     *steer.Set
+	plan    *plan
 	family  steer.Family // that was chosen for
 	dice    uint64
+	turn    uint64
 }
 
 // decide chooses for a client, among the nodes with addresses of the family. If
@@ -146,64 +158,82 @@ type decision struct {
 func (g *Geosched) decide(s *steered, family steer.Family, c client, aliases bool) decision {
 	d := g.situation(s, c)
 	if aliases && d.view.of(s.Service).alias != "" {
-		d.choose(g, steer.Any)
+		d.choose(steer.Any, true)
 		if d.target() != "" || d.reaches(family) {
 			return d
 		}
 	}
-	d.choose(g, family)
+	d.choose(family, aliases)
 	return d
 }
 
 // situation is a decision without a choice.
 func (g *Geosched) situation(s *steered, c client) (d decision) {
+	book := g.policies.book.Load() // before the trie, which tells apart what the rules are about
 	d.steered, d.table = s, g.feed.Table()
 	trie := g.atlas.Trie()
-	d.view = g.viewOf(d.table.Inventory, trie)
+	d.view = g.viewOf(book, d.table.Inventory, trie)
 	d.class, d.scope, d.by = locate(trie, c.subnet, c.resolver)
 	d.client = c.prefix(d.by)
-	d.set = d.view.of(s.Service).set
-	d.dice = g.dice()
+	d.plan = d.view.of(s.Service).plan
+	d.dice, d.turn = g.dice(), d.plan.takeTurn()
 	return d
 }
 
-// choose makes a choice, with the same dice as the one before, if any.
-func (d *decision) choose(g *Geosched, family steer.Family) {
+// choose makes a choice, with the same dice as the one before, if any. Without aliases
+// it is not a CNAME, whatever the policy.
+func (d *decision) choose(family steer.Family, aliases bool) {
 	d.family = family
-	d.Choice = g.config.Policy.Choose(&steer.Request{
-		Set:    d.set,
-		Family: family,
-		Point:  d.class.Point,
-		Pinned: d.class.Nodes,
-		Dice:   d.dice,
+	d.Choice = d.plan.policy.Choose(&steer.Request{
+		Set:       d.plan.set,
+		Family:    family,
+		Point:     d.class.Point,
+		Pinned:    d.class.Nodes,
+		Continent: d.class.Continent,
+		Country:   d.class.Country,
+		ASN:       d.class.ASN,
+		NoTarget:  !aliases,
+		Key:       d.class.Hash,
+		Dice:      d.dice,
+		Turn:      d.turn,
 	}, d.table)
 }
 
 // ttl is for how many seconds the decision is answered.
 func (g *Geosched) ttl(d *decision) uint32 {
-	switch {
-	case d.Len() == 0:
+	if d.Len() == 0 && d.Target == "" {
 		return g.config.Negative
-	case d.Degraded && d.steered.OwnTTL:
-		return min(g.config.Degraded, d.steered.TTL)
-	case d.Degraded:
-		return g.config.Degraded
-	case d.steered.OwnTTL:
-		return d.steered.TTL
 	}
-	return g.config.TTL
+	ttl := d.plan.policy.TTL
+	if d.steered.OwnTTL {
+		ttl.Normal, ttl.Degraded = d.steered.TTL, min(ttl.Degraded, d.steered.TTL)
+	}
+	var now time.Time
+	if ttl.Adaptive {
+		now = time.Now()
+	}
+	return ttl.Of(&d.Choice, now)
 }
 
-// viewOf returns the view of an inventory and a trie.
-func (g *Geosched) viewOf(inv *healthfeed.Inventory, trie *geoip.Trie) *view {
-	if v := g.view.Load(); v != nil && v.inventory == inv && v.trie == trie {
+// newest returns the view of what there is now.
+func (g *Geosched) newest() *view {
+	book := g.policies.book.Load()
+	return g.viewOf(book, g.feed.Table().Inventory, g.atlas.Trie())
+}
+
+// viewOf returns the view of a book, an inventory and a trie.
+func (g *Geosched) viewOf(book *policy.Book, inv *healthfeed.Inventory, trie *geoip.Trie) *view {
+	if v := g.view.Load(); v != nil && v.inventory == inv && v.trie == trie && v.book == book {
 		return v
 	}
-	v := newView(g.config, inv, trie)
-	if old := g.view.Swap(v); old == nil || old.inventory != inv || old.trie != trie {
+	v := newView(g.config, book, inv, trie)
+	if old := g.view.Swap(v); old == nil || old.inventory != inv || old.trie != trie || old.book != book {
 		logMissing(missing(inv, *g.names.services()))
 		for _, err := range v.strangers {
 			log.Errorf("passed over: %v", err)
+		}
+		for _, err := range v.unruly {
+			log.Errorf("the default stands in, or nothing: %v", err)
 		}
 	}
 	return v

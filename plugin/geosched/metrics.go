@@ -33,6 +33,11 @@ var (
 		Help: "Queries beyond a limit, by what became of them.",
 	}, []string{"action"})
 
+	cookiesSeen = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "cookies_total",
+		Help: "Queries, by what became of their DNS cookie.",
+	}, []string{"result"})
+
 	reloads = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "reloads_total",
 		Help: "Changes of geoip, asn, nets, resolvers and records files that were loaded or refused.",

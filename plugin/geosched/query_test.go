@@ -149,7 +149,7 @@ func TestQueryMalformedECS(t *testing.T) {
 	t.Run("two-opt-records", func(t *testing.T) {
 		m := question("www.cdn.example.", dns.TypeA, "8.8.8.0/24")
 		m.Extra = append(m.Extra, m.Extra[0])
-		if got := summary(serve(t, g, m, resolver)); got != "FORMERR" {
+		if got := summary(serve(t, g, m, resolver)); got != "FORMERR ecs 8.8.8.0/24/0" {
 			t.Errorf("got %s", got)
 		}
 	})
@@ -419,15 +419,15 @@ func TestServices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := g.viewOf(inv, g.atlas.Trie())
+	v := g.viewOf(g.policies.book.Load(), inv, g.atlas.Trie())
 	if got := missing(inv, *g.names.services()); !slices.Equal(got, []string{"web"}) {
 		t.Errorf("missing %v", got)
 	}
 	all := &steer.Policy{Answers: steer.MaxAnswers, Near: 1}
-	if c := all.Choose(&steer.Request{Set: v.of("web").set}, g.feed.Table()); c.Len() != 2 {
+	if c := all.Choose(&steer.Request{Set: v.of("web").plan.set}, g.feed.Table()); c.Len() != 2 {
 		t.Errorf("%d nodes stand in for a service that is gone, want both", c.Len())
 	}
-	if g.viewOf(inv, g.atlas.Trie()) != v {
+	if g.viewOf(g.policies.book.Load(), inv, g.atlas.Trie()) != v {
 		t.Error("the view of an inventory is made twice")
 	}
 }

@@ -9,6 +9,16 @@ import (
 	"github.com/coredns/caddy"
 )
 
+// policyOf returns the policy file of the README.
+func policyOf(t *testing.T, text string) string {
+	_, after, _ := strings.Cut(text, "\n```json\n{\"policies\"")
+	policy, _, ok := strings.Cut(after, "\n```")
+	if !ok {
+		t.Fatal("no policy file")
+	}
+	return "{\"policies\"" + policy
+}
+
 // Every Corefile in the README starts, in a directory with the files that they
 // name. Documentation addresses become loopback ones, so that no check leaves
 // this machine.
@@ -24,10 +34,17 @@ func TestReadme(t *testing.T) {
 	}
 	dir := t.TempDir()
 	writeCityDB(t, filepath.Join(dir, "city.mmdb"), map[string][2]float64{"81.2.69.0/24": {51.5, -0.1}})
+	_, recordsFile, _ := strings.Cut(string(text), "\n## Records\n")
+	_, recordsFile, _ = strings.Cut(recordsFile, "\n```txt\n")
+	recordsFile, _, _ = strings.Cut(recordsFile, "```")
 	for name, content := range map[string]string{
-		"nets.txt": "198.51.100.0/24 node lon1 lon2\n",
+		"names.txt": recordsFile,
+		"nets.txt":  "198.51.100.0/24 node lon1 lon2\n",
 		"nodes.json": `{"nodes": [{"id": "lon1", "addrs": ["127.0.0.2"], "location": {"lat": 51.5, "lon": -0.12}}],
 			"services": {"web": {}, "video": {}}}`,
+		"policed.json": `{"nodes": [{"id": "lon1", "addrs": ["127.0.0.2"], "labels": {"region": "eu", "isp": "as64500"}}],
+			"services": {"web": {}, "video": {"policy": "video"}}}`,
+		"policy.json":      policyOf(t, string(text)),
 		"cdn.example.zone": "@ 3600 IN SOA ns1 hostmaster 1 7200 1800 86400 60\n@ 3600 IN NS ns1\nns1 3600 IN A 127.0.0.1\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
@@ -40,6 +57,9 @@ func TestReadme(t *testing.T) {
 	}
 	for _, b := range blocks {
 		b, _, _ = strings.Cut(b, "\n```")
+		if strings.Contains(b, "policy policy.json") {
+			b = strings.Replace(b, "nodes.json", "policed.json", 1)
+		}
 		t.Run(strings.TrimSpace(strings.SplitN(b, "\n", 4)[2]), func(t *testing.T) {
 			b := strings.NewReplacer("192.0.2.", "127.0.0.", "2001:db8::", "::ffff:127.0.1.",
 				"cdn.example {", "cdn.example:0 {\n\tbind 127.0.0.1\n\troot "+dir).Replace(b)

@@ -2,6 +2,7 @@ package geosched
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -56,7 +57,21 @@ func restart(t testing.TB, inst *caddy.Instance, body string) *caddy.Instance {
 	if err != nil {
 		t.Fatal(err)
 	}
+	listens(t, inst)
 	return inst
+}
+
+// listens waits until the server has begun to read from its sockets. One that has
+// not cannot be stopped, and would go on answering beside its successor.
+func listens(t testing.TB, inst *caddy.Instance) {
+	t.Helper()
+	at := inst.Servers()[0]
+	for _, addr := range []net.Addr{at.LocalAddr(), at.Addr()} { // UDP, TCP
+		c := &dns.Client{Net: addr.Network(), Timeout: 10 * time.Second}
+		if _, _, err := c.Exchange(question("listens.test.", dns.TypeA, ""), addr.String()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // run starts a server that may be restarted.
@@ -67,6 +82,7 @@ func run(t testing.TB, body string) *caddy.Instance {
 	if err != nil {
 		t.Fatal(err)
 	}
+	listens(t, inst)
 	return inst
 }
 

@@ -58,7 +58,7 @@ func setup(c *caddy.Controller) error {
 		g.Next = next
 		return g
 	})
-	if cfg.ECS {
+	if cfg.ECS || cfg.Cookies {
 		(&echo{g: g}).stand(dnsserver.GetConfig(c))
 	}
 	return nil
@@ -101,8 +101,17 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 	if g.feed, err = holdFeed(p, h, g.config.feedKey(), before); err != nil {
 		return at("nodes", err)
 	}
+	if g.policies, err = holdPolicies(p, h, g); err != nil {
+		if _, ok := g.config.At["policy"]; !ok {
+			return at("alldown", err)
+		}
+		return at("policy", err)
+	}
 	if g.config.Nodes != "" || len(g.config.Inline) > 0 { // or else the nodes are still to come
-		v := newView(g.config, g.feed.Table().Inventory, g.atlas.Trie())
+		v := newView(g.config, g.policies.book.Load(), g.feed.Table().Inventory, g.atlas.Trie())
+		if len(v.unruly) > 0 {
+			return at("policy", v.unruly[0])
+		}
 		if len(v.strangers) > 0 {
 			return geography(v.strangers[0])
 		}
@@ -120,6 +129,11 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 	}
 	if err := g.checkApexes(); err != nil {
 		return err
+	}
+	if g.config.Cookies {
+		if g.cookies, err = holdCookies(p, h, g.config.CookieSecrets); err != nil {
+			return at("cookies", err)
+		}
 	}
 	if g.config.Limit != nil {
 		if g.limit, err = holdLimiter(p, h, g.config.Limit); err != nil {
@@ -182,7 +196,7 @@ func (g *Geosched) checkApexes() error {
 		case to == nil:
 			continue
 		}
-		if node := g.viewOf(g.feed.Table().Inventory, g.atlas.Trie()).of(to.Service).alias; node != "" {
+		if node := g.newest().of(to.Service).alias; node != "" {
 			return place.wrap(fmt.Errorf("%s is the apex of a zone, and has no place for the cname of the node %q", zone, node))
 		}
 	}

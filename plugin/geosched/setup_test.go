@@ -80,7 +80,7 @@ func TestParse(t *testing.T) {
 	if c.TTL != 300 || c.Degraded != 60 || c.Negative != 5 {
 		t.Errorf("ttl %d %d, negttl %d", c.TTL, c.Degraded, c.Negative)
 	}
-	if want := (steer.Policy{Answers: 3, Near: steer.DefaultNear, Epsilon: steer.DefaultEpsilon}); !reflect.DeepEqual(c.Policy, want) {
+	if want := (steer.Policy{Answers: 3, Near: -1, Epsilon: steer.DefaultEpsilon, TTL: steer.TTL{Normal: 300, Degraded: 60}}); !reflect.DeepEqual(c.Policy, want) {
 		t.Errorf("got %+v", c.Policy)
 	}
 	if !c.ECS || c.GeoIP.MaxV4 != 20 || c.GeoIP.MaxV6 != 48 || strings.Join(c.GeoIP.Files, " ") != "a.mmdb /b.mmdb" || c.GeoIP.Nets != "nets.txt" ||
@@ -199,10 +199,11 @@ func TestParseRefuses(t *testing.T) {
 		{"ttl-word", good + "ttl long", `Testfile:4 - Error during parsing: "long" is not a number`},
 		{"ttl-negative", good + "ttl -1", `Testfile:4 - Error during parsing: "-1" is not a number`},
 		{"ttl-order", good + "ttl 60 300", `Testfile:4 - Error during parsing: degraded ttl "300" is longer`},
-		{"ttl-three", good + "ttl 1 2 3", `Testfile:4 - Error during parsing: ttl wants NORMAL [DEGRADED], got 3`},
+		{"ttl-three", good + "ttl 1 2 3", `Testfile:4 - Error during parsing: ttl wants NORMAL [DEGRADED] [adaptive], got 3`},
 		{"negttl", good + "negttl x", `Testfile:4 - Error during parsing: "x" is not a number`},
 		{"answers-zero", good + "answers 0", `Testfile:4 - Error during parsing: "0" is not a number from 1 to 8`},
 		{"answers-nine", good + "answers 9", `Testfile:4 - Error during parsing: "9" is not a number from 1 to 8`},
+		{"cookies-twice", good + "cookies\ncookies a", `Testfile:5 - Error during parsing: "cookies" is on line 4 already`},
 		{"types-nothing", good + "types", `Testfile:4 - Error during parsing: Wrong argument count`},
 		{"types-unknown", good + "types A MX", `Testfile:4 - Error during parsing: type "MX" is not one of A, AAAA, HTTPS and SVCB`},
 		{"types-twice", good + "types A a", `Testfile:4 - Error during parsing: type "a" is given twice`},
@@ -227,7 +228,7 @@ func TestParseRefuses(t *testing.T) {
 		{"ecs-max-33", good + "ecs on max 33 56", `Testfile:4 - Error during parsing: "33" is not a number from 1 to 32`},
 		{"ecs-max-129", good + "ecs on max 24 129", `Testfile:4 - Error during parsing: "129" is not a number from 1 to 128`},
 		{"fallthrough-not-a-zone", good + "fallthrough a..b", `Testfile:4 - Error during parsing: "a..b" is not a zone`},
-		{"alldown", good + "alldown empty", `Testfile:4 - Error during parsing: alldown "empty" is unknown`},
+		{"alldown", good + "alldown none", `Testfile:4 - Error during parsing: alldown "none" is unknown`},
 		{"feed-nothing", good + "feed", `Testfile:4 - Error during parsing: Wrong argument count`},
 		{"feed-unknown", good + "feed etcd http://x", `Testfile:4 - Error during parsing: feed "etcd" is unknown`},
 		{"feed-listen-word", good + "feed listen here", `Testfile:4 - Error during parsing: "here" is not an address`},

@@ -67,8 +67,11 @@ func (q *query) endpoints(s *steered, d *decision) (es []endpoint) {
 		}
 		c := *d
 		if family != d.family && d.family != steer.Any {
-			c.choose(q.g, family)
+			c.choose(family, false)
 			d.Degraded = d.Degraded || c.Degraded
+			if !c.Due.IsZero() && (d.Due.IsZero() || c.Due.Before(d.Due)) {
+				d.Due = c.Due
+			}
 		}
 		if d.Len() == 0 {
 			d.Choice = c.Choice

@@ -6,37 +6,41 @@ import (
 
 	"github.com/tandem-cdn/tandem/healthfeed"
 	"github.com/tandem-cdn/tandem/internal/geoip"
+	"github.com/tandem-cdn/tandem/internal/policy"
 	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
 // view is an inventory, prepared for answering, and what it lacks. It is immutable,
-// and rebuilt when a table comes with another inventory or the trie is a new one.
+// and rebuilt when a table comes with another inventory, or the trie or the book of
+// policies is a new one.
 type view struct {
 	inventory *healthfeed.Inventory
 	trie      *geoip.Trie
+	book      *policy.Book
 	services  map[string]*service // "" is all nodes
 	addrs     [2][][]net.IP       // by family and node
 	params    []*params           // by node
 	ofBlock   *params
 	strangers []error  // nodes of the nets and resolvers files that do not exist, each a *geoip.Error
+	unruly    []error  // policies in use that do not exist, and nodes that policies name and do not
 	chosen    []chosen // counters, by node; all else does not change
 }
 
 // service is the nodes that answer for a name.
 type service struct {
-	set    *steer.Set
+	plan   *plan
 	alias  string // the ID of one that is a name itself, or ""
 	params *params
 }
 
 // newView prepares the services of an inventory, all of them: records may steer to
 // another at any time.
-func newView(c *config, inv *healthfeed.Inventory, trie *geoip.Trie) *view {
+func newView(c *config, book *policy.Book, inv *healthfeed.Inventory, trie *geoip.Trie) *view {
 	texts := make(paramsReader)
-	v := &view{inventory: inv, trie: trie, services: make(map[string]*service), ofBlock: texts.read(c.SvcParams)}
+	v := &view{inventory: inv, trie: trie, book: book, services: make(map[string]*service), ofBlock: texts.read(c.SvcParams)}
 	prepare := func(name string) {
 		s := &service{params: texts.read(inv.Services[name].SvcParams)}
-		s.set, _ = steer.NewSet(inv, name)
+		s.plan = v.planFor(c, name)
 		nodes, _ := inv.Members(name)
 		for _, i := range nodes {
 			if inv.Nodes[i].CNAME != "" {

@@ -1,0 +1,157 @@
+package geosched
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandem-cdn/tandem/internal/policy"
+	"github.com/tandem-cdn/tandem/internal/steer"
+)
+
+// policies is the book of policies of one block, and the file that it was read from.
+// A book is published when the geography tells apart what its rules are about, so
+// a query takes the book before it takes the trie.
+type policies struct {
+	file string       // empty for none
+	base steer.Policy // what the Corefile says
+	// accept returns what is wrong with a book, and prepares for it.
+	accept func(*policy.Book) error
+
+	// owned by run
+	seen os.FileInfo // the file as of the last attempt; nil where there was none
+
+	book atomic.Pointer[policy.Book] // written by run
+}
+
+// holdPolicies returns the policies of a block, followed until h is released.
+func holdPolicies(p *pool, h *holder, g *Geosched) (*policies, error) {
+	s := &policies{file: g.config.PolicyFile, base: g.config.Policy}
+	s.accept = func(b *policy.Book) error {
+		for _, name := range b.Names() {
+			if p, _ := b.Lookup(name); p.AllDown.Name != "" && g.names.find(p.AllDown.Name).steered != nil {
+				return fmt.Errorf("policy %q: %s is steered here, so it is no way out when all nodes are down", name, p.AllDown.Name)
+			}
+		}
+		return g.atlas.ask(h, g, b.ASNs())
+	}
+	if s.file == "" {
+		b := policy.Only(s.base)
+		s.book.Store(b)
+		return s, s.accept(b)
+	}
+	return hold(p, h, fmt.Sprintf("policy %p", g), func() (*policies, func(), error) {
+		s.seen = stat(s.file)
+		if err := s.load(); err != nil {
+			return nil, nil, err
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		go s.run(ctx)
+		return s, cancel, nil
+	})
+}
+
+// stat returns what tells one version of a file from another, nil if there is none.
+func stat(file string) os.FileInfo {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil
+	}
+	return info
+}
+
+func (s *policies) load() error {
+	data, err := os.ReadFile(s.file)
+	if err != nil {
+		return err
+	}
+	b, err := policy.Parse(s.file, data, s.base)
+	if err != nil {
+		return err
+	}
+	if err := s.accept(b); err != nil {
+		return fmt.Errorf("%s: %w", s.file, err)
+	}
+	s.book.Store(b)
+	return nil
+}
+
+// run follows the file until ctx ends.
+func (s *policies) run(ctx context.Context) {
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.reload()
+		}
+	}
+}
+
+// reload loads the file again if it has changed. When it is wrong or gone the last
+// good book stays, and the next attempt is at the next change.
+func (s *policies) reload() {
+	now := stat(s.file)
+	if same(now, s.seen) {
+		return
+	}
+	s.seen = now
+	if err := s.load(); err != nil {
+		reloads.WithLabelValues("refused").Inc()
+		log.Errorf("refused, the last good policies stay: %v", err)
+		return
+	}
+	reloads.WithLabelValues("loaded").Inc()
+	log.Infof("policies: %v from %s", s.book.Load().Names(), s.file)
+}
+
+// A plan is how one service chooses.
+type plan struct {
+	policy *steer.Policy
+	set    *steer.Set
+	turns  bool
+	turn   atomic.Uint64 // of the last choice, if they take turns
+}
+
+func newPlan(p *steer.Policy, set *steer.Set) *plan {
+	n := &plan{policy: p, set: set.Under(p), turns: p.Strategy != nil && p.Strategy.Traits().Turns}
+	n.turn.Store(rand.Uint64()) // name servers that start together do not all begin with the same node
+	return n
+}
+
+// takeTurn returns the number of a choice, 0 where nobody counts.
+func (n *plan) takeTurn() uint64 {
+	if !n.turns {
+		return 0
+	}
+	return n.turn.Add(1)
+}
+
+// planFor makes the plan of a service, and notes in unruly what the policy and the
+// inventory have to say of each other that does not fit.
+func (v *view) planFor(c *config, service string) *plan {
+	name := policy.Default
+	if s, ok := v.inventory.Services[service]; ok {
+		name = s.Policy
+	}
+	p, ok := v.book.Lookup(name)
+	switch {
+	case ok:
+	case c.PolicyFile == "":
+		v.unruly = append(v.unruly, fmt.Errorf("service %q wants the policy %q, and there is no policy file", service, name))
+	default:
+		v.unruly = append(v.unruly, fmt.Errorf("service %q wants the policy %q, which is not in %s", service, name, c.PolicyFile))
+	}
+	if len(v.inventory.Nodes) > 0 { // or else they are still to come
+		for _, s := range p.Strangers(v.inventory) {
+			v.unruly = append(v.unruly, fmt.Errorf("%s: policy %q: there is no node %q", c.PolicyFile, name, s))
+		}
+	}
+	set, _ := steer.NewSet(v.inventory, service)
+	return newPlan(p, set)
+}

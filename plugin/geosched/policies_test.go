@@ -1,0 +1,183 @@
+package geosched
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+const twoServices = `{"nodes": [
+	{"id": "lon", "addrs": ["192.0.2.1"], "location": {"lat": 51.5, "lon": -0.12}, "labels": {"region": "eu"}},
+	{"id": "sea", "addrs": ["192.0.2.2"], "location": {"lat": 47.6, "lon": -122.3}}],
+	"services": {"web": {}, "video": {"policy": "video"}}}`
+
+// ruled is a started geosched with a policy file.
+func ruled(t testing.TB, content, more string) (g *Geosched, file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "policy.json")
+	write(t, file, content)
+	g = serving(t, "nodes "+inventory(t, twoServices)+"\nsteer www service web\nsteer video service video\nttl 300 60\npolicy "+file+"\n"+more)
+	return g, file
+}
+
+// answer is what a client of a network in Europe gets, or one elsewhere.
+func answer(t testing.TB, g *Geosched, name, subnet string) string {
+	t.Helper()
+	m := serve(t, g, question(name+".cdn.example.", dns.TypeA, subnet), resolver)
+	s, _, _ := strings.Cut(strings.TrimPrefix(summary(m), "NOERROR "), " ecs")
+	if len(m.Answer) > 0 {
+		s += fmt.Sprint(" ", m.Answer[0].Header().Ttl)
+	}
+	return s
+}
+
+// Each service has its policy, and a new file replaces them.
+func TestPolicyFile(t *testing.T) {
+	g, file := ruled(t, `{"policies": {"video": {"ttl": {"normal": 20}, "rules": [{"exclude": ["region=eu"], "continents": ["EU"]}]}}}`, "")
+	check := func(www, video string) {
+		t.Helper()
+		for name, want := range map[string]string{"www": www, "video": video} {
+			if got := answer(t, g, name, ""); got != want {
+				t.Errorf("%s: got %s, want %s", name, got, want)
+			}
+		}
+	}
+	check("192.0.2.1 300", "192.0.2.2 20")
+
+	write(t, file, `{"policies": {"default": {"bias": {"sea": 100}}, "video": {}}}`)
+	g.policies.reload()
+	check("192.0.2.2 300", "192.0.2.1 300")
+
+	before := g.policies.book.Load()
+	write(t, file, `{"policies": {"default": {"answers": 99}}}`)
+	g.policies.reload()
+	check("192.0.2.2 300", "192.0.2.1 300")
+	if g.policies.book.Load() != before {
+		t.Error("a wrong file is in use")
+	}
+
+	// A policy that is gone: the default stands in.
+	write(t, file, `{"policies": {"default": {"ttl": {"normal": 9}}}}`)
+	g.policies.reload()
+	check("192.0.2.1 9", "192.0.2.1 9")
+	if v := g.newest(); len(v.unruly) != 1 || !strings.Contains(v.unruly[0].Error(), `service "video" wants the policy "video", which is not in `+file) {
+		t.Errorf("got %v", v.unruly)
+	}
+}
+
+// What is wrong at the start is said with its place.
+func TestPolicyFileRefused(t *testing.T) {
+	dir := t.TempDir()
+	for content, want := range map[string]string{
+		"{\"policies\": {\n\"video\": {\"answer\": 2}}}": `policy.json:2: policy "video": unknown field "answer"`,
+		`{"policies": {}}`: `service "video" wants the policy "video", which is not in`,
+		`{"policies": {"video": {"bias": {"lno": 2}}}}`:                                     `policy "video": there is no node "lno"`,
+		`{"policies": {"video": {"rules": [{"exclude": ["lon"], "asns": [1]}]}}}`:           "AS1 is asked about, and there is no ASN file",
+		`{"policies": {"video": {"alldown": {"do": "cname", "cname": "www.cdn.example"}}}}`: "www.cdn.example. is steered here",
+		`{"policies": {"video": {"strategy": "weighted-round-robin", "sticky": "subnet"}}}`: "exclude each other",
+	} {
+		file := filepath.Join(dir, "policy.json")
+		write(t, file, content)
+		cfg, err := block("nodes " + inventory(t, twoServices) + "\nsteer www service web\nsteer video service video\npolicy " + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, p, h := newGeosched(cfg), new(pool), new(holder)
+		err = g.start(p, h)
+		p.release(h)
+		if err == nil || !strings.HasPrefix(err.Error(), "Testfile:5 - ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", content, err, want)
+		}
+	}
+	cfg, err := block("nodes " + inventory(t, twoServices) + "\nsteer video service video")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, p, h := newGeosched(cfg), new(pool), new(holder)
+	defer p.release(h)
+	if err := g.start(p, h); err == nil || !strings.Contains(err.Error(), `"video", and there is no policy file`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A rule about an autonomous system has its effect with the policy, and not before or
+// after: the trie tells it apart when the policy is there.
+func TestPolicyOfASN(t *testing.T) {
+	asn := asnDB(t, map[string]uint32{"193.0.0.0/16": 64500})
+	g, file := ruled(t, `{"policies": {"video": {}}}`, "asn "+asn)
+	if got := answer(t, g, "video", "193.0.6.0/24"); got != "192.0.2.1 300" {
+		t.Errorf("got %s", got)
+	}
+	write(t, file, `{"policies": {"video": {"rules": [{"exclude": ["lon"], "asns": [64500]}]}}}`)
+	g.policies.reload()
+	for subnet, want := range map[string]string{"193.0.6.0/24": "192.0.2.2 300", "193.1.6.0/24": "192.0.2.1 300"} {
+		if got := answer(t, g, "video", subnet); got != want {
+			t.Errorf("%s: got %s, want %s", subnet, got, want)
+		}
+	}
+}
+
+// What is answered when both are down, and whatever type is asked for.
+func TestAllDownAnswers(t *testing.T) {
+	for _, tt := range []struct{ alldown, a, aaaa string }{
+		{"all", "NOERROR 192.0.2.1 192.0.2.2", "NOERROR auth SOA"},
+		{"best", "NOERROR 192.0.2.1", "NOERROR auth SOA"},
+		{"empty", "NOERROR auth SOA", "NOERROR auth SOA"},
+		{"cname sorry.example.net", "NOERROR CNAME sorry.example.net.", "NOERROR CNAME sorry.example.net."},
+	} {
+		t.Run(tt.alldown, func(t *testing.T) {
+			g := serving(t, "node lon 192.0.2.1 51.5 -0.12\nnode sea 192.0.2.2 47.6 -122.3\nsteer www @\nttl 300 60\nalldown "+tt.alldown)
+			ask := func(name string, qtype uint16) string {
+				return summary(serve(t, g, question(name, qtype, ""), resolver))
+			}
+			if got := ask("www.cdn.example.", dns.TypeA); got != "NOERROR 192.0.2.1" {
+				t.Errorf("while all are up: %s", got)
+			}
+			vote(t, g, 1, map[string]healthfeed.State{"lon": healthfeed.Down, "sea": healthfeed.Down})
+			if got := ask("www.cdn.example.", dns.TypeA); got != tt.a {
+				t.Errorf("got %s, want %s", got, tt.a)
+			}
+			if got := ask("www.cdn.example.", dns.TypeAAAA); got != tt.aaaa {
+				t.Errorf("AAAA: got %s, want %s", got, tt.aaaa)
+			}
+			if got := ask("cdn.example.", dns.TypeA); strings.Contains(got, "CNAME") || tt.alldown != "empty" && !strings.Contains(got, "192.0.2.1") {
+				t.Errorf("apex: got %s", got)
+			}
+		})
+	}
+}
+
+// Of classes that are far from both nodes, each stays where it is.
+func TestStickyAnswers(t *testing.T) {
+	g := serving(t, "node a 192.0.2.1 0 0\nnode b 192.0.2.2 0 0\nsteer www\nsticky subnet")
+	nodes := make(map[string]bool)
+	for _, subnet := range []string{"8.8.8.0/24", "193.0.6.0/24", "1.1.1.0/24", "41.0.0.0/24", "200.1.0.0/24"} {
+		was := answer(t, g, "www", subnet)
+		for range 20 {
+			if is := answer(t, g, "www", subnet); is != was {
+				t.Fatalf("%s: %s and then %s", subnet, was, is)
+			}
+		}
+		nodes[was] = true
+	}
+	if len(nodes) != 2 {
+		t.Errorf("all classes are with %v", nodes)
+	}
+}
+
+// Turns are taken one after the other, so both nodes have the half of any two.
+func TestTurns(t *testing.T) {
+	g, _ := ruled(t, `{"policies": {"video": {"strategy": "weighted-round-robin"}}}`, "")
+	got := make(map[string]int)
+	for range 100 {
+		got[answer(t, g, "video", "")]++
+	}
+	if n := got["192.0.2.1 300"]; n < 48 || n > 52 {
+		t.Errorf("got %v", got)
+	}
+}
