@@ -100,11 +100,13 @@ func judge(n *Node, records []Seen, before *Status, now time.Time) Status {
 	switch {
 	case len(votes) > 0:
 		s.count(votes)
+		s.expect(votes)
 	case len(n.Checks) == 0:
 		s.State, s.Reason = Up, "no checks"
 	case before != nil && !before.hold.IsZero() && now.Sub(before.hold) <= holdState:
 		s.State, s.Health, s.RTT, s.hold = before.measured, before.Health, before.RTT, before.hold
 		s.Reason, s.held = "last known", true
+		s.Due = s.lapses()
 	default:
 		s.Reason = "not measured"
 	}
@@ -117,6 +119,9 @@ func judge(n *Node, records []Seen, before *Status, now time.Time) Status {
 	case AdminDown:
 		s.State, s.Reason = Down, "operator"
 	}
+	if n.State != AdminAuto {
+		s.Due = time.Time{} // the operator changes it, or nobody
+	}
 	s.Since = now
 	if before != nil && before.State == s.State {
 		s.Since = before.Since
@@ -127,8 +132,9 @@ func judge(n *Node, records []Seen, before *Status, now time.Time) Status {
 // A vote is one prober's observation of one node, not yet expired.
 type vote struct {
 	Observation
-	at   time.Time // when it was seen
-	ends time.Time // when it stops to count
+	at    time.Time // when it was seen
+	fresh bool      // within its TTL
+	ends  time.Time // when it stops to count
 }
 
 // votesOn collects the votes that count, in the order of their probers.
@@ -140,7 +146,7 @@ func votesOn(id string, records []Seen, now time.Time) []vote {
 			continue
 		}
 		if o, ok := r.Nodes[id]; ok && o.State != Abstain && o.State != Unknown {
-			votes = append(votes, vote{o, r.At, r.At.Add(holdVote * r.ttl())})
+			votes = append(votes, vote{o, r.At, now.Sub(r.At) <= r.ttl(), r.At.Add(holdVote * r.ttl())})
 		}
 	}
 	return votes
@@ -197,6 +203,38 @@ func (s *Status) count(votes []vote) {
 	s.RTT = RTT{P50: median(p50), P95: median(p95)}
 }
 
+// expect finds out when the state may change. A prober says what it sees coming; one
+// that is silent makes a difference when its vote ends, unless all agree: then the
+// state is held and lapses with the last.
+func (s *Status) expect(votes []vote) {
+	agreed, silent := true, true
+	for _, v := range votes {
+		agreed, silent = agreed && v.State == s.State, silent && !v.fresh
+	}
+	if agreed && silent {
+		s.Due = s.lapses()
+		return
+	}
+	for _, v := range votes {
+		at := v.ends
+		if v.fresh {
+			at = v.at.Add(bounded(v.DueMS))
+		}
+		if known := v.fresh && v.DueMS > 0 || !v.fresh && !agreed; known && (s.Due.IsZero() || at.Before(s.Due)) {
+			s.Due = at
+		}
+	}
+}
+
+// lapses returns when a state that nobody speaks for any more becomes unknown, zero
+// where that makes no difference.
+func (s *Status) lapses() time.Time {
+	if s.State == Up {
+		return time.Time{}
+	}
+	return s.hold.Add(holdState)
+}
+
 // median returns the upper median, which is the better of two healths.
 func median[T cmp.Ordered](values []T) T {
 	var zero T
@@ -208,8 +246,10 @@ func median[T cmp.Ordered](values []T) T {
 }
 
 // sameStatus reports whether a reader would see no difference. Until when
-// votes count is not a difference as long as they agree.
+// votes count is not a difference as long as they agree, and what is due is news with
+// every round of a prober and changes nothing yet.
 func sameStatus(a, b Status) bool {
 	a.hold, b.hold = time.Time{}, time.Time{}
+	a.Due, b.Due = time.Time{}, time.Time{}
 	return a == b
 }

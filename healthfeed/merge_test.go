@@ -300,6 +300,7 @@ func randomSeen(r *rand.Rand, ids []string) []Seen {
 					record.Nodes[id] = Observation{
 						State: State(r.IntN(int(Abstain) + 1)), Health: float64(r.IntN(101)),
 						RTT: RTT{int64(r.IntN(1000)), 1000}, Load: Load{CPU: float64(r.IntN(3)) / 2},
+						DueMS: 1000 * int64(r.IntN(3)),
 					}
 				}
 			}
@@ -359,6 +360,67 @@ func TestMergeProperties(t *testing.T) {
 				t.Fatalf("seed %d: node %d is down by itself", seed, i)
 			}
 		}
+	}
+}
+
+// What is due: what a prober sees coming, and when silent votes end.
+func TestDue(t *testing.T) {
+	const ttl = 15 * time.Second
+	vote := func(prober string, state State, dueMS int64, age time.Duration) Seen {
+		r := says(prober, 1, map[string]State{"n": state})
+		o := r.Nodes["n"]
+		o.DueMS = dueMS
+		r.Nodes["n"] = o
+		return Seen{r, t0.Add(-age)}
+	}
+	for _, test := range []struct {
+		name string
+		seen []Seen
+		want time.Duration // from t0; 0 for nothing
+	}{
+		{"nothing", []Seen{vote("a", Up, 0, 0)}, 0},
+		{"down-and-nothing", []Seen{vote("a", Down, 0, 0)}, 0},
+		{"failing", []Seen{vote("a", Up, 4000, time.Second)}, 3 * time.Second},
+		{"recovering", []Seen{vote("a", Down, 20_000, 0)}, 20 * time.Second},
+		{"the-first", []Seen{vote("a", Up, 9000, 0), vote("b", Up, 4000, 0), vote("c", Up, 0, 0)}, 4 * time.Second},
+		{"overdue", []Seen{vote("a", Up, 1000, 3*time.Second)}, -2 * time.Second},
+		{"far-away", []Seen{vote("a", Up, 1<<60, 0)}, maxAge},
+		{"silent-and-up", []Seen{vote("a", Up, 4000, ttl+1)}, 0},
+		{"silent-and-down", []Seen{vote("a", Down, 4000, 2*ttl)}, ttl + holdState},
+		{"last-known", []Seen{vote("a", Down, 4000, 4*ttl)}, -ttl + holdState},
+		{"one-silent-and-of-one-mind", []Seen{vote("a", Down, 0, 2*ttl), vote("b", Down, 0, 0)}, 0},
+		{"one-silent-and-of-two-minds", []Seen{vote("a", Down, 0, 2*ttl), vote("b", Up, 0, 0)}, ttl},
+		{"all-silent-and-of-two-minds", []Seen{vote("a", Down, 0, 2*ttl), vote("b", Up, 0, ttl+1)}, ttl},
+	} {
+		inv := watched(t, "n")
+		before := Merge(inv, test.seen, nil, t0.Add(-2*ttl))
+		table := Merge(inv, test.seen, before, t0)
+		want := time.Time{}
+		if test.want != 0 {
+			want = t0.Add(test.want)
+		}
+		if got := table.Nodes[0].Due; !got.Equal(want) {
+			t.Errorf("%s: due in %v, want %v", test.name, got.Sub(t0), test.want)
+		}
+		inv.Nodes[0].State = AdminUp
+		if got := Merge(inv, test.seen, nil, t0).Nodes[0].Due; !got.IsZero() {
+			t.Errorf("%s: the operator's word is due in %v", test.name, got.Sub(t0))
+		}
+	}
+}
+
+// What is due is no difference that a reader would wait for.
+func TestDueIsNoGeneration(t *testing.T) {
+	inv := watched(t, "n")
+	r := says("a", 1, map[string]State{"n": Up})
+	before := Merge(inv, []Seen{{r, t0}}, nil, t0)
+	r = says("a", 2, map[string]State{"n": Up})
+	o := r.Nodes["n"]
+	o.DueMS = 4000
+	r.Nodes["n"] = o
+	after := Merge(inv, []Seen{{r, t0}}, before, t0)
+	if after.Nodes[0].Due.IsZero() || after.Generation != before.Generation {
+		t.Errorf("due %v, generation %d after %d", after.Nodes[0].Due, after.Generation, before.Generation)
 	}
 }
 

@@ -44,7 +44,13 @@ type Observation struct {
 	RTT     RTT     `json:"rtt_us,omitzero"`   // round trip from this prober
 	Breaker string  `json:"breaker,omitempty"` // the node's circuit to its origin: closed, half or open
 	SinceMS int64   `json:"since_ms,omitempty"`
-	Load    Load    `json:"load,omitzero"`
+
+	// DueMS is in how many milliseconds the vote changes if the rounds go on as the
+	// last one did: the node has begun to fail or to recover. 0 means that nothing is
+	// under way, or that the prober does not tell.
+	DueMS int64 `json:"due_ms,omitempty"`
+
+	Load Load `json:"load,omitzero"`
 }
 
 // RTT is a round-trip time distribution in microseconds; zero means unknown.
@@ -116,6 +122,9 @@ func (o *Observation) validate() error {
 	if !(o.Health >= 0 && o.Health <= 100) || !(o.Score >= 0 && o.Score <= 100) {
 		return fmt.Errorf("health %v or score %v is outside 0 to 100", o.Health, o.Score)
 	}
+	if o.DueMS < 0 {
+		return fmt.Errorf("due_ms %d is negative", o.DueMS)
+	}
 	if o.RTT.P50 < 0 || o.RTT.P95 < o.RTT.P50 {
 		return fmt.Errorf("rtt_us p50 %d, p95 %d are not in order", o.RTT.P50, o.RTT.P95)
 	}
@@ -146,8 +155,11 @@ type Aged struct {
 }
 
 // age is AgeMS as a duration; beyond a day all ages are alike.
-func (a *Aged) age() time.Duration {
-	return time.Duration(min(a.AgeMS, maxAge.Milliseconds())) * time.Millisecond
+func (a *Aged) age() time.Duration { return bounded(a.AgeMS) }
+
+// bounded is a number of milliseconds as a duration of at most a day.
+func bounded(ms int64) time.Duration {
+	return time.Duration(min(ms, maxAge.Milliseconds())) * time.Millisecond
 }
 
 // Validate returns what is wrong with a snapshot, which is then refused whole. An

@@ -89,6 +89,23 @@ func (h *hysteresis) fail(now time.Time) bool {
 	return true
 }
 
+// due returns when the state changes if rounds go on as the last one did, one each
+// interval; zero if it does not.
+func (h *hysteresis) due(interval time.Duration, now time.Time) time.Time {
+	switch {
+	case h.state == healthfeed.Down && h.good > 0:
+		rise := now.Add(time.Duration(max(h.rise-h.good, 1)) * interval)
+		if rise.Before(h.heldTill) {
+			return h.heldTill
+		}
+		return rise
+	case h.state != healthfeed.Down && h.bad > 0:
+		left := min(h.fall-h.bad, max(slowFall, h.fall)-h.slow)
+		return now.Add(time.Duration(max(left, 1)) * interval)
+	}
+	return time.Time{}
+}
+
 // forgive undoes the failed rounds in a row, and the fall that they led to.
 func (h *hysteresis) forgive() {
 	if h.fell {

@@ -51,6 +51,48 @@ func TestHysteresis(t *testing.T) {
 	}
 }
 
+// When the state is to change, and that it does then if the rounds go on like that.
+func TestDue(t *testing.T) {
+	for _, test := range []struct {
+		name, rounds string
+		want         time.Duration // 0 for nothing under way
+	}{
+		{"new", "", 0},
+		{"up", "++", 0},
+		{"first-failure", "+x", 4 * time.Second},
+		{"second-failure", "+xx", 2 * time.Second},
+		{"never-up", "x", 4 * time.Second},
+		{"down", "+xxx", 0},
+		{"longer-down", "+xxxxx", 0},
+		{"first-success", "+xxx+", 18 * time.Second},
+		{"ninth-success", "+xxx+++++++++", 2 * time.Second},
+		{"up-again", "+xxx++++++++++", 0},
+		{"every-second", "+x+x+x+x+x+x+x+x+x", 2 * time.Second},
+		{"held-down", "+xxx++++++++++xxx+", 28 * time.Second}, // of 30, for it fell twice
+	} {
+		h := newHysteresis(&healthfeed.Check{Fall: 3, Rise: 10, Interval: 2 * time.Second})
+		now := t0
+		play(&h, &now, 2*time.Second, test.rounds)
+		due := h.due(2*time.Second, now)
+		if got := due.Sub(now); due.IsZero() != (test.want == 0) || !due.IsZero() && got != test.want {
+			t.Errorf("%s: due in %v, want %v", test.name, got, test.want)
+		}
+		if due.IsZero() {
+			continue
+		}
+		was, last := h.state, test.rounds[len(test.rounds)-1:]
+		for now.Before(due) {
+			if h.state != was {
+				t.Errorf("%s: changed before it was due", test.name)
+			}
+			play(&h, &now, 2*time.Second, last)
+		}
+		if h.state == was {
+			t.Errorf("%s: did not change when it was due", test.name)
+		}
+	}
+}
+
 // Ten good rounds in a row clear the slow count.
 func TestHysteresisSlowCountClears(t *testing.T) {
 	h := newHysteresis(&healthfeed.Check{Fall: 3, Rise: 10, Interval: time.Second})

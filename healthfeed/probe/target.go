@@ -36,6 +36,7 @@ type view struct {
 	health  float64          // 0 to 100
 	rtt     healthfeed.RTT
 	load    healthfeed.Load
+	due     time.Time // when state changes if rounds go on like this; zero if it does not
 	failing time.Time // start of the first of the failed rounds in a row; zero if the last one passed
 	late    bool      // the last round had to wait too long for its turn
 	doubted bool      // set by the publisher; taken away by a round that passes
@@ -159,6 +160,7 @@ func (t *target) note(a answer, err error, begun, now time.Time, late bool) (cha
 		v.failing = begun
 	}
 	v.state = t.hysteresis.state
+	v.due = t.hysteresis.due(t.check.Interval, now)
 	v.rtt = t.average.rtt()
 	v.health = health(&t.average, v.load, now)
 	return changed

@@ -63,9 +63,36 @@ func (b *ballot) cast(n *healthfeed.Node, views []view, now time.Time) (healthfe
 		b.state, b.since = o.State, now
 	}
 	o.SinceMS = now.Sub(b.since).Milliseconds()
+	if at := due(n, views, o.State); !at.IsZero() {
+		o.DueMS = max(at.Sub(now).Milliseconds(), 1)
+	}
 	o.Score = round(score(o.Health, o.Load, n.Capacity))
 	o.Health = round(o.Health)
 	return o, true
+}
+
+// due returns when a vote may change by what its checks have under way, zero if that
+// is nothing. A node that is down comes back when the last of the checks does that
+// keep it down; otherwise the first makes a difference.
+func due(n *healthfeed.Node, views []view, vote healthfeed.State) (at time.Time) {
+	for i, v := range views {
+		switch {
+		case vote == healthfeed.Abstain || v.late || v.doubted:
+		case vote == healthfeed.Down:
+			if v.state != healthfeed.Down || !n.Checks[i].Critical {
+				continue
+			}
+			if v.due.IsZero() {
+				return time.Time{}
+			}
+			if v.due.After(at) {
+				at = v.due
+			}
+		case !v.due.IsZero() && (at.IsZero() || v.due.Before(at)):
+			at = v.due
+		}
+	}
+	return at
 }
 
 // round keeps one digit, which is all that means something.

@@ -48,6 +48,39 @@ func TestCast(t *testing.T) {
 	}
 }
 
+// What a vote has under way.
+func TestCastDue(t *testing.T) {
+	in := func(s healthfeed.State, d time.Duration) view { return view{state: s, health: 100, due: t0.Add(d)} }
+	still := func(s healthfeed.State) view { return view{state: s, health: 100} }
+	const up, down = healthfeed.Up, healthfeed.Down
+	for _, test := range []struct {
+		name     string
+		critical []bool
+		views    []view
+		want     int64
+	}{
+		{"nothing", []bool{true}, []view{still(up)}, 0},
+		{"failing", []bool{true}, []view{in(up, 4*time.Second)}, 4000},
+		{"overdue", []bool{true}, []view{in(up, -time.Second)}, 1},
+		{"the-first", []bool{true, true}, []view{in(up, 4*time.Second), in(up, 2*time.Second)}, 2000},
+		{"minor", []bool{true, false}, []view{still(up), in(down, 3*time.Second)}, 3000},
+		{"recovering", []bool{true}, []view{in(down, 8*time.Second)}, 8000},
+		{"the-last-that-is-down", []bool{true, true, true}, []view{in(down, 8*time.Second), in(down, 12*time.Second), still(up)}, 12000},
+		{"one-stays-down", []bool{true, true}, []view{in(down, 8*time.Second), still(down)}, 0},
+		{"minor-does-not-hold-it-down", []bool{true, false}, []view{in(down, 8*time.Second), still(down)}, 8000},
+		{"doubted", []bool{true}, []view{{state: down, doubted: true, due: t0.Add(time.Second)}}, 0},
+	} {
+		n := &healthfeed.Node{}
+		for _, c := range test.critical {
+			n.Checks = append(n.Checks, healthfeed.Check{Critical: c})
+		}
+		var b ballot
+		if o, _ := b.cast(n, test.views, t0); o.DueMS != test.want {
+			t.Errorf("%s: due in %d ms, want %d", test.name, o.DueMS, test.want)
+		}
+	}
+}
+
 // Between 60 and 75 a node stays what it is.
 func TestCastDegradedHysteresis(t *testing.T) {
 	n := &healthfeed.Node{Checks: []healthfeed.Check{{Critical: true}}}
