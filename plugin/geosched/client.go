@@ -168,9 +168,11 @@ func (c client) prefix(by locator) netip.Prefix {
 // may claim any (RFC 7871, section 11.2), and there are operators who let only
 // resolvers do so that they know.
 func (c *config) trusts(s subnet, w dns.ResponseWriter) bool {
-	if s.option == nil || len(c.Trust) == 0 {
-		return true
-	}
-	from := resolverOf(w.RemoteAddr())
-	return slices.ContainsFunc(c.Trust, func(p netip.Prefix) bool { return p.Contains(from) })
+	return s.option == nil || len(c.Trust) == 0 || c.trusted(resolverOf(w.RemoteAddr()))
+}
+
+// trusted reports whether a resolver is one of those that are believed, if only
+// some are.
+func (c *config) trusted(resolver netip.Addr) bool {
+	return slices.ContainsFunc(c.Trust, func(p netip.Prefix) bool { return p.Contains(resolver) })
 }

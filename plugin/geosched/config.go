@@ -42,10 +42,11 @@ type config struct {
 	Listen    string
 	StateFile string
 
-	GeoIP geoip.Config
-	ECS   bool
-	Trust []netip.Prefix // whose client subnets are believed; empty for everybody's
-	Limit *rateLimit     // nil for none
+	GeoIP   geoip.Config
+	ECS     bool
+	Trust   []netip.Prefix // whose client subnets are believed; empty for everybody's
+	Limit   *rateLimit     // nil for none
+	Explain *explainConfig // nil when nothing is explained
 
 	Policy     steer.Policy // what all policies start from
 	PolicyFile string       // empty for none
@@ -139,7 +140,7 @@ func (p *parser) here() position { return position{p.File(), p.Line()} }
 func (p *parser) property() error {
 	name := p.Val()
 	switch name {
-	case "nodes", "geoip", "asn", "nets", "resolvers", "ttl", "negttl", "answers", "weights", "ecs", "types", "svcparams", "apex", "alldown", "policy", "sticky", "ratelimit", "cookies", "records", "fallthrough":
+	case "nodes", "geoip", "asn", "nets", "resolvers", "ttl", "negttl", "answers", "weights", "ecs", "types", "svcparams", "apex", "alldown", "policy", "sticky", "ratelimit", "cookies", "records", "explain", "fallthrough":
 		if at, again := p.At[name]; again {
 			return p.Errf("%q is on line %d already", name, at.Line)
 		}
@@ -202,6 +203,8 @@ func (p *parser) property() error {
 			p.CookieSecrets = append(p.CookieSecrets, p.path(a))
 		}
 		return nil
+	case "explain":
+		return p.explain(args)
 	case "alldown":
 		return p.allDown(args)
 	case "policy":
@@ -299,18 +302,9 @@ func (p *parser) feed(args []string) error {
 	switch args[0] {
 	case "listen":
 		return p.one(key, args[1:], func(a string) error {
-			host, port, err := net.SplitHostPort(a)
-			if err != nil {
-				return p.Errf("%q is not an address such as 127.0.0.1:8053", a)
-			}
-			if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-				return p.Errf("%q is not a port, in %q", port, a)
-			}
-			if _, err := netip.ParseAddr(host); err != nil && host != "" && host != "localhost" {
-				return p.Errf("%q is not an IP address, in %q", host, a)
-			}
 			p.Listen = a
-			return nil
+			_, err := p.listens(a)
+			return err
 		})
 	case "from":
 		if len(args) == 1 {
@@ -328,6 +322,21 @@ func (p *parser) feed(args []string) error {
 		return p.one(key, args[1:], func(a string) error { p.StateFile = p.path(a); return nil })
 	}
 	return p.Errf("feed %q is unknown, want listen, from or state", args[0])
+}
+
+// listens checks an address to listen on, and returns its host.
+func (p *parser) listens(word string) (host string, err error) {
+	host, port, err := net.SplitHostPort(word)
+	if err != nil {
+		return "", p.Errf("%q is not an address such as 127.0.0.1:8053", word)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", p.Errf("%q is not a port, in %q", port, word)
+	}
+	if _, err := netip.ParseAddr(host); err != nil && host != "" && host != "localhost" {
+		return "", p.Errf("%q is not an IP address, in %q", host, word)
+	}
+	return host, nil
 }
 
 // finish checks what only the whole block can tell, and fills in defaults.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -87,12 +86,9 @@ func runFeed(ctx context.Context, f *healthfeed.Feed) {
 	}
 }
 
-// hub serves a feed to others on an address of its own. The socket outlives
-// reloads, and the handler is that of the newest instance that is left.
+// hub serves a feed to others on an address of its own, that of the newest instance
+// that is left.
 type hub struct {
-	server *http.Server
-	addr   net.Addr
-
 	mu    sync.Mutex
 	shown []shown
 }
@@ -107,33 +103,11 @@ var errTwoFeeds = errors.New("another block listens there with another feed")
 
 // holdHub makes f visible at addr.
 func holdHub(p *pool, h *holder, addr string, f *healthfeed.Feed) error {
-	hub, err := hold(p, h, "listen "+addr, func() (*hub, func(), error) {
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			return nil, nil, err
-		}
-		b := &hub{addr: l.Addr()}
-		b.server = &http.Server{
-			Handler:        b,
-			ReadTimeout:    5 * time.Second, // of a body that nobody wants, too
-			WriteTimeout:   30 * time.Second,
-			IdleTimeout:    time.Minute,
-			MaxHeaderBytes: 16 << 10,
-		}
-		log.Infof("feed on http://%v", b.addr)
-		go b.run(l)
-		return b, func() { b.server.Close() }, nil
-	})
+	b, err := holdWeb(p, h, "feed", addr, func() *hub { return new(hub) })
 	if err != nil {
 		return err
 	}
-	return hub.show(h, f)
-}
-
-func (b *hub) run(l net.Listener) {
-	if err := b.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		log.Errorf("feed on %v ended: %v", b.addr, err)
-	}
+	return b.show(h, f)
 }
 
 // show makes f what h wants to be served. One holder has one feed here.

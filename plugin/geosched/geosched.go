@@ -43,6 +43,10 @@ type Geosched struct {
 	config *config
 	dice   func() uint64
 
+	// chaosEnds is set if no plugin of the block but this one answers other
+	// classes than IN.
+	chaosEnds bool
+
 	// set by start, before the first query
 	names    *nameTable
 	feed     *healthfeed.Feed
@@ -75,6 +79,9 @@ func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 	qname := strings.ToLower(asked)
 	name := g.names.find(qname)
 	if name.zone == "" {
+		if r.Question[0].Qclass != dns.ClassINET && g.chaosEnds {
+			return dns.RcodeRefused, nil
+		}
 		return plugin.NextOrFailure(pluginName, g.Next, ctx, w, r)
 	}
 	q := &query{g: g, ctx: ctx, w: w, r: r, zone: name.zone, qname: asked, qtype: qtype}
@@ -88,14 +95,11 @@ func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 			return q.limit(a)
 		}
 	}
-	if r.Opcode != dns.OpcodeQuery || r.Question[0].Qclass != dns.ClassINET {
+	if r.Opcode != dns.OpcodeQuery {
 		if g.passes(qname) {
 			return q.pass(false)
 		}
-		if r.Opcode != dns.OpcodeQuery {
-			return q.count(refused, dns.RcodeNotImplemented)
-		}
-		return q.count(refused, dns.RcodeRefused)
+		return q.count(refused, dns.RcodeNotImplemented)
 	}
 	if credit == cookieMalformed || !oneOPT(r) {
 		return q.count(formerr, dns.RcodeFormatError)
@@ -112,6 +116,8 @@ func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 		q.atApex(&name)
 	}
 	switch {
+	case r.Question[0].Qclass != dns.ClassINET:
+		return q.chaos(name.steered)
 	case name.steered != nil && slices.Contains(g.config.Types, qtype):
 		return q.steer(name.steered)
 	case qtype == dns.TypeAXFR || qtype == dns.TypeIXFR:
@@ -157,6 +163,7 @@ type decision struct {
 // among all.
 func (g *Geosched) decide(s *steered, family steer.Family, c client, aliases bool) decision {
 	d := g.situation(s, c)
+	d.dice, d.turn = g.dice(), d.plan.takeTurn()
 	if aliases && d.view.of(s.Service).alias != "" {
 		d.choose(steer.Any, true)
 		if d.target() != "" || d.reaches(family) {
@@ -167,7 +174,7 @@ func (g *Geosched) decide(s *steered, family steer.Family, c client, aliases boo
 	return d
 }
 
-// situation is a decision without a choice.
+// situation is a decision without dice and choice.
 func (g *Geosched) situation(s *steered, c client) (d decision) {
 	book := g.policies.book.Load() // before the trie, which tells apart what the rules are about
 	d.steered, d.table = s, g.feed.Table()
@@ -176,7 +183,6 @@ func (g *Geosched) situation(s *steered, c client) (d decision) {
 	d.class, d.scope, d.by = locate(trie, c.subnet, c.resolver)
 	d.client = c.prefix(d.by)
 	d.plan = d.view.of(s.Service).plan
-	d.dice, d.turn = g.dice(), d.plan.takeTurn()
 	return d
 }
 
@@ -184,9 +190,15 @@ func (g *Geosched) situation(s *steered, c client) (d decision) {
 // it is not a CNAME, whatever the policy.
 func (d *decision) choose(family steer.Family, aliases bool) {
 	d.family = family
-	d.Choice = d.plan.policy.Choose(&steer.Request{
+	req := d.request(aliases)
+	d.Choice = d.plan.policy.Choose(&req, d.table)
+}
+
+// request is what to choose by.
+func (d *decision) request(aliases bool) steer.Request {
+	return steer.Request{
 		Set:       d.plan.set,
-		Family:    family,
+		Family:    d.family,
 		Point:     d.class.Point,
 		Pinned:    d.class.Nodes,
 		Continent: d.class.Continent,
@@ -196,7 +208,7 @@ func (d *decision) choose(family steer.Family, aliases bool) {
 		Key:       d.class.Hash,
 		Dice:      d.dice,
 		Turn:      d.turn,
-	}, d.table)
+	}
 }
 
 // ttl is for how many seconds the decision is answered.
@@ -250,6 +262,7 @@ func (d *decision) tell(ctx context.Context, ttl uint32) {
 	metadata.SetValueFunc(ctx, pluginName+"/class", kept.class.String)
 	metadata.SetValueFunc(ctx, pluginName+"/client", kept.client.String)
 	metadata.SetValueFunc(ctx, pluginName+"/scope", func() string { return strconv.Itoa(int(kept.scope)) })
+	metadata.SetValueFunc(ctx, pluginName+"/policy", func() string { return kept.plan.name })
 	metadata.SetValueFunc(ctx, pluginName+"/ttl", func() string { return strconv.Itoa(int(ttl)) })
 }
 

@@ -38,6 +38,11 @@ var (
 		Help: "Queries, by what became of their DNS cookie.",
 	}, []string{"result"})
 
+	explained = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "explained_total",
+		Help: "Questions about decisions, by what was asked.",
+	}, []string{"what"})
+
 	reloads = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "reloads_total",
 		Help: "Changes of geoip, asn, nets, resolvers and records files that were loaded or refused.",

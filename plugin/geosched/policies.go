@@ -112,14 +112,15 @@ func (s *policies) reload() {
 
 // A plan is how one service chooses.
 type plan struct {
+	name   string // of the policy
 	policy *steer.Policy
 	set    *steer.Set
 	turns  bool
 	turn   atomic.Uint64 // of the last choice, if they take turns
 }
 
-func newPlan(p *steer.Policy, set *steer.Set) *plan {
-	n := &plan{policy: p, set: set.Under(p), turns: p.Strategy != nil && p.Strategy.Traits().Turns}
+func newPlan(name string, p *steer.Policy, set *steer.Set) *plan {
+	n := &plan{name: name, policy: p, set: set.Under(p), turns: p.Strategy != nil && p.Strategy.Traits().Turns}
 	n.turn.Store(rand.Uint64()) // name servers that start together do not all begin with the same node
 	return n
 }
@@ -130,6 +131,14 @@ func (n *plan) takeTurn() uint64 {
 		return 0
 	}
 	return n.turn.Add(1)
+}
+
+// nextTurn returns the number of the next choice without taking it.
+func (n *plan) nextTurn() uint64 {
+	if !n.turns {
+		return 0
+	}
+	return n.turn.Load() + 1
 }
 
 // planFor makes the plan of a service, and notes in unruly what the policy and the
@@ -152,6 +161,8 @@ func (v *view) planFor(c *config, service string) *plan {
 			v.unruly = append(v.unruly, fmt.Errorf("%s: policy %q: there is no node %q", c.PolicyFile, name, s))
 		}
 	}
-	set, _ := steer.NewSet(v.inventory, service)
-	return newPlan(p, set)
+	if !ok {
+		name = policy.Default
+	}
+	return newPlan(name, p, v.set(service))
 }

@@ -27,7 +27,7 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, section := range []string{"# geosched", "## Name", "## Description", "## Syntax", "## Metrics", "## Ready", "## Metadata", "## Examples", "## Bugs", "## See Also"} {
+	for _, section := range []string{"# geosched", "## Name", "## Description", "## Syntax", "## Explain", "## Map", "## Metrics", "## Ready", "## Metadata", "## Examples", "## Bugs", "## See Also"} {
 		if !strings.Contains(string(text), "\n"+section+"\n") && !strings.HasPrefix(string(text), section+"\n") {
 			t.Errorf("no section %q", section)
 		}

@@ -36,12 +36,15 @@ func poolSize() int {
 }
 
 // hubAddr returns where the feed is served.
-func hubAddr(t testing.TB) string {
+func hubAddr(t testing.TB) string { return webAddr(t, "feed") }
+
+// webAddr returns where something is served over HTTP.
+func webAddr(t testing.TB, what string) string {
 	t.Helper()
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
 	for _, thing := range shared.things {
-		if b, ok := thing.value.(*hub); ok {
+		if b, ok := thing.value.(*web); ok && b.what == what {
 			return b.addr.String()
 		}
 	}

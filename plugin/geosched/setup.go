@@ -31,6 +31,7 @@ func setup(c *caddy.Controller) error {
 	}
 	g := newGeosched(cfg)
 	h := holderOf(c)
+	h.letChaosIn(cfg.Explain != nil && cfg.Explain.Chaos)
 
 	c.OnStartup(func() error {
 		handlers := dnsserver.GetConfig(c).Handlers()
@@ -41,6 +42,7 @@ func setup(c *caddy.Controller) error {
 			log.Warning("dnssec stands before geosched and denies HTTPS and SVCB in its NSEC records: a resolver that has " +
 				"heard such a denial and makes use of it (RFC 8198) does not ask for them any more")
 		}
+		g.chaosEnds = !othersAnswerChaos(handlers)
 		shared.sweep()
 		if err := g.start(&shared, h); err != nil {
 			return plugin.Error(pluginName, err)
@@ -143,6 +145,11 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 	if g.config.Listen != "" {
 		if err := holdHub(p, h, g.config.Listen, g.feed); err != nil {
 			return at("feed listen", err)
+		}
+	}
+	if x := g.config.Explain; x != nil && x.HTTP != "" {
+		if err := holdExplainer(p, h, x.HTTP); err != nil {
+			return at("explain", err)
 		}
 	}
 	if _, ok := g.config.At["ns"]; !ok && len(g.config.Fall.Zones) == 0 {

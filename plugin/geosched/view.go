@@ -98,6 +98,15 @@ func (v *view) of(name string) *service {
 	return v.services[""]
 }
 
+// set returns the nodes of a service, or all of them in its place.
+func (v *view) set(service string) *steer.Set {
+	set, ok := steer.NewSet(v.inventory, service)
+	if !ok {
+		set, _ = steer.NewSet(v.inventory, "")
+	}
+	return set
+}
+
 // missing returns the services that an inventory does not have. One without nodes is
 // still to come.
 func missing(inv *healthfeed.Inventory, services []string) (names []string) {

@@ -1,0 +1,261 @@
+package geosched
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/geoip"
+	"github.com/tandem-cdn/tandem/internal/steer"
+)
+
+// Whoever is allowed to may ask what a client would be answered, and why:
+//
+//	dig CH TXT www.cdn.example +subnet=… ──┐
+//	GET /v1/explain?name=&client= ─────────┼─► situation ─► steer.Explain ─► explanation
+//	GET /v1/map ─── each class ────────────┘                (what chooses, explains)
+//	GET /v1/choose?name=&client= ─────────────► decide, as for a query
+//
+// An explanation is a throw of the dice like any answer: where several nodes share
+// the clients, asking again may choose another.
+
+// explanation is a decision and how it came about. As JSON it is what
+// GET /v1/explain answers; what is unknown is absent.
+type explanation struct {
+	Name    string `json:"name"`    // absolute, in lower case
+	Type    string `json:"type"`    // of the question
+	Zone    string `json:"zone"`    // that the name is in
+	Service string `json:"service"` // that answers for it; "" is all nodes
+
+	Policy policyTerms `json:"policy"`
+	Client clientTerms `json:"client"`
+
+	Target     string               `json:"target,omitempty"` // a name to answer with, in the place of nodes
+	Scope      uint8                `json:"scope"`            // bits; 0 when the client subnet had no say
+	Why        string               `json:"why"`              // the reason, as in metrics
+	Degraded   bool                 `json:"degraded"`         // not what a healthy CDN would answer
+	TTL        uint32               `json:"ttl_s"`            // seconds
+	Generation uint64               `json:"generation"`       // of the health table
+	Freshness  healthfeed.Freshness `json:"freshness"`        // what the table rests on
+
+	// Candidates are all nodes of the service: the chosen ones first, then those
+	// who could have been, and then the others, the best first.
+	Candidates []candidateTerms `json:"candidates"`
+}
+
+// policyTerms says by what was chosen.
+type policyTerms struct {
+	Name     string  `json:"name"`
+	Strategy string  `json:"strategy"`
+	Alpha    float64 `json:"alpha"`    // share of distance in the score, 0 to 1
+	Beta     float64 `json:"beta"`     // share of latency
+	Near     float64 `json:"near_pct"` // how much worse than the best the group may be, percent
+	Epsilon  float64 `json:"eps_km"`   // kilometres
+	Soon     float64 `json:"eps_ms"`   // milliseconds
+	Answers  int     `json:"answers"`  // most nodes in an answer
+}
+
+// clientTerms says who asked, as far as it matters.
+type clientTerms struct {
+	Prefix    string   `json:"prefix,omitempty"` // that located the client
+	ECS       string   `json:"ecs"`              // what became of the client subnet, as in metrics
+	Class     string   `json:"class"`            // in words
+	Source    string   `json:"source"`           // what knows the class
+	Lat       *float64 `json:"lat,omitempty"`    // degrees north
+	Lon       *float64 `json:"lon,omitempty"`    // degrees east
+	Continent string   `json:"continent,omitempty"`
+	Country   string   `json:"country,omitempty"`
+	ASN       uint32   `json:"asn,omitempty"`
+	Pinned    []string `json:"pinned,omitempty"` // the nodes that the operator named for the class
+}
+
+// candidateTerms says what became of a node.
+type candidateTerms struct {
+	ID         string           `json:"id"`
+	Fate       string           `json:"fate"` // what became of it, see steer.Fate
+	Addrs      []netip.Addr     `json:"addrs,omitempty"`
+	CNAME      string           `json:"cname,omitempty"` // in the place of addresses
+	State      healthfeed.State `json:"state"`
+	Reason     string           `json:"reason"` // who decided the state
+	Tier       int              `json:"tier"`
+	Rule       *int             `json:"rule,omitempty"`        // of the policy, that excludes it; the first is 0
+	Distance   *float64         `json:"distance_km,omitempty"` // kilometres from the client
+	RTT        *float64         `json:"rtt_ms,omitempty"`      // milliseconds, from the probers
+	Delay      float64          `json:"delay_ms"`              // milliseconds more than the fastest of its peers
+	Latency    float64          `json:"latency"`               // how soon it can answer, 1 for the soonest that takes clients
+	Load       float64          `json:"load"`                  // part of its capacity in use, 0 to 1
+	Health     float64          `json:"health"`                // 0 to 1
+	Acceptance float64          `json:"acceptance"`            // the part of its clients that it takes, 0 to 1
+	Bias       float64          `json:"bias"`                  // what the score has been multiplied with
+	Score      float64          `json:"score"`                 // 1 for the best of all
+	Weight     float64          `json:"weight"`                // among those that could be chosen, else 0
+	Share      float64          `json:"share"`                 // chance to be the first of the answer, 0 to 1
+}
+
+// inquiry is a question about a decision.
+type inquiry struct {
+	g      *Geosched // that answers for the name
+	name   string    // absolute, in lower case
+	zone   string    // that it is in
+	s      *steered
+	qtype  uint16
+	client client
+	class  *geoip.Class // in the place of that of the client, if not nil
+	whatIf whatIf
+}
+
+// settle makes the decision that is asked about, as decide would. It takes no turn
+// from anybody.
+func (q *inquiry) settle() (d decision, e steer.Explanation, policy *steer.Policy, err error) {
+	d = q.g.situation(q.s, q.client)
+	d.dice, d.turn = q.g.dice(), d.plan.nextTurn()
+	if c := q.class; c != nil {
+		d.client, d.class, d.scope, d.by = netip.Prefix{}, c, 0, byNone
+		d.dice = c.Hash // the same each time, and for each class another
+	}
+	if d.table, err = q.whatIf.table(d.table); err != nil {
+		return d, e, nil, err
+	}
+	policy = q.whatIf.policy(d.plan.policy)
+	families := []steer.Family{q.family()}
+	if q.aliases() && d.view.of(q.s.Service).alias != "" {
+		families = []steer.Family{steer.Any, q.family()}
+	}
+	for _, d.family = range families {
+		req := d.request(q.aliases())
+		e = policy.Explain(&req, d.table)
+		if d.Choice = e.Choice; d.target() != "" || d.reaches(q.family()) {
+			break
+		}
+	}
+	return d, e, policy, nil
+}
+
+// family is that of the addresses to be chosen for.
+func (q *inquiry) family() steer.Family {
+	if q.qtype == dns.TypeAAAA {
+		return steer.IPv6
+	}
+	return steer.IPv4
+}
+
+// aliases reports whether the name may be answered with another.
+func (q *inquiry) aliases() bool { return q.name != q.zone }
+
+// explain says what a client would be answered and why.
+func (q *inquiry) explain() (*explanation, error) {
+	d, e, policy, err := q.settle()
+	if err != nil {
+		return nil, err
+	}
+	x := &explanation{
+		Name: q.name, Type: dns.TypeToString[q.qtype], Zone: q.zone, Service: q.s.Service,
+		Policy: termsOfPolicy(d.plan.name, policy),
+		Client: d.terms(),
+		Target: d.target(), Scope: d.scope, Why: d.Why.String(), Degraded: d.Degraded, TTL: q.g.ttl(&d),
+		Generation: d.table.Generation, Freshness: d.table.Freshness,
+		Candidates: make([]candidateTerms, len(e.Nodes)),
+	}
+	best := 0.0
+	for i := range e.Nodes {
+		best = max(best, e.Nodes[i].Score)
+	}
+	for i := range e.Nodes {
+		a := &e.Nodes[i]
+		node, status := &d.table.Inventory.Nodes[a.Node], &d.table.Nodes[a.Node]
+		t := &x.Candidates[i]
+		*t = candidateTerms{
+			ID: node.ID, Fate: a.Fate.String(), Addrs: node.Addrs, CNAME: node.CNAME, State: a.State, Reason: status.Reason, Tier: a.Tier,
+			Delay: milliseconds(a.Delay), Latency: round(a.Latency, 3), Load: round(a.Load, 3), Bias: a.Bias, Health: round(a.Health, 3), Acceptance: round(a.Acceptance, 3),
+			Weight: round(a.Weight, 3), Share: round(a.Share, 4),
+		}
+		if best > 0 {
+			t.Score = round(a.Score/best, 4)
+		}
+		if a.Distance.Known() && d.class.Point.Known() {
+			t.Distance = new(round(float64(a.Distance), 1))
+		}
+		if a.Rule >= 0 {
+			t.Rule = new(a.Rule)
+		}
+		if a.RTT > 0 {
+			t.RTT = new(milliseconds(a.RTT))
+		}
+	}
+	return x, nil
+}
+
+func termsOfPolicy(name string, p *steer.Policy) policyTerms {
+	strategy := p.Strategy
+	if strategy == nil {
+		strategy = steer.Strategies()[0]
+	}
+	t := policyTerms{
+		Name: name, Strategy: strategy.Traits().Name, Alpha: p.Alpha, Beta: p.Beta, Near: round(100*p.Near, 3),
+		Epsilon: float64(p.Epsilon), Soon: milliseconds(p.EpsilonRTT), Answers: p.Answers,
+	}
+	if p.Near < 0 {
+		t.Near = round(100*strategy.Traits().Near, 3)
+	}
+	if t.Beta == 0 {
+		t.Alpha = 1 // it is distance alone, whatever is written
+	}
+	if t.Epsilon == 0 {
+		t.Epsilon = float64(steer.DefaultEpsilon)
+	}
+	if t.Soon == 0 {
+		t.Soon = milliseconds(steer.DefaultEpsilonRTT)
+	}
+	return t
+}
+
+func (d *decision) terms() clientTerms {
+	c := d.class
+	t := clientTerms{
+		ECS: fmt.Sprint(d.by), Class: c.String(), Source: c.Source.String(),
+		Continent: c.Continent, Country: c.Country, ASN: c.ASN, Pinned: c.Nodes,
+	}
+	if d.client.IsValid() {
+		t.Prefix = d.client.String()
+	}
+	if c.Point.Known() {
+		t.Lat, t.Lon = new(round(c.Point.Lat(), 2)), new(round(c.Point.Lon(), 2))
+	}
+	return t
+}
+
+func milliseconds(d time.Duration) float64 { return round(float64(d)/float64(time.Millisecond), 2) }
+
+// round rounds to a number of decimals, for people.
+func round(x float64, decimals int) float64 {
+	unit := math.Pow10(decimals)
+	return math.Round(x*unit) / unit
+}
+
+// clientOf is a client as if it had asked: by way of resolver, if that is valid, and
+// with p as its client subnet, if that is. With ecs off it asks itself.
+func (g *Geosched) clientOf(p netip.Prefix, resolver netip.Addr) client {
+	if !g.config.ECS {
+		if !resolver.IsValid() {
+			resolver = p.Addr()
+		}
+		return client{resolver: resolver}
+	}
+	c := client{resolver: resolver}
+	if !p.IsValid() {
+		return c
+	}
+	c.subnet.option = &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: uint8(p.Bits()), Address: p.Addr().AsSlice()}
+	if p.Addr().Is6() {
+		c.subnet.option.Family = 2
+	}
+	if p.Bits() > 0 {
+		c.subnet.prefix = p
+	}
+	c.subnet.untrusted = resolver.IsValid() && len(g.config.Trust) > 0 && !g.config.trusted(resolver)
+	return c
+}

@@ -1,0 +1,151 @@
+package geosched
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
+	"github.com/miekg/dns"
+
+	"github.com/tandem-cdn/tandem/internal/steer"
+)
+
+// letChaosIn says whether a block of the instance that is being set up wants queries
+// of class CH. The server refuses all classes but IN unless a plugin asks for them,
+// and then passes on all classes to all blocks of a port. So it is asked only when
+// somebody explains, and by an instance for itself.
+func (h *holder) letChaosIn(wanted bool) {
+	if h.chaos = h.chaos || wanted; h.chaos {
+		dnsserver.EnableChaos[pluginName] = struct{}{}
+	} else {
+		delete(dnsserver.EnableChaos, pluginName)
+	}
+}
+
+// othersAnswerChaos reports whether one of the plugins of a block, other than this,
+// takes queries of other classes than IN.
+func othersAnswerChaos(handlers []plugin.Handler) bool {
+	for _, h := range handlers {
+		if _, is := dnsserver.EnableChaos[h.Name()]; is && h.Name() != pluginName {
+			return true
+		}
+	}
+	return false
+}
+
+// chaos answers a query of another class than IN. Nothing of that is in our zones
+// but, for those who may know, the explanation of what is answered to class IN: a
+// TXT record for each fact.
+func (q *query) chaos(s *steered) (int, error) {
+	x := q.g.config.Explain
+	from := q.client()
+	if x == nil || !x.Chaos || !x.allows(from.resolver) || s == nil ||
+		q.r.Question[0].Qclass != dns.ClassCHAOS || q.qtype != dns.TypeTXT {
+		return q.count(refused, dns.RcodeRefused)
+	}
+	explained.WithLabelValues("chaos").Inc()
+	about := inquiry{g: q.g, name: strings.ToLower(q.qname), zone: q.zone, s: s, qtype: dns.TypeA, client: from}
+	e, err := about.explain()
+	if err == nil && e.Why == steer.None.String() { // nobody has IPv4
+		about.qtype = dns.TypeAAAA
+		e, err = about.explain()
+	}
+	if err != nil {
+		return dns.RcodeServerFailure, err
+	}
+	m := q.reply()
+	for _, fact := range e.facts() {
+		m.Answer = append(m.Answer, &dns.TXT{
+			Hdr: dns.RR_Header{Name: q.qname, Rrtype: dns.TypeTXT, Class: dns.ClassCHAOS},
+			Txt: characterStrings(fact),
+		})
+	}
+	return q.write(m, answered, e.Scope)
+}
+
+// mostFacts is how many candidates are listed over DNS, where a message has an end.
+const mostFacts = 200
+
+// facts are the explanation in lines. The records of an RRset have no order, so each
+// begins with what it is about.
+func (e *explanation) facts() []string {
+	c := &e.Client
+	client := fmt.Sprintf("client %s ecs=%s scope=%d class=%s", c.Prefix, c.ECS, e.Scope, c.Class)
+	facts := []string{client}
+	var chosen []string
+	for i := range e.Candidates {
+		t := &e.Candidates[i]
+		if t.Fate == steer.Chosen.String() {
+			chosen = append(chosen, t.ID)
+		}
+		if i < mostFacts {
+			facts = append(facts, t.String())
+		}
+	}
+	if n := len(e.Candidates) - mostFacts; n > 0 {
+		facts = append(facts, fmt.Sprintf("and %d nodes more, none better", n))
+	}
+	if e.Target != "" {
+		chosen = []string{"CNAME " + e.Target}
+	}
+	if len(chosen) == 0 {
+		chosen = []string{"nothing"}
+	}
+	pick := fmt.Sprintf("answer %s %s ttl=%d why=%s degraded=%v", e.Type, strings.Join(chosen, ","), e.TTL, e.Why, e.Degraded)
+	rest := fmt.Sprintf("policy %s strategy=%s alpha=%.2g beta=%.2g near=%.3g%% table=%d %v", e.Policy.Name, e.Policy.Strategy,
+		e.Policy.Alpha, e.Policy.Beta, e.Policy.Near, e.Generation, e.Freshness)
+	return append(facts, pick, rest)
+}
+
+// String is one line about a candidate, without what does not matter.
+func (t *candidateTerms) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "node %s %s", t.ID, t.Fate)
+	if t.Share > 0 {
+		fmt.Fprintf(&b, " share=%.3g%%", t.Share*100)
+	}
+	fmt.Fprintf(&b, " score=%.3f", t.Score)
+	if t.Distance != nil {
+		fmt.Fprintf(&b, " distance=%.0fkm", *t.Distance)
+	}
+	if t.RTT != nil {
+		fmt.Fprintf(&b, " rtt=%.3gms", *t.RTT)
+	}
+	if t.Delay > 0 {
+		fmt.Fprintf(&b, " delay=%.3gms", t.Delay)
+	}
+	fmt.Fprintf(&b, " %v health=%.2f", t.State, t.Health)
+	if t.Acceptance < 1 {
+		fmt.Fprintf(&b, " accepts=%.0f%%", t.Acceptance*100)
+	}
+	if t.Load > 0 {
+		fmt.Fprintf(&b, " load=%.0f%%", t.Load*100)
+	}
+	if t.Bias != 1 {
+		fmt.Fprintf(&b, " bias=%.3g", t.Bias)
+	}
+	if t.Rule != nil {
+		fmt.Fprintf(&b, " rule=%d", *t.Rule)
+	}
+	if t.Tier > 0 {
+		fmt.Fprintf(&b, " tier=%d", t.Tier)
+	}
+	if t.Weight > 0 {
+		fmt.Fprintf(&b, " weight=%.4g", t.Weight)
+	}
+	return b.String()
+}
+
+// characterStrings cuts a text into the strings of a TXT record, which have at most
+// 255 bytes (RFC 1035, section 3.3). In what the library takes, a backslash begins
+// an escape.
+func characterStrings(text string) (out []string) {
+	const most = 255
+	for len(text) > most {
+		out, text = append(out, escape(text[:most])), text[most:]
+	}
+	return append(out, escape(text))
+}
+
+func escape(text string) string { return strings.ReplaceAll(text, `\`, `\\`) }

@@ -1,0 +1,208 @@
+package geosched
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/miekg/dns"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/geoip"
+)
+
+// worldMap is what GET /v1/map?name= answers: where the clients of each class go.
+type worldMap struct {
+	Names []string `json:"names"` // that are steered, some of them if there are many
+	Name  string   `json:"name"`  // that this is about
+	Type  string   `json:"type"`
+
+	Policy     policyTerms          `json:"policy"`
+	Generation uint64               `json:"generation"` // of the health table
+	Freshness  healthfeed.Freshness `json:"freshness"`
+
+	Nodes   []mapNode  `json:"nodes"` // of the service
+	Classes mapClasses `json:"classes"`
+}
+
+// mapNode is a node on the map.
+type mapNode struct {
+	ID     string           `json:"id"`
+	Lat    *float64         `json:"lat,omitempty"` // degrees north
+	Lon    *float64         `json:"lon,omitempty"` // degrees east
+	State  healthfeed.State `json:"state"`
+	Reason string           `json:"reason"`
+	Wins   int              `json:"wins"`  // classes whose clients go to it more than to any other
+	Share  float64          `json:"share"` // mean over the classes, 0 to 1; says nothing of their sizes
+}
+
+// mapClasses has a column for each fact about classes. Those whose place is unknown
+// have 0 for latitude and longitude and are the last ones.
+type mapClasses struct {
+	Placed int       `json:"placed"` // how many have a place
+	Key    []string  `json:"key"`    // for class=
+	Lat    []float64 `json:"lat"`    // degrees north
+	Lon    []float64 `json:"lon"`    // degrees east
+	Coarse []int     `json:"coarse"` // 1 for a class of the built-in table, which is a continent
+	Node   []int     `json:"node"`   // of Nodes, the one that wins; -1 for none
+	Share  []float64 `json:"share"`  // of the class, 0 to 1
+	Why    []string  `json:"why"`
+}
+
+// mostNames is how many names a map lists.
+const mostNames = 1000
+
+// mapMaker makes maps, one at a time: each takes as long as thousands of queries.
+type mapMaker struct {
+	mu   sync.Mutex
+	kept []keptMap // the newest last
+}
+
+// mostKept is how many maps are kept: a page that supposes something asks for two.
+const mostKept = 4
+
+type keptMap struct {
+	of    mapKey
+	world *worldMap
+}
+
+// mapKey is all that a map depends on, for keeping it.
+type mapKey struct {
+	g     *Geosched
+	table *healthfeed.Table
+	trie  *geoip.Trie
+	raw   string
+}
+
+// serve answers /v1/map?name=&type=&alpha=&beta=&near=&down=.
+func (m *mapMaker) serve(ctx context.Context, blocks []*Geosched, raw string) (any, error) {
+	given, err := parameters(raw, append([]string{"name", "type"}, whatIfWords...)...)
+	if err != nil {
+		return nil, err
+	}
+	names := steeredNames(blocks)
+	if _, ok := given["name"]; !ok && len(names) > 0 {
+		given["name"] = names[0]
+	}
+	q, err := inquire(blocks, given)
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := mapKey{q.g, q.g.feed.Table(), q.g.atlas.Trie(), raw}
+	if i := slices.IndexFunc(m.kept, func(k keptMap) bool { return k.of == key }); i >= 0 {
+		return m.kept[i].world, nil
+	}
+	w, err := q.draw(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w.Names = names
+	if len(m.kept) == mostKept {
+		m.kept = slices.Delete(m.kept, 0, 1)
+	}
+	m.kept = append(m.kept, keptMap{key, w})
+	return w, nil
+}
+
+// steeredNames lists the names that blocks steer, in their order and up to mostNames.
+func steeredNames(blocks []*Geosched) (names []string) {
+	seen := make(map[string]bool)
+	for _, g := range blocks {
+		for _, s := range g.config.Steer {
+			if len(names) < mostNames && !seen[s.Name] {
+				seen[s.Name] = true
+				names = append(names, s.Name)
+			}
+		}
+	}
+	return names
+}
+
+// draw asks for each class of clients where they go, the same that a query asks.
+func (q *inquiry) draw(ctx context.Context) (*worldMap, error) {
+	w := &worldMap{Name: q.name, Type: dns.TypeToString[q.qtype]}
+	trie := q.g.atlas.Trie()
+	classes := make([]*geoip.Class, 0, len(trie.Classes()))
+	for i := range trie.Classes() {
+		if c := &trie.Classes()[i]; c.Source != geoip.Special {
+			classes = append(classes, c)
+		}
+	}
+	slices.SortStableFunc(classes, func(a, b *geoip.Class) int { return unplaced(a) - unplaced(b) })
+
+	at := make(map[int]int) // node of the inventory → of the map
+	for i, c := range classes {
+		if i%64 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		q.class = c
+		d, e, policy, err := q.settle()
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			w.Policy, w.Generation, w.Freshness = termsOfPolicy(d.plan.name, policy), d.table.Generation, d.table.Freshness
+			for _, a := range e.Nodes {
+				node, status := &d.table.Inventory.Nodes[a.Node], &d.table.Nodes[a.Node]
+				n := mapNode{ID: node.ID, State: status.State, Reason: status.Reason}
+				if node.Location != nil {
+					n.Lat, n.Lon = &node.Location.Lat, &node.Location.Lon
+				}
+				w.Nodes = append(w.Nodes, n)
+			}
+			slices.SortFunc(w.Nodes, func(a, b mapNode) int { return d.table.Inventory.Lookup(a.ID) - d.table.Inventory.Lookup(b.ID) })
+			for i := range w.Nodes {
+				at[d.table.Inventory.Lookup(w.Nodes[i].ID)] = i
+			}
+		}
+		winner, share := -1, 0.0
+		for _, a := range e.Nodes {
+			n, ok := at[a.Node]
+			if !ok {
+				continue // of a table newer than the first
+			}
+			w.Nodes[n].Share += a.Share
+			if a.Share > share || a.Share == share && share > 0 && n < winner {
+				winner, share = n, a.Share
+			}
+		}
+		if winner >= 0 {
+			w.Nodes[winner].Wins++
+		}
+		w.Classes.add(c, winner, share, d.Why.String())
+	}
+	for i := range w.Nodes {
+		w.Nodes[i].Share = round(w.Nodes[i].Share/float64(len(classes)), 4)
+	}
+	return w, nil
+}
+
+func unplaced(c *geoip.Class) int {
+	if c.Point.Known() {
+		return 0
+	}
+	return 1
+}
+
+func (m *mapClasses) add(c *geoip.Class, node int, share float64, why string) {
+	coarse := 0
+	if c.Source == geoip.Coarse {
+		coarse = 1
+	}
+	if c.Point.Known() {
+		m.Placed++
+	}
+	m.Key = append(m.Key, keyOf(c))
+	m.Lat = append(m.Lat, round(c.Point.Lat(), 2))
+	m.Lon = append(m.Lon, round(c.Point.Lon(), 2))
+	m.Coarse = append(m.Coarse, coarse)
+	m.Node = append(m.Node, node)
+	m.Share = append(m.Share, round(share, 3))
+	m.Why = append(m.Why, why)
+}
+
+// keyOf names a class in a URL. It is the same after a reload.
+func keyOf(c *geoip.Class) string { return strconv.FormatUint(c.Hash, 36) }
