@@ -22,6 +22,8 @@ type query struct {
 	qtype  uint16
 	subnet subnet
 	parts  *parts // of the answer, once it has begun
+
+	limited bool // ratelimit is about this query
 }
 
 // ednsSize is the largest answer over UDP that we send and the size that we
@@ -125,6 +127,11 @@ func (q *query) authority(exists bool) (int, error) {
 // negative answers NXDOMAIN, or NODATA for success. Resolvers keep it for
 // everybody (RFC 7871, section 7.4), so its scope is 0.
 func (q *query) negative(rcode int) (int, error) {
+	if rcode == dns.RcodeNameError && q.limited {
+		if a := q.g.limit.judgeNegative(q.ctx, q.w); a != admit {
+			return q.limit(a)
+		}
+	}
 	m := q.reply()
 	m.Rcode = rcode
 	m.Ns = []dns.RR{q.g.soa(q.zone, q.zone)}
@@ -136,6 +143,16 @@ func (q *query) negative(rcode int) (int, error) {
 
 // pass asks the next plugin.
 func (q *query) pass(exists bool) (int, error) {
+	if !exists && q.limited && q.g.limit.negative != nil {
+		w := &scarce{ResponseWriter: q.w, ctx: q.ctx, r: q.r, limiter: q.g.limit}
+		rcode, err := plugin.NextOrFailure(pluginName, q.g.Next, q.ctx, w, q.r)
+		if w.limited {
+			q.countOutcome(limited)
+		} else {
+			q.countOutcome(passed)
+		}
+		return rcode, err
+	}
 	q.countOutcome(passed)
 	w := q.w
 	if exists {

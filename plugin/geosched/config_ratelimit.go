@@ -24,7 +24,7 @@ var (
 )
 
 // limitWords are the words that begin a part of ratelimit.
-var limitWords = []string{"subnet", "address", "burst", "slip", "report-only", "allow", "table"}
+var limitWords = []string{"subnet", "address", "burst", "nxdomain", "slip", "report-only", "allow", "table"}
 
 // limitParser reads one ratelimit property.
 type limitParser struct {
@@ -36,6 +36,7 @@ type limitParser struct {
 	every           *rung // for all prefixes
 	subnet, address *rung // or for these two
 	last            *rung // the one that burst is said of
+	negative        int   // QPS of nxdomain; 0 for none
 }
 
 // ratelimit parses [QPS [burst N]] or subnet|address QPS ACTION [burst N], and
@@ -81,6 +82,8 @@ func (l *limitParser) part(word string) error {
 			return l.Errf("ratelimit %q is given twice for one rate", word)
 		}
 		return l.number(word, 1, 60*l.last.QPS, &l.last.Burst)
+	case "nxdomain":
+		return l.number(word, 1, maxQPS, &l.negative)
 	case "slip":
 		return l.number(word, 0, 10, &l.c.Slip)
 	case "table":
@@ -166,6 +169,9 @@ func (l *limitParser) finish() {
 	if len(l.c.V4) == 0 {
 		l.c.V4, l.c.V6 = l.climb(ladder4), l.climb(ladder6)
 	}
+	if l.negative > 0 {
+		l.c.Negative4, l.c.Negative6 = l.fewer(l.c.V4, ladder4), l.fewer(l.c.V6, ladder6)
+	}
 	if !l.seen["slip"] && slices.ContainsFunc(l.c.V4, func(r rung) bool { return r.Action == drop }) {
 		l.c.Slip = defaultSlip
 	}
@@ -184,4 +190,16 @@ func (l *limitParser) climb(ladder [][2]int) (rungs []rung) {
 		rungs = append(rungs, rung{step[0], r.QPS * step[1], r.Burst * step[1], r.Action})
 	}
 	return rungs
+}
+
+// fewer returns the rate of nxdomain for the same prefixes, with the same actions.
+func (l *limitParser) fewer(rungs []rung, ladder [][2]int) (negative []rung) {
+	for _, r := range rungs {
+		for _, step := range ladder {
+			if step[0] == r.Bits {
+				negative = append(negative, rung{r.Bits, l.negative * step[1], l.negative * 5 / 2 * step[1], r.Action})
+			}
+		}
+	}
+	return negative
 }

@@ -90,7 +90,7 @@ func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 		credit = g.cookies.judge(r, resolverOf(w.RemoteAddr()))
 		credit.count()
 	}
-	if g.limit != nil && credit != cookieValid {
+	if q.limited = g.limit != nil && credit != cookieValid; q.limited {
 		if a := g.limit.judge(ctx, w); a != admit {
 			return q.limit(a)
 		}

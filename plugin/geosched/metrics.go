@@ -132,7 +132,7 @@ func (g *Geosched) collect(ch chan<- prometheus.Metric, zone string) {
 		gauge(recordsGeneration, float64(generation))
 	}
 	if g.limit != nil {
-		ch <- prometheus.MustNewConstMetric(limiterCrowded, prometheus.CounterValue, float64(g.limit.prefixes.Table().Crowded()), zone)
+		ch <- prometheus.MustNewConstMetric(limiterCrowded, prometheus.CounterValue, float64(g.limit.crowded()), zone)
 	}
 	ch <- prometheus.MustNewConstMetric(feedRefused, prometheus.CounterValue, float64(g.feed.Refused()), zone)
 }

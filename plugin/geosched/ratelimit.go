@@ -22,6 +22,9 @@ type rateLimit struct {
 	V4, V6 []rung // longest prefix first
 	Table  int    // keys
 
+	// The same for answers that a name does not exist; nil for no limit of their own.
+	Negative4, Negative6 []rung
+
 	// What may change without forgetting who has asked how much.
 	Slip       int // one in so many limited queries gets the TC bit, by chance; 0 for none
 	ReportOnly bool
@@ -53,20 +56,32 @@ type limiter struct {
 	// set by start
 	config   *rateLimit
 	prefixes *limit.Prefixes
+	negative *limit.Prefixes // nil for none
 	now      func() time.Time
 	dice     func() uint64
 }
 
 // holdLimiter returns a limiter with the debts that are in the pool.
-func holdLimiter(p *pool, h *holder, c *rateLimit) (*limiter, error) {
+func holdLimiter(p *pool, h *holder, c *rateLimit) (l *limiter, err error) {
+	l = &limiter{config: c, now: time.Now, dice: rand.Uint64}
+	if l.prefixes, err = holdPrefixes(p, h, "ratelimit", c.V4, c.V6, c.Table); err != nil {
+		return nil, err
+	}
+	if c.Negative4 != nil {
+		l.negative, err = holdPrefixes(p, h, "ratelimit nxdomain", c.Negative4, c.Negative6, c.Table)
+	}
+	return l, err
+}
+
+func holdPrefixes(p *pool, h *holder, what string, v4, v6 []rung, keys int) (*limit.Prefixes, error) {
 	key, err := json.Marshal(struct {
 		V4, V6 []rung
 		Table  int
-	}{c.V4, c.V6, c.Table})
+	}{v4, v6, keys})
 	if err != nil {
 		return nil, err
 	}
-	prefixes, err := hold(p, h, "ratelimit "+string(key), func() (*limit.Prefixes, func(), error) {
+	return hold(p, h, what+" "+string(key), func() (*limit.Prefixes, func(), error) {
 		var err error
 		levels := func(rungs []rung) []limit.Level {
 			out := make([]limit.Level, len(rungs))
@@ -78,23 +93,32 @@ func holdLimiter(p *pool, h *holder, c *rateLimit) (*limiter, error) {
 			}
 			return out
 		}
-		v4, v6 := levels(c.V4), levels(c.V6)
+		v4, v6 := levels(v4), levels(v6)
 		if err != nil {
 			return nil, nil, err
 		}
-		prefixes, err := limit.NewPrefixes(limit.NewTable(c.Table, time.Now()), v4, v6)
+		prefixes, err := limit.NewPrefixes(limit.NewTable(keys, time.Now()), v4, v6)
 		return prefixes, func() {}, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &limiter{config: c, prefixes: prefixes, now: time.Now, dice: rand.Uint64}, nil
 }
 
 // judge charges a query and says what to do with it. Only the sender of a bare UDP
 // packet can have forged its address, so whoever has shown by a handshake where it
 // is, is admitted. The client subnet is nothing but a claim, and plays no part.
 func (l *limiter) judge(ctx context.Context, w dns.ResponseWriter) action {
+	return l.take(ctx, w, l.prefixes, l.config.V4, l.config.V6)
+}
+
+// judgeNegative charges for the answer that a name does not exist, which nobody
+// needs often but who asks for names at random.
+func (l *limiter) judgeNegative(ctx context.Context, w dns.ResponseWriter) action {
+	if l.negative == nil {
+		return admit
+	}
+	return l.take(ctx, w, l.negative, l.config.Negative4, l.config.Negative6)
+}
+
+func (l *limiter) take(ctx context.Context, w dns.ResponseWriter, prefixes *limit.Prefixes, v4, v6 []rung) action {
 	if (&request.Request{W: w}).Proto() != "udp" {
 		return admit
 	}
@@ -110,13 +134,13 @@ func (l *limiter) judge(ctx context.Context, w dns.ResponseWriter) action {
 	if slices.ContainsFunc(l.config.Allow, func(p netip.Prefix) bool { return p.Contains(addr) }) {
 		return admit
 	}
-	i := l.prefixes.Take(addr, l.now())
+	i := prefixes.Take(addr, l.now())
 	if i < 0 {
 		return admit
 	}
-	rungs := l.config.V6
+	rungs := v6
 	if addr.Is4() {
-		rungs = l.config.V4
+		rungs = v4
 	}
 	a := rungs[i].Action
 	switch n := l.config.Slip; {
@@ -130,6 +154,15 @@ func (l *limiter) judge(ctx context.Context, w dns.ResponseWriter) action {
 		return admit
 	}
 	return a
+}
+
+// crowded returns how often one began with the debt of another.
+func (l *limiter) crowded() uint64 {
+	n := l.prefixes.Table().Crowded()
+	if l.negative != nil {
+		n += l.negative.Table().Crowded()
+	}
+	return n
 }
 
 // limit answers a query that is too many, or does not.
@@ -152,4 +185,39 @@ func (q *query) limit(a action) (int, error) {
 	}
 	// As if written: the server would answer any other code itself.
 	return q.count(limited, dns.RcodeSuccess)
+}
+
+// scarce is the writer of the next plugin for a query that is limited, when answers
+// that a name does not exist have a limit of their own. It is that plugin that knows.
+type scarce struct {
+	dns.ResponseWriter
+	ctx     context.Context
+	r       *dns.Msg
+	limiter *limiter
+	limited bool
+}
+
+// WriteMsg implements dns.ResponseWriter.
+func (w *scarce) WriteMsg(m *dns.Msg) error {
+	if m.Rcode != dns.RcodeNameError {
+		return w.ResponseWriter.WriteMsg(m)
+	}
+	a := w.limiter.judgeNegative(w.ctx, w.ResponseWriter)
+	if a == admit {
+		return w.ResponseWriter.WriteMsg(m)
+	}
+	w.limited = true
+	out := new(dns.Msg)
+	switch a {
+	case sendRefused:
+		out.SetRcode(w.r, dns.RcodeRefused)
+	case sendServfail:
+		out.SetRcode(w.r, dns.RcodeServerFailure)
+	case truncate:
+		out.SetReply(w.r)
+		out.Truncated = true
+	default:
+		return nil
+	}
+	return w.ResponseWriter.WriteMsg(out)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/fall"
 	"github.com/coredns/coredns/plugin/test"
 	_ "github.com/coredns/coredns/plugin/tls"
 	"github.com/coredns/coredns/request"
@@ -53,6 +54,10 @@ func TestParseRateLimit(t *testing.T) {
 		{"address 5 refused burst 7 slip 2 subnet 50 servfail burst 100", "32:5/7 refused 24:50/100 servfail | 128:5/7 refused 56:50/100 servfail slip 2 table 262144"},
 		{"address 5 refused", "32:5/5 refused | 128:5/5 refused slip 0 table 262144"},
 		{"subnet 9 drop", "24:9/9 | 56:9/9 slip 2 table 262144"},
+		{"nxdomain 5", every(50, 125) + " nxdomain " + every(5, 12) + " slip 2 table 262144"},
+		{"burst 60 nxdomain 1", every(50, 60) + " nxdomain " + every(1, 2) + " slip 2 table 262144"},
+		{"subnet 50 servfail nxdomain 2 address 5 refused burst 9", "32:5/9 refused 24:50/50 servfail | 128:5/9 refused 56:50/50 servfail" +
+			" nxdomain 32:2/5 refused 24:64/160 servfail | 128:2/5 refused 56:6/15 servfail slip 0 table 262144"},
 	} {
 		c, err := block(limitless + "ratelimit " + tt.text)
 		if err != nil {
@@ -60,8 +65,13 @@ func TestParseRateLimit(t *testing.T) {
 			continue
 		}
 		var words []string
-		for i, rungs := range [][]rung{c.Limit.V4, c.Limit.V6} {
-			if i > 0 {
+		for i, rungs := range [][]rung{c.Limit.V4, c.Limit.V6, c.Limit.Negative4, c.Limit.Negative6} {
+			switch {
+			case rungs == nil:
+				continue
+			case i == 2:
+				words = append(words, "nxdomain")
+			case i > 0:
 				words = append(words, "|")
 			}
 			for _, r := range rungs {
@@ -111,7 +121,12 @@ func TestParseRateLimitErrors(t *testing.T) {
 		{"subnet 50", `ratelimit "subnet" wants QPS ACTION`},
 		{"subnet 50 address 5 refused", `ratelimit "subnet" wants QPS ACTION`},
 		{"subnet fifty servfail", `"fifty" is not a number`},
-		{"subnet 50 nxdomain", `ratelimit action "nxdomain" is unknown, want servfail, refused or drop`},
+		{"subnet 50 noerror", `ratelimit action "noerror" is unknown, want servfail, refused or drop`},
+		{"subnet 50 nxdomain", `ratelimit "subnet" wants QPS ACTION`},
+		{"nxdomain", `ratelimit "nxdomain" wants a number`},
+		{"nxdomain 0", `"0" is not a number from 1 to 100000`},
+		{"nxdomain 5 nxdomain 6", `ratelimit "nxdomain" is given twice`},
+		{"nxdomain 5 drop", `ratelimit "drop" is unknown`},
 		{"subnet 50 truncate", `ratelimit action "truncate" is unknown`},
 		{"subnet 50 drop subnet 60 drop", `ratelimit "subnet" is given twice`},
 		{"slip", `ratelimit "slip" wants a number`},
@@ -141,6 +156,7 @@ func FuzzParseRateLimit(f *testing.F) {
 	for _, text := range []string{
 		"", "50 burst 125 slip 2", "subnet 50 servfail address 5 refused", "100000 burst 6000000", "address 100000 drop burst 6000000",
 		"burst 1 report-only allow 192.0.2.0/24 ::/0 table 1024", "slip 0 allow 10.0.0.1 subnet 1 drop",
+		"nxdomain 100000 table 1024", "nxdomain 1 address 5 refused",
 	} {
 		f.Add(text)
 	}
@@ -270,6 +286,56 @@ func TestRateLimitSlipInStep(t *testing.T) {
 	}
 	if n := got["TC NOERROR"]; n < 50 || n > 150 {
 		t.Errorf("got %v, want the TC bit for about half", got)
+	}
+}
+
+// Names that do not exist have a limit of their own, which others do not feel.
+func TestRateLimitNXDOMAIN(t *testing.T) {
+	www := func() *dns.Msg { return question("www.cdn.example.", dns.TypeA, "") }
+	nope := func(i int) *dns.Msg { return question(fmt.Sprintf("x%d.cdn.example.", i), dns.TypeA, "8.8.8.0/24") }
+	const no = "NXDOMAIN auth SOA ecs 8.8.8.0/24/0"
+	for _, tt := range []struct {
+		limit string
+		want  []string
+	}{
+		{"nxdomain 1 slip 0", []string{no, no, "dropped", "dropped"}},
+		{"nxdomain 1", []string{no, no, "dropped", "TC NOERROR ecs 8.8.8.0/24/0", "dropped"}},
+		{"address 50 refused nxdomain 1", []string{no, no, "REFUSED ecs 8.8.8.0/24/0", "REFUSED ecs 8.8.8.0/24/0"}},
+		{"subnet 50 servfail address 50 refused nxdomain 1 report-only", []string{no, no, no, no}},
+		{"nxdomain 1 allow 193.0.6.0/24", []string{no, no, no, no}},
+	} {
+		for _, behind := range []bool{false, true} {
+			g, clock := limitedServing(t, tt.limit)
+			if behind { // the next plugin knows what exists
+				g.config.Fall = fall.Root
+				g.Next = plugin.HandlerFunc(func(_ context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+					m := new(dns.Msg).SetReply(r)
+					if strings.HasPrefix(r.Question[0].Name, "x") {
+						m.SetRcode(r, dns.RcodeNameError)
+						m.Ns = []dns.RR{g.soa("cdn.example.", "cdn.example.")}
+					}
+					return dns.RcodeSuccess, w.WriteMsg(m)
+				})
+			}
+			for i, w := range tt.want {
+				if got := send(t, g, nope(i), resolver); got != w {
+					t.Errorf("%q, behind %v, query %d: got %s, want %s", tt.limit, behind, i, got, w)
+				}
+				if got := send(t, g, www(), resolver); got != "NOERROR 192.0.2.1" {
+					t.Errorf("%q: a name that exists: got %s", tt.limit, got)
+				}
+				if !behind {
+					continue
+				}
+				if got := send(t, g, question("static.cdn.example.", dns.TypeTXT, ""), resolver); got != "NOERROR" {
+					t.Errorf("%q: another name that exists: got %s", tt.limit, got)
+				}
+			}
+			*clock = clock.Add(time.Second)
+			if got := send(t, g, nope(9), resolver); got != no {
+				t.Errorf("%q: a second later: got %s", tt.limit, got)
+			}
+		}
 	}
 }
 

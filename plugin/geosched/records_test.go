@@ -246,7 +246,7 @@ func TestRecordsInThePool(t *testing.T) {
 	if err == nil {
 		inst = same
 		t.Error("it reloads with a name that the records steer elsewhere")
-	} else if want := "Corefile:6 - "; !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "names:1") {
+	} else if want := "geosched: Corefile:7 - name"; !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "names:1") {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	if n := len(before.followers); n != 1 {

@@ -123,7 +123,7 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 			return at("records", err)
 		}
 		if err := g.records.follow(h, g); err != nil {
-			return at("records", err)
+			return err // it has the place of the line that contradicts the file
 		}
 	}
 	if err := g.checkServices(); err != nil {
