@@ -1,6 +1,8 @@
 package geosched
 
 import (
+	"strings"
+
 	"github.com/miekg/dns"
 
 	"github.com/tandem-cdn/tandem/internal/steer"
@@ -17,18 +19,25 @@ import (
 // not sent elsewhere with IPv6 than with IPv4. Unless it falls on a name, the
 // nodes that it falls on answer.
 
-// mayAlias reports whether the name may be an alias for some client.
-func (q *query) mayAlias(v *view, s *steered) bool { return !q.apex() && v.of(s.Service).alias != "" }
+// mayAlias reports whether the name may be an alias for some client, or for all when
+// the nodes are down.
+func (q *query) mayAlias(s *service) bool {
+	return !q.apex() && (s.alias != "" || s.plan.policy.AllDown.Do == steer.CName)
+}
 
 // steerOther answers a name that may be an alias, for a type that nodes have
-// nothing of: it is an alias for this client, or there is NODATA. The next plugin is
-// not asked, since what it says would stand beside a CNAME.
+// nothing of: if it is an alias for this client now, with that. Where nodes are
+// names the next plugin is not asked, since what it says would stand beside the
+// CNAME of other clients.
 func (q *query) steerOther(s *steered) (int, error) {
 	d := q.g.decide(s, steer.Any, q.client(), true)
 	if to := d.target(); to != "" {
 		d.by.count()
 		d.tell(q.ctx, q.g.ttl(&d))
 		return q.alias(to, &d)
+	}
+	if d.view.of(s.Service).alias == "" && q.g.passes(strings.ToLower(q.qname)) {
+		return q.pass(true)
 	}
 	return q.authority(true)
 }

@@ -113,6 +113,42 @@ func TestCNAMEBesideNothing(t *testing.T) {
 	}
 }
 
+// When the policy has a name for the time when all nodes are down, that is the
+// answer for every type, and at other times the next plugin is asked as usual.
+func TestCNAMEWhenAllAreDown(t *testing.T) {
+	g := serving(t, three+"types A AAAA HTTPS\nsteer www @\nalldown cname sorry.example.\nfallthrough")
+	g.Next = next(nil)
+	ask := func(name string, qtype uint16) string {
+		return summary(serve(t, g, question(name, qtype, "8.8.8.0/24"), resolver))
+	}
+	if got := ask("www.cdn.example.", dns.TypeTXT); got != "NOERROR 203.0.113.9 ecs 8.8.8.0/24/0" {
+		t.Errorf("while nodes are up: got %s", got)
+	}
+	vote(t, g, 1, map[string]healthfeed.State{"lon": healthfeed.Down, "sea": healthfeed.Down, "pek": healthfeed.Down})
+	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeHTTPS, dns.TypeTXT, dns.TypeCNAME, dns.TypeANY} {
+		if got := ask("www.cdn.example.", qtype); !strings.HasPrefix(got, "NOERROR CNAME sorry.example. ecs ") {
+			t.Errorf("%s: got %s", dns.TypeToString[qtype], got)
+		}
+	}
+	if got := ask("cdn.example.", dns.TypeA); !strings.HasPrefix(got, "NOERROR 192.0.2.") {
+		t.Errorf("the apex: got %s", got)
+	}
+	if got := ask("cdn.example.", dns.TypeSOA); got != "NOERROR 203.0.113.9 ecs 8.8.8.0/24/0" {
+		t.Errorf("the apex is not asked of the next plugin: got %s", got)
+	}
+}
+
+// An apex that is steered has no use for another name.
+func TestApexTwice(t *testing.T) {
+	c, err := block(three + "steer www @\napex www")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := newGeosched(c).start(new(pool), new(holder)); err == nil || !strings.Contains(err.Error(), `Testfile:6 - apex "www.cdn.example.": cdn.example. is steered itself`) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // At an apex there is no CNAME: an error at the start, and left out when a later
 // inventory brings one.
 func TestCNAMEAtApex(t *testing.T) {

@@ -122,7 +122,7 @@ func (g *Geosched) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 		return q.steer(name.steered)
 	case qtype == dns.TypeAXFR || qtype == dns.TypeIXFR:
 		return q.count(refused, dns.RcodeRefused)
-	case name.steered != nil && q.mayAlias(g.newest(), name.steered):
+	case name.steered != nil && q.mayAlias(g.newest().of(name.steered.Service)):
 		return q.steerOther(name.steered)
 	case g.passes(qname):
 		return q.pass(name.exists)

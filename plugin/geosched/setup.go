@@ -194,6 +194,9 @@ func (g *Geosched) checkApexes() error {
 			}
 		}
 		if to := g.config.Apex[zone]; to != "" {
+			if g.names.find(zone).steered != nil {
+				return g.config.At["apex"].wrap(fmt.Errorf("apex %q: %s is steered itself", to, zone))
+			}
 			name, place = to, g.config.At["apex"]
 		}
 		to := g.names.find(name).steered

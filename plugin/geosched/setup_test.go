@@ -350,6 +350,8 @@ func FuzzParse(f *testing.F) {
 		three + "steer www *.img @ service\nns a b.\nfallthrough x",
 		"nodes f\nsteer a service b\ngeoip a b\nnets c\nttl 1 0\nnegttl 0\nanswers 8",
 		"node a ::1 0 0 0\ncheck http :1/x interval 1s timeout 1ms\nsteer *\necs on max 1 128",
+		three + "steer www\napex www\ntypes A HTTPS svcb\nsvcparams alpn=h3,h2 port=1 mandatory=port\ncookies a b",
+		"node a e.example. 0 0 1\ncheck tcp :1\nsteer @\necs on trust 10.0.0.0/8 ::1 max 1 1\ncookies\napex x.cdn.test.",
 		"feed from http://a\nfeed listen :0\nfeed state s\nsteer www.cdn.test.\nalldown all",
 		"node a 1.1.1.1 90 180\nsteer \\046.x ex\\032ample\nns cdn.example.",
 	} {
