@@ -37,9 +37,16 @@ type candidate struct {
 	accepts  bool
 }
 
-// before reports whether c is in a better tier than o, or better within it.
+// before reports whether c is in a better tier than o, or better within it. Equal ones
+// are in the order of the nodes, so that the choice does not depend on that of the set.
 func (c *candidate) before(o *candidate) bool {
-	return o == nil || c.tier < o.tier || c.tier == o.tier && c.score > o.score
+	switch {
+	case o == nil || c.tier < o.tier:
+		return true
+	case c.tier > o.tier:
+		return false
+	}
+	return c.score > o.score || c.score == o.score && c.node < o.node
 }
 
 // choose finds the group of the best candidate and draws from it. A candidate of
