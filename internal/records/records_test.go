@@ -254,6 +254,24 @@ func TestNotKept(t *testing.T) {
 	}
 }
 
+// Should two names have the same key, the file is read anew with other keys.
+func TestKeysMeet(t *testing.T) {
+	f := file(t)
+	load(t, f, "a STEER web\n")
+	e := f.index.Edit()
+	if err := e.Steer("other.cdn.example.", f.index.Key([]byte("www.cdn.example.")), names.Target{}, 0); err != nil {
+		t.Fatal(err)
+	}
+	f.index = e.Commit()
+	v := load(t, f, "a STEER web\nwww STEER web\n")
+	if v.Index != f.Index() || f.Index().Len() != 2 || !f.Index().Find("www.cdn.example.").Exists || f.Index().Find("other.cdn.example.").Exists {
+		t.Errorf("got %+v", v)
+	}
+	if v := load(t, f, "a STEER web\nwww STEER web\n"); v.Parsed != 0 || v.Changed != 0 {
+		t.Errorf("nothing has changed: %+v", v)
+	}
+}
+
 // fails is a reader that ends badly.
 type fails struct{ *strings.Reader }
 

@@ -15,6 +15,8 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
 )
 
 // write writes a file as careless people do, in place, and makes it look as if that
@@ -137,6 +139,26 @@ func TestRecords(t *testing.T) {
 	}
 	if names, generation := g.records.size(); names != 2 || generation != 3 {
 		t.Errorf("%d names in generation %d", names, generation)
+	}
+}
+
+// The TTL of a line is that of good times, and bounds that of bad ones.
+func TestRecordsTTL(t *testing.T) {
+	g, _ := recorded(t, "short 30 STEER *\nlong 600 STEER *\nplain STEER *\nzero 0 STEER *\n", "\nttl 300 60")
+	ttls := func() string {
+		var all []string
+		for _, name := range []string{"short", "long", "plain", "zero"} {
+			r := serve(t, g, question(name+".cdn.example.", dns.TypeA, ""), resolver)
+			all = append(all, fmt.Sprint(r.Answer[0].Header().Ttl))
+		}
+		return strings.Join(all, " ")
+	}
+	if got, want := ttls(), "30 600 300 0"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	vote(t, g, 1, map[string]healthfeed.State{"lon": healthfeed.Down, "sea": healthfeed.Up})
+	if got, want := ttls(), "30 60 60 0"; got != want {
+		t.Errorf("while a node is down: got %s, want %s", got, want)
 	}
 }
 
