@@ -42,10 +42,11 @@ func (q *query) steer(s *steered) (int, error) {
 	if q.qtype == dns.TypeAAAA {
 		family = steer.IPv6
 	}
-	sample := draw()
+	sample, span := draw(), q.g.tracing.begin(q)
 	d := q.g.decide(s, family, q.client(), !q.apex())
 	ttl := q.g.ttl(&d)
 	sample.decided(&d, ttl)
+	span.decided(q, &d, ttl)
 	d.by.count()
 	d.tell(q.ctx, ttl)
 	switch {

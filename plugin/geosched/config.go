@@ -51,6 +51,8 @@ type config struct {
 	Policy     steer.Policy // what all policies start from
 	PolicyFile string       // empty for none
 
+	Tracing *tracingConfig // nil for none
+
 	Cookies       bool
 	CookieSecrets []string // files
 
@@ -140,7 +142,7 @@ func (p *parser) here() position { return position{p.File(), p.Line()} }
 func (p *parser) property() error {
 	name := p.Val()
 	switch name {
-	case "nodes", "geoip", "asn", "nets", "resolvers", "ttl", "negttl", "answers", "weights", "ecs", "types", "svcparams", "apex", "alldown", "policy", "sticky", "ratelimit", "cookies", "records", "explain", "fallthrough":
+	case "nodes", "geoip", "asn", "nets", "resolvers", "ttl", "negttl", "answers", "weights", "ecs", "types", "svcparams", "apex", "alldown", "policy", "sticky", "ratelimit", "cookies", "records", "explain", "tracing", "fallthrough":
 		if at, again := p.At[name]; again {
 			return p.Errf("%q is on line %d already", name, at.Line)
 		}
@@ -197,6 +199,8 @@ func (p *parser) property() error {
 		return p.feed(args)
 	case "ratelimit":
 		return p.ratelimit(args)
+	case "tracing":
+		return p.tracing(args)
 	case "cookies":
 		p.Cookies = true
 		for _, a := range args {

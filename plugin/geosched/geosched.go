@@ -54,6 +54,7 @@ type Geosched struct {
 	policies *policies
 	records  *recordsFile // nil for none
 	limit    *limiter     // nil for none
+	tracing  *tracing     // nil for none
 	cookies  *cookies     // nil for none
 	started  time.Time
 	signed   bool // by a plugin before this one
@@ -267,10 +268,13 @@ func (d *decision) tell(ctx context.Context, ttl uint32) {
 }
 
 // nodeIDs lists the chosen nodes, separated by commas.
-func (d *decision) nodeIDs() string {
+func (d *decision) nodeIDs() string { return strings.Join(d.ids(), ",") }
+
+// ids are those of the chosen nodes.
+func (d *decision) ids() []string {
 	ids := make([]string, d.Len())
 	for i := range ids {
 		ids[i] = d.table.Inventory.Nodes[d.Node(i)].ID
 	}
-	return strings.Join(ids, ",")
+	return ids
 }

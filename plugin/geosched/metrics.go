@@ -42,6 +42,10 @@ var (
 		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "explained_total",
 		Help: "Questions about decisions, by what was asked.",
 	}, []string{"what"})
+	spans = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "spans_total",
+		Help: "Spans of tracing that were sent or lost.",
+	}, []string{"result"})
 
 	reloads = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "reloads_total",

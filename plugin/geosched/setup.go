@@ -142,6 +142,11 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 			return at("ratelimit", err)
 		}
 	}
+	if g.config.Tracing != nil {
+		if g.tracing, err = holdTracing(p, h, *g.config.Tracing); err != nil {
+			return at("tracing", err)
+		}
+	}
 	if g.config.Listen != "" {
 		if err := holdHub(p, h, g.config.Listen, g.feed); err != nil {
 			return at("feed listen", err)
