@@ -87,6 +87,8 @@ func TestImportDirection(t *testing.T) {
 		{own + "/internal/steer", "os", false, "steering does no I/O"},
 		{own + "/internal/policy", "os", false, "who reads the file says when"},
 		{own + "/internal/geo", "os", false, "geography does no I/O"},
+		{own + "/internal/names", "os", false, "an index does no I/O"},
+		{own + "/internal/records", "os", false, "whoever has a file gives a reader"},
 		{own + "/internal/httpcache", "os", false, "caching rules do no I/O"},
 		{own + "/internal/httpcache", own + "/internal/store", true, "caching rules do not know where responses are kept"},
 	}

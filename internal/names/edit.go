@@ -66,9 +66,6 @@ func New(zones []string) (*Index, error) {
 	return e.Commit(), nil
 }
 
-// Renew returns an empty index with the same zones and other keys.
-func (x *Index) Renew() (*Index, error) { return New(x.zones) }
-
 // Edit begins a change.
 func (x *Index) Edit() *Edit {
 	e := &Edit{Index: *x}
