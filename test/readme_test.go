@@ -99,6 +99,22 @@ func TestReadmeDemo(t *testing.T) {
 	}
 }
 
+// TestReadmeTool: what the README shows of the tool is what scripts make it print.
+func TestReadmeTool(t *testing.T) {
+	shown := blocks(t, "README.md", "")
+	for script, text := range map[string]string{"what-if": shown[3], "lint": shown[4]} {
+		data, err := os.ReadFile(filepath.Join("testdata/script", script+".txtar"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(text) {
+			if !strings.Contains(string(data), "\n"+line) {
+				t.Errorf("%s.txtar does not want this line of README.md: %s", script, line)
+			}
+		}
+	}
+}
+
 // TestReadmeTests: what the README shows of the tests are the packages there are.
 func TestReadmeTests(t *testing.T) {
 	shown := map[string]bool{}

@@ -3,6 +3,7 @@
 //
 //	geosched explain   why is a client sent where it is sent?
 //	geosched replay    who would be sent elsewhere by other files? (from a query log)
+//	geosched lint      what in the files is odd?
 //
 // It reads files and sends nothing to anybody. The decisions are made by the same
 // package steer, so that what it says is what the name server does.
@@ -37,6 +38,7 @@ type command struct {
 var commands = []command{
 	{"explain", "[FLAGS] CLIENT...", "says for each client which nodes it gets, and what was made of the others", explain},
 	{"replay", "-log FILE [FLAGS]", "puts the queries of a log to two sets of files and compares", replay},
+	{"lint", "[FLAGS]", "looks for what is odd in files that the name server would take", lintFiles},
 }
 
 // A call is one run of a command.

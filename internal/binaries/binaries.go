@@ -93,7 +93,7 @@ var Geosched = Program{
 	Tool:          true,
 	VersionVar:    "main.version",
 	VersionPrefix: "tandem-",
-	Modules:       []string{"explain", "replay"},
+	Modules:       []string{"explain", "lint", "replay"},
 	list:          []string{"help"},
 	version:       []string{"version"},
 }

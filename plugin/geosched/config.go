@@ -56,7 +56,7 @@ type config struct {
 	Cookies       bool
 	CookieSecrets []string // files
 
-	Negative uint32 // TTL in seconds of answers without records
+	TTL, Degraded, Negative uint32 // seconds
 
 	// Where things are written, for errors that only starting can find.
 	At map[string]position
@@ -97,7 +97,8 @@ func parse(c *caddy.Controller) (*config, error) {
 		config: config{
 			ECS:      true,
 			Types:    []uint16{dns.TypeA, dns.TypeAAAA},
-			Policy:   steer.Policy{Answers: 1, Near: -1, Epsilon: steer.DefaultEpsilon, TTL: steer.TTL{Normal: defaultTTL}},
+			Policy:   steer.Policy{Answers: 1, Near: -1, Epsilon: steer.DefaultEpsilon},
+			TTL:      defaultTTL,
 			Negative: defaultNegative,
 			NS:       make(map[string][]string),
 			At:       make(map[string]position),
@@ -384,7 +385,8 @@ func (p *parser) finish() error {
 		}
 	}
 	if _, ok := p.At["degraded"]; !ok {
-		p.Policy.TTL.Degraded = min(p.Policy.TTL.Normal, defaultDegraded)
+		p.Degraded = min(p.TTL, defaultDegraded)
 	}
+	p.Policy.TTL.Normal, p.Policy.TTL.Degraded = p.TTL, p.Degraded
 	return nil
 }
