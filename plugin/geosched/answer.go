@@ -3,6 +3,7 @@ package geosched
 import (
 	"bytes"
 	"context"
+	"net"
 	"slices"
 
 	"github.com/coredns/coredns/plugin"
@@ -79,22 +80,25 @@ func (q *query) addresses(family steer.Family, d *decision) (int, error) {
 	if len(m.Answer) == 0 {
 		return q.negative(dns.RcodeSuccess)
 	}
-	if q.g.signed {
-		sortAddresses(m.Answer)
+	if q.signed() {
+		slices.SortFunc(m.Answer, func(a, b dns.RR) int { return bytes.Compare(addressOf(a), addressOf(b)) })
 	}
 	return q.write(m, answered, d.scope)
 }
 
-// sortAddresses orders addresses by what they are. The dnssec plugin keeps
+// signed reports whether the answer will be signed by the dnssec plugin. That keeps
 // signatures by the records in their order, and the best node first would make it
-// sign every order of the same ones.
-func sortAddresses(rrs []dns.RR) {
-	slices.SortFunc(rrs, func(a, b dns.RR) int {
-		if a, ok := a.(*dns.A); ok {
-			return bytes.Compare(a.A, b.(*dns.A).A)
-		}
-		return bytes.Compare(a.(*dns.AAAA).AAAA, b.(*dns.AAAA).AAAA)
-	})
+// sign every order of the same ones; so they come in an order of their own.
+func (q *query) signed() bool {
+	opt := q.r.IsEdns0()
+	return q.g.signed && opt != nil && opt.Do()
+}
+
+func addressOf(rr dns.RR) net.IP {
+	if a, ok := rr.(*dns.A); ok {
+		return a.A
+	}
+	return rr.(*dns.AAAA).AAAA
 }
 
 // authority answers what is not steered, when no plugin follows: it knows SOA

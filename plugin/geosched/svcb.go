@@ -1,6 +1,7 @@
 package geosched
 
 import (
+	"bytes"
 	"net"
 	"slices"
 	"strings"
@@ -57,6 +58,9 @@ type endpoint struct {
 	hints  [2][]net.IP // by family
 }
 
+// least returns the first of the addresses.
+func (e *endpoint) least() net.IP { return slices.Concat(e.hints[steer.IPv4], e.hints[steer.IPv6])[0] }
+
 // endpoints are those of the nodes that A and AAAA would be answered with by the
 // same dice, in the order of preference.
 func (q *query) endpoints(s *steered, d *decision) (es []endpoint) {
@@ -106,6 +110,14 @@ func (q *query) svcb(s *steered, d *decision) (int, error) {
 	es := q.endpoints(s, d)
 	if len(es) == 0 {
 		return q.negative(dns.RcodeSuccess)
+	}
+	if q.signed() {
+		for _, e := range es {
+			for family := range e.hints {
+				slices.SortFunc(e.hints[family], func(a, b net.IP) int { return bytes.Compare(a, b) })
+			}
+		}
+		slices.SortFunc(es, func(a, b endpoint) int { return bytes.Compare(a.least(), b.least()) })
 	}
 	m := q.reply()
 	ttl := q.g.ttl(d)

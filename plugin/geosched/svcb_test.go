@@ -108,3 +108,23 @@ func TestHTTPSParametersAreChecked(t *testing.T) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
+
+// Behind the dnssec plugin the same nodes are the same records, whatever their order
+// of preference; others get the best first.
+func TestOneRRsetToSign(t *testing.T) {
+	g := serving(t, "nodes "+inventory(t, paramNodes)+"\ntypes A AAAA HTTPS\nsteer www service eu\nanswers 8")
+	g.signed = true
+	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeHTTPS} {
+		for _, do := range []bool{false, true} {
+			seen := map[string]bool{}
+			for range 100 {
+				m := question("www.cdn.example.", qtype, "")
+				m.SetEdns0(1232, do)
+				seen[summary(serve(t, g, m, resolver))] = true
+			}
+			if do != (len(seen) == 1) {
+				t.Errorf("%s, DO %v: %v", dns.TypeToString[qtype], do, seen)
+			}
+		}
+	}
+}
