@@ -24,6 +24,7 @@ func dig(args []string) (string, error) {
 	client := dns.Client{Timeout: 2 * time.Second}
 	var server string
 	var names []string
+	class := uint16(dns.ClassINET)
 	m.SetEdns0(1232, false)
 	for _, arg := range args {
 		if at, ok := strings.CutPrefix(arg, "@"); ok {
@@ -40,6 +41,8 @@ func dig(args []string) (string, error) {
 			m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_SUBNET{
 				Code: dns.EDNS0SUBNET, Family: family, SourceNetmask: uint8(p.Bits()), Address: p.Addr().AsSlice(),
 			})
+		} else if arg == "CH" {
+			class = dns.ClassCHAOS
 		} else if arg == "+tcp" {
 			client.Net = "tcp"
 		} else {
@@ -47,10 +50,11 @@ func dig(args []string) (string, error) {
 		}
 	}
 	if server == "" || len(names) != 2 || dns.StringToType[names[1]] == 0 {
-		return "", errors.New("usage: dig @ADDR NAME TYPE [+subnet=PREFIX] [+tcp]")
+		return "", errors.New("usage: dig @ADDR [CH] NAME TYPE [+subnet=PREFIX] [+tcp]")
 	}
 	edns := m.IsEdns0()
 	m.SetQuestion(dns.Fqdn(names[0]), dns.StringToType[names[1]])
+	m.Question[0].Qclass = class
 	m.Extra = []dns.RR{edns}
 	reply, _, err := client.Exchange(m, server)
 	if err != nil {
@@ -101,7 +105,7 @@ func get(args []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	req.Header = header
+	req.Header, req.Host = header, header.Get("Host")
 	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {

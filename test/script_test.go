@@ -29,7 +29,7 @@ import (
 //	reload                           sends SIGUSR1 to what runs in the background
 //	truncate FILE BYTES              cuts a file off, or fills it up with zeros
 //	pause DURATION                   waits
-//	dig [-until RE] @ADDR NAME TYPE [+subnet=PREFIX]
+//	dig [-until RE] @ADDR [CH] NAME TYPE [+subnet=PREFIX]
 //	get [-until RE] [-H 'K: V']... URL
 //
 // With -until the command is repeated until its output matches.

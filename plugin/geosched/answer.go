@@ -50,6 +50,7 @@ func (q *query) steer(s *steered) (int, error) {
 	span.decided(q, &d, ttl)
 	d.by.count()
 	d.tell(q.ctx, ttl)
+	q.compare(&d, family, !q.apex())
 	switch {
 	case len(d.table.Inventory.Nodes) == 0:
 		// The feed has not brought any node yet. A NODATA would be kept.

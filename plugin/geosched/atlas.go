@@ -51,15 +51,16 @@ func openAtlas(c geoip.Config) (*atlas, error) {
 	return a, nil
 }
 
-// holdAtlas returns the atlas of a configuration for a block, from the pool.
-func holdAtlas(p *pool, h *holder, g *Geosched, c geoip.Config) (*atlas, error) {
+// holdAtlas returns the atlas of a configuration for a block, from the pool. Those
+// for different purposes are not shared.
+func holdAtlas(p *pool, h *holder, g *Geosched, what string, c geoip.Config) (*atlas, error) {
 	asns := c.ASNs
 	c.ASNs = nil // blocks that ask about different ones share a trie, and ask may be called again
 	key, err := json.Marshal(c)
 	if err != nil {
 		return nil, err
 	}
-	a, err := hold(p, h, "geoip "+string(key), func() (*atlas, func(), error) {
+	a, err := hold(p, h, what+" "+string(key), func() (*atlas, func(), error) {
 		c.ASNs = asns
 		a, err := openAtlas(c)
 		if err != nil {

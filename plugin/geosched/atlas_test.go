@@ -163,7 +163,7 @@ func TestAtlasAsk(t *testing.T) {
 	defer p.release(h1)
 	open := func(h *holder, g *Geosched, asns ...uint32) *atlas {
 		t.Helper()
-		a, err := holdAtlas(p, h, g, geoip.Config{ASN: asn, ASNs: asns})
+		a, err := holdAtlas(p, h, g, "geoip", geoip.Config{ASN: asn, ASNs: asns})
 		if err != nil {
 			t.Fatal(err)
 		}

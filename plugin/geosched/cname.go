@@ -34,6 +34,7 @@ func (q *query) steerOther(s *steered) (int, error) {
 	if to := d.target(); to != "" {
 		d.by.count()
 		d.tell(q.ctx, q.g.ttl(&d))
+		q.compare(&d, steer.Any, true)
 		return q.alias(to, &d)
 	}
 	if d.view.of(s.Service).alias == "" && q.g.passes(strings.ToLower(q.qname)) {

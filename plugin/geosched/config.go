@@ -50,6 +50,7 @@ type config struct {
 
 	Policy     steer.Policy // what all policies start from
 	PolicyFile string       // empty for none
+	Shadow     string       // a policy file that nobody is answered by; empty for none
 
 	Tracing *tracingConfig // nil for none
 
@@ -142,7 +143,7 @@ func (p *parser) here() position { return position{p.File(), p.Line()} }
 func (p *parser) property() error {
 	name := p.Val()
 	switch name {
-	case "nodes", "geoip", "asn", "nets", "resolvers", "ttl", "negttl", "answers", "weights", "ecs", "types", "svcparams", "apex", "alldown", "policy", "sticky", "ratelimit", "cookies", "records", "explain", "tracing", "fallthrough":
+	case "nodes", "geoip", "asn", "nets", "resolvers", "ttl", "negttl", "answers", "weights", "ecs", "types", "svcparams", "apex", "alldown", "policy", "sticky", "ratelimit", "cookies", "records", "explain", "shadow", "tracing", "fallthrough":
 		if at, again := p.At[name]; again {
 			return p.Errf("%q is on line %d already", name, at.Line)
 		}
@@ -213,6 +214,8 @@ func (p *parser) property() error {
 		return p.allDown(args)
 	case "policy":
 		return p.one(name, args, func(a string) error { p.PolicyFile = p.path(a); return nil })
+	case "shadow":
+		return p.one(name, args, func(a string) error { p.Shadow = p.path(a); return nil })
 	case "sticky":
 		return p.one(name, args, p.sticky)
 	case "fallthrough":

@@ -1,9 +1,11 @@
 package geosched
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -33,6 +35,10 @@ type explanation struct {
 
 	Policy policyTerms `json:"policy"`
 	Client clientTerms `json:"client"`
+
+	// Shadow is the nodes that the shadow policies would choose, or the name, if
+	// there are any and this is the answer as it is.
+	Shadow *string `json:"shadow,omitempty"`
 
 	Target     string               `json:"target,omitempty"` // a name to answer with, in the place of nodes
 	Scope      uint8                `json:"scope"`            // bits; 0 when the client subnet had no say
@@ -104,14 +110,22 @@ type inquiry struct {
 	s      *steered
 	qtype  uint16
 	client client
+	policy string       // by which to choose: shadow, or one of the book; empty for that of the service
 	class  *geoip.Class // in the place of that of the client, if not nil
 	whatIf whatIf
+
+	// the plan of another policy, and what it was made for
+	other   *plan
+	otherOf *view
 }
 
 // settle makes the decision that is asked about, as decide would. It takes no turn
 // from anybody.
 func (q *inquiry) settle() (d decision, e steer.Explanation, policy *steer.Policy, err error) {
-	d = q.g.situation(q.s, q.client)
+	d = q.g.situation(q.world(), q.g.feed.Table(), q.s, q.client)
+	if d.plan, err = q.plan(d.view); err != nil {
+		return d, e, nil, err
+	}
 	d.dice, d.turn = q.g.dice(), d.plan.nextTurn()
 	if c := q.class; c != nil {
 		d.client, d.class, d.scope, d.by = netip.Prefix{}, c, 0, byNone
@@ -135,6 +149,49 @@ func (q *inquiry) settle() (d decision, e steer.Explanation, policy *steer.Polic
 	return d, e, policy, nil
 }
 
+// shadowPolicy is the word for the policies of the shadow.
+const shadowPolicy = "shadow"
+
+// world is what the decision rests on.
+func (q *inquiry) world() *world {
+	if q.policy == shadowPolicy && q.g.shadow != nil {
+		return q.g.shadow
+	}
+	return &q.g.world
+}
+
+// plan is how the service chooses.
+func (q *inquiry) plan(v *view) (*plan, error) {
+	if q.policy == "" || q.world() == q.g.shadow {
+		return v.of(q.s.Service).plan, nil
+	}
+	if q.other == nil || q.otherOf != v {
+		p, ok := v.book.Lookup(q.policy)
+		if !ok {
+			return nil, bad("policy %.100q is unknown, want %s", q.policy, strings.Join(q.policies(), ", "))
+		}
+		q.other, q.otherOf = newPlan(q.policy, p, v.set(q.s.Service)), v
+	}
+	return q.other, nil
+}
+
+// policyName is what a plan is called.
+func (q *inquiry) policyName(p *plan) string {
+	if q.world() == q.g.shadow {
+		return shadowPolicy + " " + p.name
+	}
+	return p.name
+}
+
+// policies lists what policy may be.
+func (q *inquiry) policies() []string {
+	names := q.g.policies.book.Load().Names()
+	if q.g.shadow != nil {
+		names = append(names, shadowPolicy)
+	}
+	return names
+}
+
 // family is that of the addresses to be chosen for.
 func (q *inquiry) family() steer.Family {
 	if q.qtype == dns.TypeAAAA {
@@ -154,11 +211,15 @@ func (q *inquiry) explain() (*explanation, error) {
 	}
 	x := &explanation{
 		Name: q.name, Type: dns.TypeToString[q.qtype], Zone: q.zone, Service: q.s.Service,
-		Policy: termsOfPolicy(d.plan.name, policy),
+		Policy: termsOfPolicy(q.policyName(d.plan), policy),
 		Client: d.terms(),
 		Target: d.target(), Scope: d.scope, Why: d.Why.String(), Degraded: d.Degraded, TTL: q.g.ttl(&d),
 		Generation: d.table.Generation, Freshness: d.table.Freshness,
 		Candidates: make([]candidateTerms, len(e.Nodes)),
+	}
+	if q.g.shadow != nil && q.policy == "" && q.class == nil && !q.whatIf.given {
+		o := q.g.inShadow(&d, q.family(), q.client, q.aliases())
+		x.Shadow = new(cmp.Or(o.target(), o.nodeIDs()))
 	}
 	best := 0.0
 	for i := range e.Nodes {

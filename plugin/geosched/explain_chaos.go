@@ -1,6 +1,7 @@
 package geosched
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -95,7 +96,11 @@ func (e *explanation) facts() []string {
 	pick := fmt.Sprintf("answer %s %s ttl=%d why=%s degraded=%v", e.Type, strings.Join(chosen, ","), e.TTL, e.Why, e.Degraded)
 	rest := fmt.Sprintf("policy %s strategy=%s alpha=%.2g beta=%.2g near=%.3g%% table=%d %v", e.Policy.Name, e.Policy.Strategy,
 		e.Policy.Alpha, e.Policy.Beta, e.Policy.Near, e.Generation, e.Freshness)
-	return append(facts, pick, rest)
+	facts = append(facts, pick, rest)
+	if e.Shadow != nil {
+		facts = append(facts, "shadow "+cmp.Or(*e.Shadow, "nothing"))
+	}
+	return facts
 }
 
 // String is one line about a candidate, without what does not matter.

@@ -204,8 +204,9 @@ func inquire(blocks []*Geosched, given map[string]string) (q inquiry, err error)
 		resolver = resolver.Unmap()
 	}
 	q.client = q.g.clientOf(prefix, resolver)
+	q.policy = given["policy"]
 	if key, ok := given["class"]; ok {
-		classes := q.g.atlas.Trie().Classes()
+		classes := q.world().atlas.Trie().Classes()
 		i := slices.IndexFunc(classes, func(c geoip.Class) bool { return keyOf(&c) == key })
 		if i < 0 {
 			return q, &complaint{http.StatusNotFound, fmt.Sprintf("there is no class %.100q", key)}
@@ -234,9 +235,9 @@ func networkOf(word string) (netip.Prefix, bool) {
 	return prefix.Masked(), err == nil && !prefix.Addr().Is4In6()
 }
 
-// explainOne answers /v1/explain?name=&type=&client=&resolver=, and what if.
+// explainOne answers /v1/explain?name=&type=&client=&resolver=&policy=, and what if.
 func explainOne(blocks []*Geosched, raw string) (any, error) {
-	given, err := parameters(raw, append([]string{"name", "type", "client", "resolver", "class"}, whatIfWords...)...)
+	given, err := parameters(raw, append([]string{"name", "type", "client", "resolver", "class", "policy"}, whatIfWords...)...)
 	if err != nil {
 		return nil, err
 	}

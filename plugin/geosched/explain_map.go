@@ -10,6 +10,7 @@ import (
 
 	"github.com/tandem-cdn/tandem/healthfeed"
 	"github.com/tandem-cdn/tandem/internal/geoip"
+	"github.com/tandem-cdn/tandem/internal/policy"
 )
 
 // worldMap is what GET /v1/map?name= answers: where the clients of each class go.
@@ -18,6 +19,7 @@ type worldMap struct {
 	Name  string   `json:"name"`  // that this is about
 	Type  string   `json:"type"`
 
+	Policies   []string             `json:"policies"` // to choose from, with policy=
 	Policy     policyTerms          `json:"policy"`
 	Generation uint64               `json:"generation"` // of the health table
 	Freshness  healthfeed.Freshness `json:"freshness"`
@@ -71,13 +73,14 @@ type keptMap struct {
 type mapKey struct {
 	g     *Geosched
 	table *healthfeed.Table
+	book  *policy.Book
 	trie  *geoip.Trie
 	raw   string
 }
 
-// serve answers /v1/map?name=&type=&alpha=&beta=&near=&down=.
+// serve answers /v1/map?name=&type=&policy=&alpha=&beta=&near=&down=.
 func (m *mapMaker) serve(ctx context.Context, blocks []*Geosched, raw string) (any, error) {
-	given, err := parameters(raw, append([]string{"name", "type"}, whatIfWords...)...)
+	given, err := parameters(raw, append([]string{"name", "type", "policy"}, whatIfWords...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -91,20 +94,21 @@ func (m *mapMaker) serve(ctx context.Context, blocks []*Geosched, raw string) (a
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	key := mapKey{q.g, q.g.feed.Table(), q.g.atlas.Trie(), raw}
+	w := q.world()
+	key := mapKey{q.g, q.g.feed.Table(), w.policies.book.Load(), w.atlas.Trie(), raw}
 	if i := slices.IndexFunc(m.kept, func(k keptMap) bool { return k.of == key }); i >= 0 {
 		return m.kept[i].world, nil
 	}
-	w, err := q.draw(ctx)
+	made, err := q.draw(ctx)
 	if err != nil {
 		return nil, err
 	}
-	w.Names = names
+	made.Names, made.Policies = names, q.policies()
 	if len(m.kept) == mostKept {
 		m.kept = slices.Delete(m.kept, 0, 1)
 	}
-	m.kept = append(m.kept, keptMap{key, w})
-	return w, nil
+	m.kept = append(m.kept, keptMap{key, made})
+	return made, nil
 }
 
 // steeredNames lists the names that blocks steer, in their order and up to mostNames.
@@ -124,7 +128,7 @@ func steeredNames(blocks []*Geosched) (names []string) {
 // draw asks for each class of clients where they go, the same that a query asks.
 func (q *inquiry) draw(ctx context.Context) (*worldMap, error) {
 	w := &worldMap{Name: q.name, Type: dns.TypeToString[q.qtype]}
-	trie := q.g.atlas.Trie()
+	trie := q.world().atlas.Trie()
 	classes := make([]*geoip.Class, 0, len(trie.Classes()))
 	for i := range trie.Classes() {
 		if c := &trie.Classes()[i]; c.Source != geoip.Special {
@@ -144,7 +148,7 @@ func (q *inquiry) draw(ctx context.Context) (*worldMap, error) {
 			return nil, err
 		}
 		if i == 0 {
-			w.Policy, w.Generation, w.Freshness = termsOfPolicy(d.plan.name, policy), d.table.Generation, d.table.Freshness
+			w.Policy, w.Generation, w.Freshness = termsOfPolicy(q.policyName(d.plan), policy), d.table.Generation, d.table.Freshness
 			for _, a := range e.Nodes {
 				node, status := &d.table.Inventory.Nodes[a.Node], &d.table.Nodes[a.Node]
 				n := mapNode{ID: node.ID, State: status.State, Reason: status.Reason}

@@ -48,21 +48,29 @@ type Geosched struct {
 	chaosEnds bool
 
 	// set by start, before the first query
-	names    *nameTable
-	feed     *healthfeed.Feed
-	atlas    *atlas
+	names   *nameTable
+	feed    *healthfeed.Feed
+	records *recordsFile // nil for none
+	limit   *limiter     // nil for none
+	cookies *cookies     // nil for none
+	tracing *tracing     // nil for none
+	shadow  *world       // nil for none
+	started time.Time
+	signed  bool // by a plugin before this one
+
+	world
+
+	tallies tallies
+}
+
+// world is what decisions rest on beside the nodes: how to choose, and where the
+// clients are.
+type world struct {
 	policies *policies
-	records  *recordsFile // nil for none
-	limit    *limiter     // nil for none
-	tracing  *tracing     // nil for none
-	cookies  *cookies     // nil for none
-	started  time.Time
-	signed   bool // by a plugin before this one
+	atlas    *atlas
 
 	// the view of the newest inventory, trie and book, replaced by whoever needs a newer one
 	view atomic.Pointer[view]
-
-	tallies tallies
 }
 
 func newGeosched(c *config) *Geosched {
@@ -163,24 +171,28 @@ type decision struct {
 // there are names among the nodes, and the client may be sent to one, it chooses
 // among all.
 func (g *Geosched) decide(s *steered, family steer.Family, c client, aliases bool) decision {
-	d := g.situation(s, c)
+	d := g.situation(&g.world, g.feed.Table(), s, c)
 	d.dice, d.turn = g.dice(), d.plan.takeTurn()
-	if aliases && d.view.of(s.Service).alias != "" {
-		d.choose(steer.Any, true)
-		if d.target() != "" || d.reaches(family) {
-			return d
-		}
-	}
-	d.choose(family, aliases)
+	d.settle(family, aliases)
 	return d
 }
 
+func (d *decision) settle(family steer.Family, aliases bool) {
+	if aliases && d.view.of(d.steered.Service).alias != "" {
+		d.choose(steer.Any, true)
+		if d.target() != "" || d.reaches(family) {
+			return
+		}
+	}
+	d.choose(family, aliases)
+}
+
 // situation is a decision without dice and choice.
-func (g *Geosched) situation(s *steered, c client) (d decision) {
-	book := g.policies.book.Load() // before the trie, which tells apart what the rules are about
-	d.steered, d.table = s, g.feed.Table()
-	trie := g.atlas.Trie()
-	d.view = g.viewOf(book, d.table.Inventory, trie)
+func (g *Geosched) situation(w *world, table *healthfeed.Table, s *steered, c client) (d decision) {
+	book := w.policies.book.Load() // before the trie, which tells apart what the rules are about
+	d.steered, d.table = s, table
+	trie := w.atlas.Trie()
+	d.view = g.viewOf(w, book, table.Inventory, trie)
 	d.class, d.scope, d.by = locate(trie, c.subnet, c.resolver)
 	d.client = c.prefix(d.by)
 	d.plan = d.view.of(s.Service).plan
@@ -231,19 +243,21 @@ func (g *Geosched) ttl(d *decision) uint32 {
 // newest returns the view of what there is now.
 func (g *Geosched) newest() *view {
 	book := g.policies.book.Load()
-	return g.viewOf(book, g.feed.Table().Inventory, g.atlas.Trie())
+	return g.viewOf(&g.world, book, g.feed.Table().Inventory, g.atlas.Trie())
 }
 
-// viewOf returns the view of a book, an inventory and a trie.
-func (g *Geosched) viewOf(book *policy.Book, inv *healthfeed.Inventory, trie *geoip.Trie) *view {
-	if v := g.view.Load(); v != nil && v.inventory == inv && v.trie == trie && v.book == book {
+// viewOf returns the view of a book, an inventory and a trie of a world.
+func (g *Geosched) viewOf(w *world, book *policy.Book, inv *healthfeed.Inventory, trie *geoip.Trie) *view {
+	if v := w.view.Load(); v != nil && v.inventory == inv && v.trie == trie && v.book == book {
 		return v
 	}
-	v := newView(g.config, book, inv, trie)
-	if old := g.view.Swap(v); old == nil || old.inventory != inv || old.trie != trie || old.book != book {
-		logMissing(missing(inv, *g.names.services()))
-		for _, err := range v.strangers {
-			log.Errorf("passed over: %v", err)
+	v := newView(g.config, w.policies.file, book, inv, trie)
+	if old := w.view.Swap(v); old == nil || old.inventory != inv || old.trie != trie || old.book != book {
+		if w == &g.world { // the shadow has the same to say
+			logMissing(missing(inv, *g.names.services()))
+			for _, err := range v.strangers {
+				log.Errorf("passed over: %v", err)
+			}
 		}
 		for _, err := range v.unruly {
 			log.Errorf("the default stands in, or nothing: %v", err)

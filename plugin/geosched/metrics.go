@@ -47,6 +47,16 @@ var (
 		Help: "Spans of tracing that were sent or lost.",
 	}, []string{"result"})
 
+	shadowTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "shadow_total",
+		Help: "Decisions, by whether the shadow policies choose the same nodes.",
+	}, []string{"result"})
+
+	shadowDecisions = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "shadow_decisions_total",
+		Help: "Nodes that the shadow policies would answer with, by what for.",
+	}, []string{"node", "reason"})
+
 	reloads = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "reloads_total",
 		Help: "Changes of geoip, asn, nets, resolvers and records files that were loaded or refused.",

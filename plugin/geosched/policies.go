@@ -27,23 +27,24 @@ type policies struct {
 	book atomic.Pointer[policy.Book] // written by run
 }
 
-// holdPolicies returns the policies of a block, followed until h is released.
-func holdPolicies(p *pool, h *holder, g *Geosched) (*policies, error) {
-	s := &policies{file: g.config.PolicyFile, base: g.config.Policy}
+// holdPolicies returns the policies of a world of a block, followed until h is
+// released.
+func holdPolicies(p *pool, h *holder, g *Geosched, w *world, file string) (*policies, error) {
+	s := &policies{file: file, base: g.config.Policy}
 	s.accept = func(b *policy.Book) error {
 		for _, name := range b.Names() {
 			if p, _ := b.Lookup(name); p.AllDown.Name != "" && g.names.find(p.AllDown.Name).steered != nil {
 				return fmt.Errorf("policy %q: %s is steered here, so it is no way out when all nodes are down", name, p.AllDown.Name)
 			}
 		}
-		return g.atlas.ask(h, g, b.ASNs())
+		return w.atlas.ask(h, g, b.ASNs())
 	}
 	if s.file == "" {
 		b := policy.Only(s.base)
 		s.book.Store(b)
 		return s, s.accept(b)
 	}
-	return hold(p, h, fmt.Sprintf("policy %p", g), func() (*policies, func(), error) {
+	return hold(p, h, fmt.Sprintf("policy %p", w), func() (*policies, func(), error) {
 		s.seen = stat(s.file)
 		if err := s.load(); err != nil {
 			return nil, nil, err
@@ -143,7 +144,7 @@ func (n *plan) nextTurn() uint64 {
 
 // planFor makes the plan of a service, and notes in unruly what the policy and the
 // inventory have to say of each other that does not fit.
-func (v *view) planFor(c *config, service string) *plan {
+func (v *view) planFor(file, service string) *plan {
 	name := policy.Default
 	if s, ok := v.inventory.Services[service]; ok {
 		name = s.Policy
@@ -151,14 +152,14 @@ func (v *view) planFor(c *config, service string) *plan {
 	p, ok := v.book.Lookup(name)
 	switch {
 	case ok:
-	case c.PolicyFile == "":
+	case file == "":
 		v.unruly = append(v.unruly, fmt.Errorf("service %q wants the policy %q, and there is no policy file", service, name))
 	default:
-		v.unruly = append(v.unruly, fmt.Errorf("service %q wants the policy %q, which is not in %s", service, name, c.PolicyFile))
+		v.unruly = append(v.unruly, fmt.Errorf("service %q wants the policy %q, which is not in %s", service, name, file))
 	}
 	if len(v.inventory.Nodes) > 0 { // or else they are still to come
 		for _, s := range p.Strangers(v.inventory) {
-			v.unruly = append(v.unruly, fmt.Errorf("%s: policy %q: there is no node %q", c.PolicyFile, name, s))
+			v.unruly = append(v.unruly, fmt.Errorf("%s: policy %q: there is no node %q", file, name, s))
 		}
 	}
 	if !ok {

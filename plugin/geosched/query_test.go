@@ -419,7 +419,7 @@ func TestServices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := g.viewOf(g.policies.book.Load(), inv, g.atlas.Trie())
+	v := g.viewOf(&g.world, g.policies.book.Load(), inv, g.atlas.Trie())
 	if got := missing(inv, *g.names.services()); !slices.Equal(got, []string{"web"}) {
 		t.Errorf("missing %v", got)
 	}
@@ -427,7 +427,7 @@ func TestServices(t *testing.T) {
 	if c := all.Choose(&steer.Request{Set: v.of("web").plan.set}, g.feed.Table()); c.Len() != 2 {
 		t.Errorf("%d nodes stand in for a service that is gone, want both", c.Len())
 	}
-	if g.viewOf(g.policies.book.Load(), inv, g.atlas.Trie()) != v {
+	if g.viewOf(&g.world, g.policies.book.Load(), inv, g.atlas.Trie()) != v {
 		t.Error("the view of an inventory is made twice")
 	}
 }

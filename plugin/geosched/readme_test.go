@@ -27,7 +27,7 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, section := range []string{"# geosched", "## Name", "## Description", "## Syntax", "## Explain", "## Map", "## Metrics", "## Ready", "## Metadata", "## Examples", "## Bugs", "## See Also"} {
+	for _, section := range []string{"# geosched", "## Name", "## Description", "## Syntax", "## Explain", "## Map", "## Shadow", "## Metrics", "## Ready", "## Metadata", "## Examples", "## Bugs", "## See Also"} {
 		if !strings.Contains(string(text), "\n"+section+"\n") && !strings.HasPrefix(string(text), section+"\n") {
 			t.Errorf("no section %q", section)
 		}
@@ -44,6 +44,7 @@ func TestReadme(t *testing.T) {
 			"services": {"web": {}, "video": {}}}`,
 		"policed.json": `{"nodes": [{"id": "lon1", "addrs": ["127.0.0.2"], "labels": {"region": "eu", "isp": "as64500"}}],
 			"services": {"web": {}, "video": {"policy": "video"}}}`,
+		"candidate.json":   `{"policies": {"default": {"weights": {"near": 25}}}}`,
 		"policy.json":      policyOf(t, string(text)),
 		"cdn.example.zone": "@ 3600 IN SOA ns1 hostmaster 1 7200 1800 86400 60\n@ 3600 IN NS ns1\nns1 3600 IN A 127.0.0.1\n",
 	} {

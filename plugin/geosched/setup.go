@@ -85,7 +85,7 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 	if g.names, err = newNames(g.config); err != nil {
 		return err
 	}
-	if g.atlas, err = holdAtlas(p, h, g, g.config.GeoIP); err != nil {
+	if g.atlas, err = holdAtlas(p, h, g, "geoip", g.config.GeoIP); err != nil {
 		return geography(err)
 	}
 	if dir := filepath.Dir(g.config.StateFile); g.config.StateFile != "" {
@@ -103,16 +103,28 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 	if g.feed, err = holdFeed(p, h, g.config.feedKey(), before); err != nil {
 		return at("nodes", err)
 	}
-	if g.policies, err = holdPolicies(p, h, g); err != nil {
+	if g.policies, err = holdPolicies(p, h, g, &g.world, g.config.PolicyFile); err != nil {
 		if _, ok := g.config.At["policy"]; !ok {
 			return at("alldown", err)
 		}
 		return at("policy", err)
 	}
+	if g.config.Shadow != "" {
+		if g.shadow, err = holdShadow(p, h, g); err != nil {
+			return at("shadow", err)
+		}
+	}
 	if g.config.Nodes != "" || len(g.config.Inline) > 0 { // or else the nodes are still to come
-		v := newView(g.config, g.policies.book.Load(), g.feed.Table().Inventory, g.atlas.Trie())
+		inv := g.feed.Table().Inventory
+		v := newView(g.config, g.policies.file, g.policies.book.Load(), inv, g.atlas.Trie())
 		if len(v.unruly) > 0 {
 			return at("policy", v.unruly[0])
+		}
+		if g.shadow != nil {
+			other := newView(g.config, g.shadow.policies.file, g.shadow.policies.book.Load(), inv, g.shadow.atlas.Trie())
+			if len(other.unruly) > 0 {
+				return at("shadow", other.unruly[0])
+			}
 		}
 		if len(v.strangers) > 0 {
 			return geography(v.strangers[0])

@@ -34,13 +34,13 @@ type service struct {
 }
 
 // newView prepares the services of an inventory, all of them: records may steer to
-// another at any time.
-func newView(c *config, book *policy.Book, inv *healthfeed.Inventory, trie *geoip.Trie) *view {
+// another at any time. The file is that of the book, for errors.
+func newView(c *config, file string, book *policy.Book, inv *healthfeed.Inventory, trie *geoip.Trie) *view {
 	texts := make(paramsReader)
 	v := &view{inventory: inv, trie: trie, book: book, services: make(map[string]*service), ofBlock: texts.read(c.SvcParams)}
 	prepare := func(name string) {
 		s := &service{params: texts.read(inv.Services[name].SvcParams)}
-		s.plan = v.planFor(c, name)
+		s.plan = v.planFor(file, name)
 		nodes, _ := inv.Members(name)
 		for _, i := range nodes {
 			if inv.Nodes[i].CNAME != "" {

@@ -51,10 +51,11 @@ function question() {
   if ($("name").value) q.set("name", $("name").value);
   q.set("type", $("type").value);
   for (const word of touched) q.set(word, $(word).value);
+  if ($("policy").value) q.set("policy", $("policy").value);
   if (down.size) q.set("down", [...down].join(","));
   return q;
 }
-const supposed = () => touched.size + down.size > 0;
+const supposed = () => touched.size + down.size > 0 || $("policy").value !== "";
 
 let asked = 0;
 async function load() {
@@ -81,6 +82,12 @@ function show(answer) {
     names.replaceChildren(...world.names.map(n => new Option(n)));
   }
   if (document.activeElement !== $("name")) $("name").value = world.name;
+  const policies = $("policy");
+  if (policies.options.length !== world.policies.length + 1) {
+    const value = policies.value;
+    policies.replaceChildren(new Option("as it is", ""), ...world.policies.map(n => new Option(n)));
+    policies.value = value;
+  }
   const p = world.policy;
   for (const [word, value] of [["alpha", p.alpha], ["beta", p.beta], ["near", p.near_pct]]) {
     $(word).value = value;
@@ -155,12 +162,13 @@ function pins() {
 // difference says what the supposed world changes.
 function difference() {
   const out = $("difference");
-  if (!supposed() || real.classes.key.length !== world.classes.key.length) return text(out, "");
-  const to = new Map();
+  if (!supposed()) return text(out, "");
+  const before = new Map(), to = new Map();
+  real.classes.key.forEach((key, i) => before.set(key, real.nodes[real.classes.node[i]]?.id ?? "nothing"));
   let moved = 0;
   world.classes.key.forEach((key, i) => {
-    const now = world.nodes[world.classes.node[i]]?.id ?? "nothing", was = real.nodes[real.classes.node[i]]?.id ?? "nothing";
-    if (now === was) return;
+    const now = world.nodes[world.classes.node[i]]?.id ?? "nothing";
+    if (now === (before.get(key) ?? now)) return;
     moved++;
     to.set(now, (to.get(now) ?? 0) + 1);
   });
@@ -320,9 +328,10 @@ for (const word of ["alpha", "beta", "near"]) {
   });
 }
 $("name").onfocus = e => e.target.select();
-$("name").onchange = () => { down.clear(); touched.clear(); load(); };
+$("name").onchange = () => { down.clear(); touched.clear(); $("policy").replaceChildren(new Option("as it is", "")); load(); };
 $("type").onchange = load;
-$("reset").onclick = () => { down.clear(); touched.clear(); load(); };
+$("policy").onchange = () => { touched.clear(); load(); };
+$("reset").onclick = () => { down.clear(); touched.clear(); $("policy").value = ""; load(); };
 new ResizeObserver(draw).observe($("map"));
 dark.addEventListener("change", () => { if (world) show(world); });
 
