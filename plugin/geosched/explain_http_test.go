@@ -8,8 +8,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coredns/caddy"
 
@@ -203,6 +206,37 @@ func TestExplainHTTPReload(t *testing.T) {
 	stop(t, inst)
 	if n := poolSize(); n != 0 {
 		t.Errorf("%d things are left", n)
+	}
+}
+
+// However often a server is reloaded, and whether that succeeds, what explains and
+// the shadow is there once.
+func TestExplainReloadsLeakNothing(t *testing.T) {
+	shadow := filepath.Join(t.TempDir(), "shadow.json")
+	write(t, shadow, noLondon)
+	body := "\tgeosched {\n" + three + "steer www\nexplain chaos http 127.0.0.1:0\nshadow " + shadow + "\nasn " + asnDB(t, map[string]uint32{"193.0.0.0/16": 64500}) + "\n"
+	inst := run(t, body+"}")
+	defer func() { stop(t, inst) }()
+	at, things := webAddr(t, "explain"), poolSize()
+	var goroutines int
+	for i := range 40 {
+		if i == 5 {
+			goroutines = runtime.NumGoroutine()
+		}
+		if i%2 == 0 {
+			inst = restart(t, inst, body+"ttl "+fmt.Sprint(i)+"\n}")
+		} else if _, err := inst.Restart(corefile(body + "}\nbind 192.0.2.99")); err == nil {
+			t.Fatal("it listens where it cannot")
+		}
+		if n := poolSize(); n != things || webAddr(t, "explain") != at {
+			t.Fatalf("%d things in the pool after %d reloads, want %d", n, i+1, things)
+		}
+	}
+	for deadline := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > goroutines+10 && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if n := runtime.NumGoroutine(); n > goroutines+10 {
+		t.Errorf("%d goroutines, and %d before", n, goroutines)
 	}
 }
 

@@ -335,10 +335,17 @@ $("reset").onclick = () => { down.clear(); touched.clear(); $("policy").value = 
 new ResizeObserver(draw).observe($("map"));
 dark.addEventListener("change", () => { if (world) show(world); });
 
-// #down=ID,ID&class=KEY begins with a question, so that it can be sent to somebody.
+// #name=NAME&down=ID,ID&class=KEY begins with a question, so that it can be sent to somebody.
 const begin = new URLSearchParams(location.hash.slice(1));
+$("name").value = begin.get("name") ?? "";
 for (const id of (begin.get("down") ?? "").split(",")) if (id) down.add(id);
-load().then(() => {
+// A map of many classes and nodes is work for the name server: it is asked for one
+// at most a tenth of the time.
+async function follow() {
+  const start = performance.now();
+  if (!document.hidden) await load();
+  setTimeout(follow, Math.max(5000, 9 * (performance.now() - start)));
+}
+follow().then(() => {
   if (world && begin.has("class")) point(world.classes.key.indexOf(begin.get("class")));
 });
-setInterval(() => { if (!document.hidden) load(); }, 5000);
