@@ -37,7 +37,7 @@ type Account struct {
 // Explain returns what Choose does and how it comes about. It allocates.
 func (p *Policy) Explain(req *Request, table *healthfeed.Table) Explanation {
 	var t trace
-	e := Explanation{Choice: p.choose(req, table, &t)}
+	e := Explanation{Choice: p.choose(req, table, &t, nil)}
 	e.Nodes = make([]Account, len(t.met))
 	total := 0.0
 	for i := range t.met {

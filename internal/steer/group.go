@@ -14,7 +14,8 @@ type round struct {
 	Request // a copy: what is called through a Strategy would keep the original off the stack
 	table   *healthfeed.Table
 	gate    gate
-	trace   *trace // nil when nobody asks how the choice comes about
+	trace   *trace  // nil when nobody asks how the choice comes about
+	keep    *memory // nil when nobody remembers
 
 	strategy Strategy
 	traits   Traits
@@ -98,6 +99,7 @@ func (r *round) choose() (c Choice) {
 		if m.tier < best.tier || m.tier == best.tier && m.score >= reach {
 			c.Degraded = c.Degraded || m.weight <= 0 || !m.accepts
 			r.expect(m)
+			r.keep.doubt(m, r)
 		}
 	}
 	if willing != nil && (willing.tier > best.tier || willing.score < reach) {
@@ -121,6 +123,7 @@ func (r *round) choose() (c Choice) {
 			m.fate = Refuses
 		default:
 			m.fate = InGroup
+			r.keep.note(m)
 			if !r.traits.Turns {
 				c.place(&keys, answers, m.node, m.lot(r.Dice)/m.weight)
 			}

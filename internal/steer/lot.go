@@ -6,7 +6,9 @@ import "math"
 // dice, and independent of all other members. The smallest lot/weight of a
 // group belongs to each member with the probability of its weight (weighted
 // rendezvous hashing), so a member that leaves moves nobody else's clients.
-func (m *member) lot(dice uint64) float64 { return -math.Log(fraction(mix(dice ^ m.hash))) }
+func (m *member) lot(dice uint64) float64 { return lot(dice, m.hash) }
+
+func lot(dice, hash uint64) float64 { return -math.Log(fraction(mix(dice ^ hash))) }
 
 // accepts reports whether the member takes the client, which it does for the
 // given part of all dice. The draw is independent of the lot and of all other

@@ -140,13 +140,13 @@ func (w Why) String() string { return whyNames[w] }
 // Choose returns the nodes for a client. The table must be of the inventory
 // that req.Set was made of.
 func (p *Policy) Choose(req *Request, table *healthfeed.Table) Choice {
-	return p.choose(req, table, nil)
+	return p.choose(req, table, nil, nil)
 }
 
 // choose goes through the rounds. The trace, if any, has the last of them.
-func (p *Policy) choose(req *Request, table *healthfeed.Table, trace *trace) Choice {
+func (p *Policy) choose(req *Request, table *healthfeed.Table, trace *trace, keep *memory) Choice {
 	s := p.strategy()
-	r := round{Policy: p, Request: *req, table: table, trace: trace, strategy: s, traits: s.Traits(), ranked: true}
+	r := round{Policy: p, Request: *req, table: table, trace: trace, keep: keep, strategy: s, traits: s.Traits(), ranked: true}
 	if p.Sticky {
 		r.Dice = mix(req.Key ^ req.Set.salt)
 	}

@@ -39,7 +39,7 @@ func (r *round) expect(m *candidate) {
 		return
 	}
 	due := r.table.Nodes[m.node].Due
-	if !m.accepts || m.fate == Full || m.fate == Sick {
+	if m.weight > 0 && !m.accepts || m.fate == Full || m.fate == Sick {
 		due = anyMoment // the feed says how much it accepts as often as it says anything
 	}
 	if !due.IsZero() && (r.due.IsZero() || due.Before(r.due)) {

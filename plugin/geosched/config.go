@@ -50,6 +50,7 @@ type config struct {
 
 	Policy     steer.Policy // what all policies start from
 	PolicyFile string       // empty for none
+	Cache      int          // groups to remember, 0 for none
 	Shadow     string       // a policy file that nobody is answered by; empty for none
 
 	Tracing *tracingConfig // nil for none
@@ -101,6 +102,7 @@ func parse(c *caddy.Controller) (*config, error) {
 			Policy:   steer.Policy{Answers: 1, Near: -1, Epsilon: steer.DefaultEpsilon},
 			TTL:      defaultTTL,
 			Negative: defaultNegative,
+			Cache:    defaultCache,
 			NS:       make(map[string][]string),
 			At:       make(map[string]position),
 		},
@@ -143,7 +145,7 @@ func (p *parser) here() position { return position{p.File(), p.Line()} }
 func (p *parser) property() error {
 	name := p.Val()
 	switch name {
-	case "nodes", "geoip", "asn", "nets", "resolvers", "ttl", "negttl", "answers", "weights", "ecs", "types", "svcparams", "apex", "alldown", "policy", "sticky", "ratelimit", "cookies", "records", "explain", "shadow", "tracing", "fallthrough":
+	case "nodes", "geoip", "asn", "nets", "resolvers", "ttl", "negttl", "answers", "weights", "ecs", "types", "svcparams", "apex", "alldown", "policy", "sticky", "cache", "ratelimit", "cookies", "records", "explain", "shadow", "tracing", "fallthrough":
 		if at, again := p.At[name]; again {
 			return p.Errf("%q is on line %d already", name, at.Line)
 		}
@@ -218,6 +220,8 @@ func (p *parser) property() error {
 		return p.one(name, args, func(a string) error { p.Shadow = p.path(a); return nil })
 	case "sticky":
 		return p.one(name, args, p.sticky)
+	case "cache":
+		return p.one(name, args, p.cache)
 	case "fallthrough":
 		if len(args) == 0 {
 			args = fall.Root.Zones

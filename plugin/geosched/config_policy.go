@@ -136,6 +136,23 @@ func (p *parser) sticky(word string) error {
 	return nil
 }
 
+// defaultCache is how many groups are remembered by default.
+const defaultCache = 8192
+
+// cache parses ENTRIES|off.
+func (p *parser) cache(word string) error {
+	if word == "off" {
+		p.Cache = 0
+		return nil
+	}
+	n, err := strconv.Atoi(word)
+	if err != nil || n < 1 || n > 1<<20 {
+		return p.Errf("cache %q is unknown, want off or a number from 1 to %d", word, 1<<20)
+	}
+	p.Cache = n
+	return nil
+}
+
 // number parses a decimal number.
 func (p *parser) number(word string, least, most float64, to *float64) error {
 	n, err := strconv.ParseFloat(word, 64)

@@ -71,6 +71,9 @@ type world struct {
 
 	// the view of the newest inventory, trie and book, replaced by whoever needs a newer one
 	view atomic.Pointer[view]
+
+	// the groups of the newest table, replaced likewise
+	memo atomic.Pointer[steer.Memo]
 }
 
 func newGeosched(c *config) *Geosched {
@@ -162,6 +165,7 @@ type decision struct {
 	scope   uint8
 	by      locator
 	plan    *plan
+	memo    *steer.Memo  // nil for none
 	family  steer.Family // that was chosen for
 	dice    uint64
 	turn    uint64
@@ -196,6 +200,9 @@ func (g *Geosched) situation(w *world, table *healthfeed.Table, s *steered, c cl
 	d.class, d.scope, d.by = locate(trie, c.subnet, c.resolver)
 	d.client = c.prefix(d.by)
 	d.plan = d.view.of(s.Service).plan
+	if g.config.Cache > 0 && d.plan.memorable {
+		d.memo = w.memoOf(table, g.config.Cache)
+	}
 	return d
 }
 
@@ -204,7 +211,22 @@ func (g *Geosched) situation(w *world, table *healthfeed.Table, s *steered, c cl
 func (d *decision) choose(family steer.Family, aliases bool) {
 	d.family = family
 	req := d.request(aliases)
+	if d.memo != nil && d.memo.Table() == d.table {
+		d.Choice = d.memo.Choose(d.plan.policy, &req)
+		return
+	}
 	d.Choice = d.plan.policy.Choose(&req, d.table)
+}
+
+// memoOf returns the memo of a table.
+func (w *world) memoOf(table *healthfeed.Table, entries int) *steer.Memo {
+	old := w.memo.Load()
+	if old != nil && old.Table() == table {
+		return old
+	}
+	m := steer.NewMemo(table, entries)
+	w.memo.CompareAndSwap(old, m) // or somebody else has made one
+	return m
 }
 
 // request is what to choose by.

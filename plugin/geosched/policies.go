@@ -118,10 +118,13 @@ type plan struct {
 	set    *steer.Set
 	turns  bool
 	turn   atomic.Uint64 // of the last choice, if they take turns
+
+	memorable bool
 }
 
 func newPlan(name string, p *steer.Policy, set *steer.Set) *plan {
 	n := &plan{name: name, policy: p, set: set.Under(p), turns: p.Strategy != nil && p.Strategy.Traits().Turns}
+	n.memorable = p.Memorable(set)
 	n.turn.Store(rand.Uint64()) // name servers that start together do not all begin with the same node
 	return n
 }

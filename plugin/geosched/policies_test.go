@@ -181,3 +181,51 @@ func TestTurns(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+// twenty are nodes enough to remember groups of them.
+func twenty() string {
+	var nodes strings.Builder
+	for i := range 20 {
+		fmt.Fprintf(&nodes, "node n%d 192.0.2.%d %d %d\n", i, i, i, 9*i-90)
+	}
+	return nodes.String()
+}
+
+// A group that is remembered is that of the table: it is the same answer from the cache
+// and without one, before and after a node goes down.
+func TestCache(t *testing.T) {
+	cached := serving(t, twenty()+"steer www\ncache 100")
+	plain := serving(t, twenty()+"steer www\ncache off")
+	cached.dice = func() uint64 { return 7 }
+	plain.dice = cached.dice
+	same := func(when string) {
+		t.Helper()
+		for _, subnet := range []string{"8.8.8.0/24", "193.0.6.0/24", "1.1.1.0/24", "8.8.8.0/24"} {
+			if got, want := answer(t, cached, "www", subnet), answer(t, plain, "www", subnet); got != want {
+				t.Errorf("%s: %s: got %s, want %s", when, subnet, got, want)
+			}
+		}
+	}
+	same("all up")
+	memo := cached.memo.Load()
+	if memo == nil || memo.Table() != cached.feed.Table() {
+		t.Fatalf("the memo is not of the table")
+	}
+	if plain.memo.Load() != nil {
+		t.Error("cache off remembers")
+	}
+	before := answer(t, cached, "www", "8.8.8.0/24")
+	down := make(map[string]healthfeed.State)
+	for i := range 20 {
+		down[fmt.Sprint("n", i)] = healthfeed.Up
+		if strings.HasPrefix(before, fmt.Sprintf("192.0.2.%d ", i)) {
+			down[fmt.Sprint("n", i)] = healthfeed.Down
+		}
+	}
+	vote(t, cached, 1, down)
+	vote(t, plain, 1, down)
+	same("one down")
+	if after := answer(t, cached, "www", "8.8.8.0/24"); after == before {
+		t.Errorf("%s is down and answered", before)
+	}
+}
