@@ -37,8 +37,8 @@ type asker struct {
 	*Geosched
 }
 
-// lookInterval is how often the files are looked at.
-const lookInterval = 5 * time.Second
+// lookInterval is how often the files are looked at. Only a test changes it.
+var lookInterval = 5 * time.Second
 
 // openAtlas loads the files, and an error names the one that is missing or
 // wrong.

@@ -38,7 +38,7 @@ const leakedHeap = 1 << 20
 
 // Two hundred reloads that succeed and two hundred that fail leave no goroutine, no
 // socket, no file and no memory behind. Each of them opens and closes all there is:
-// feed, trie, records, limiter, tracing, and a hub.
+// feed, trie, policies, records, limiter, tracing, and what listens.
 func TestReloadLeaksNothing(t *testing.T) {
 	t.Setenv("OTEL_TRACES_EXPORTER", "none")
 	dir := t.TempDir()
@@ -57,12 +57,13 @@ func TestReloadLeaksNothing(t *testing.T) {
 		{write("nodes0", nodes), write("nets0", "198.51.100.0/24 node lon\n"), write("records0", "img STEER web\n")},
 		{write("nodes1", nodes), write("nets1", "198.51.100.0/24 node sea\n"), write("records1", "css STEER web\n")},
 	}
+	policy := write("policy", `{"policies": {"default": {"answers": 2}}}`)
 	city := cityDB(t, map[string][2]float64{"81.2.69.0/24": {51, 0}})
 	body := func(i int) string {
 		f := files[i%2]
 		f[0] = files[i/10%2][0] // a new feed waits for what the one before knew
-		return fmt.Sprintf("\tgeosched {\n\t\tnodes %s\n\t\tgeoip %s\n\t\tnets %s\n\t\trecords %s\n\t\tsteer www\n\t\tcookies\n"+
-			"\t\tratelimit %d table 65536\n\t\ttracing sample 0.%d\n\t\tfeed listen 127.0.0.1:0\n", f[0], city, f[1], f[2], 50+i%2, 1+i%2)
+		return fmt.Sprintf("\tgeosched {\n\t\tpolicy %s\n\t\texplain http 127.0.0.1:0\n\t\tnodes %s\n\t\tgeoip %s\n\t\tnets %s\n\t\trecords %s\n\t\tsteer www\n\t\tcookies\n"+
+			"\t\tratelimit %d table 65536\n\t\ttracing sample 0.%d\n\t\tfeed listen 127.0.0.1:0\n", policy, f[0], city, f[1], f[2], 50+i%2, 1+i%2)
 	}
 	bad := func(i int) string {
 		if i%2 == 0 {
