@@ -35,6 +35,7 @@ func TestOfferRefusesWhole(t *testing.T) {
 		"health":      edit(observe(Observation{Health: 101})),
 		"health-nan":  edit(observe(Observation{Health: nan})),
 		"score":       edit(observe(Observation{Score: -1})),
+		"due":         edit(observe(Observation{DueMS: -1})),
 		"rtt":         edit(observe(Observation{RTT: RTT{2, 1}})),
 		"load":        edit(observe(Observation{Load: Load{EPS: -1}})),
 		"two-records": edit(func(r *Aged) { r.Prober = "p" }),
