@@ -77,6 +77,7 @@ func TestImportDirection(t *testing.T) {
 		{own + "/internal", own + "/caddymodule", true, "decisions know no host"},
 		{own + "/plugin", "github.com/caddyserver", true, "the name server must not carry a web server"},
 		{own + "/plugin", own + "/caddymodule", true, "the two hosts meet only in the feed"},
+		{own + "/plugin", own + "/cmd", true, "a tool reads the plugin's Corefile, not the other way round"},
 		{own + "/caddymodule", "github.com/coredns", true, "the edge must not carry a name server"},
 		{own + "/caddymodule", own + "/plugin", true, "the two hosts meet only in the feed"},
 		{own + "/cmd", "github.com/caddyserver", true, "a tool for decisions of the name server has no use for a web server"},

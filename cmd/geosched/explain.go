@@ -61,7 +61,9 @@ type candidate struct {
 func explain(c *call) (int, error) {
 	var s sources
 	s.flags(c.flags, "")
+	s.zoneFlag(c.flags)
 	c.flags.Var(&s.down, "down", "IDs of `nodes` to take for down")
+	name := c.flags.String("name", "", "the `name` that is asked for, which the Corefile steers to a service")
 	service := c.flags.String("service", "", "the `service` that is asked for; all nodes without it")
 	qtype := c.flags.String("type", "A", "A or AAAA")
 	resolver := c.flags.String("resolver", "", "`address` that the query comes from; the client is then its client subnet")
@@ -84,11 +86,19 @@ func explain(c *call) (int, error) {
 		}
 		queries = append(queries, q)
 	}
-	w, err := s.world()
-	if err == nil {
-		err = w.Has(*service)
+	if err := s.resolve(); err != nil {
+		return 0, err
 	}
+	w, err := s.world()
 	if err != nil {
+		return 0, err
+	}
+	if *name != "" {
+		if *service, err = s.serviceOf(*name); err != nil {
+			return 0, err
+		}
+	}
+	if err := w.Has(*service); err != nil {
 		return 0, err
 	}
 	for i := range queries {
@@ -111,6 +121,18 @@ func explain(c *call) (int, error) {
 		x.print(c.stdout)
 	}
 	return exitOK, nil
+}
+
+// serviceOf returns the service that the Corefile steers a name to.
+func (s *sources) serviceOf(name string) (string, error) {
+	if s.block == nil {
+		return "", misuse("-name: it takes a Corefile to know what %q is steered to", name)
+	}
+	service, ok := s.block.Service(querylog.Canonical(name))
+	if !ok {
+		return "", misuse("-name: %q is not steered by the Corefile", name)
+	}
+	return service, nil
 }
 
 // account explains one throw of the dice, always the same.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tandem-cdn/tandem/internal/geoip"
 	"github.com/tandem-cdn/tandem/internal/lint"
+	"github.com/tandem-cdn/tandem/plugin/geosched"
 )
 
 // lintFiles is the command.
@@ -16,6 +17,7 @@ func lintFiles(c *call) (int, error) {
 	var s sources
 	var ignored list
 	s.flags(c.flags, "")
+	s.zoneFlag(c.flags)
 	strict := c.flags.Bool("strict", false, "exit with 1 for warnings, too")
 	asJSON := c.flags.Bool("json", false, "print a line of JSON for each finding")
 	c.flags.Var(&ignored, "ignore", "`checks` whose findings to leave out, such as far; -json names them")
@@ -25,13 +27,18 @@ func lintFiles(c *call) (int, error) {
 	if len(c.args) > 0 {
 		return 0, misuse("unknown argument %q: name files with flags", c.args[0])
 	}
-	if s.nodes == "" && s.policy == "" && s.nets == "" && s.resolvers == "" {
-		return 0, misuse("there is nothing to look at: give -nodes, -policy, -nets or -resolvers")
+	if err := s.resolve(); err != nil {
+		return 0, err
 	}
-	files := &lint.Files{Base: base, Geography: func(asns []uint32) (*geoip.Trie, error) {
-		// Without the operator's own files, which would say what they say.
-		return geoip.Load(geoip.Config{Files: s.geoip, ASN: s.asn, ASNs: asns})
+	if s.block == nil && s.nodes == "" && s.policy == "" && s.nets == "" && s.resolvers == "" {
+		return 0, misuse("there is nothing to look at: give -corefile, -nodes, -policy, -nets or -resolvers")
+	}
+	files := &lint.Files{Base: s.base(), Geography: func(asns []uint32) (*geoip.Trie, error) {
+		return geoip.Load(s.geography(asns)) // without the operator's own files, which would say what they say
 	}}
+	if s.block != nil {
+		files.Corefile = corefile(s.block)
+	}
 	for _, f := range []struct {
 		name string
 		to   **lint.File
@@ -68,4 +75,20 @@ func lintFiles(c *call) (int, error) {
 		return exitError, nil
 	}
 	return exitOK, nil
+}
+
+// corefile is what lint is told of a Corefile.
+func corefile(b *geosched.Block) *lint.Corefile {
+	at := func(property string) lint.Place {
+		file, line := b.At(property)
+		return lint.Place{File: file, Line: line}
+	}
+	c := &lint.Corefile{
+		Inventory: b.Inventory, Negative: b.Negative,
+		Nodes: at("node"), TTL: at("ttl"), NegTTL: at("negttl"),
+	}
+	b.Steered(func(file string, line int, name, service string) {
+		c.Steered = append(c.Steered, lint.Steered{Place: lint.Place{File: file, Line: line}, Name: name, Service: service})
+	})
+	return c
 }

@@ -23,8 +23,31 @@ func files(t *testing.T) {
 		"nets.txt":   "198.18.1.0/24 at 51.5 -0.12\n198.18.2.0/24 at 47.6 -122.33\n",
 		"other.txt":  "198.18.1.0/24 node sea\n198.18.2.0/24 at 47.6 -122.33\n",
 		"asn.json":   `{"policies": {"default": {"rules": [{"exclude": ["lon"], "asns": [64500]}]}}}`,
-		"q.log":      "198.18.1.0/24 3\n198.18.2.0/24 1\n",
-		"none.log":   "client=- name=www.cdn.example. type=TXT\n",
+		"Corefile": `cdn.example {
+	geosched {
+		nodes nodes.json
+		nets nets.txt
+		negttl 0
+		steer www service web
+		steer old service gone
+		ttl 86400
+	}
+}
+other.example {
+	geosched {
+		node a 192.0.2.7 51.5 -0.12
+		node b 192.0.2.8 47.6 -122.33 0
+		ecs off
+		nets nets.txt
+		answers 2
+		steer @
+	}
+}
+`,
+		"bad.corefile": "cdn.example {\n\tgeosched {\n\t\tnods x\n\t}\n}\n",
+		"names.log":    "client=198.18.1.0/24 name=www.cdn.example\nclient=198.18.1.0/24 name=mail.cdn.example count=5\n",
+		"q.log":        "198.18.1.0/24 3\n198.18.2.0/24 1\n",
+		"none.log":     "client=- name=www.cdn.example. type=TXT\n",
 		// What a name server writes: lon is down, and sea is slow.
 		"state.json": `{"inventory": ` + twoNodes + `, "records": [{"age_ms": 70000, "prober": "p", "epoch": 1, "seq": 7, "interval_ms": 2000, "ttl_ms": 15000,
 			"nodes": {"lon": {"state": "down"}, "sea": {"state": "up", "health": 90, "rtt_us": {"p50": 80000, "p95": 90000}}}}]}`,
@@ -81,6 +104,26 @@ func TestRun(t *testing.T) {
 		{"same-name", "replay -log q.log -steer a=web,A." + world, exitUsage, `"a." is there twice`},
 		{"no-such-service-of-a-name", "replay -log q.log -steer a=x" + world, exitError, `service "x" is not in the inventory`},
 		{"argument", "replay -log q.log" + world + "x", exitUsage, `unknown argument "x"`},
+
+		{"corefile", "explain -corefile Corefile -zone cdn.example 198.18.2.1", exitOK, "ttl       86400 s"},
+		{"corefile-and-flag", "explain -corefile Corefile -zone CDN.example. -nets other.txt 198.18.1.1", exitOK, "answered  sea, because: the nets file"},
+		{"corefile-name", "explain -corefile Corefile -zone cdn.example -name www.cdn.example 198.18.2.1", exitOK, "A of service web"},
+		{"corefile-inline", "explain -corefile Corefile -zone other.example 198.18.1.1", exitOK, "answered  a, because"},
+		{"corefile-ecs-off", "explain -corefile Corefile -zone other.example -resolver 198.18.2.53 198.18.1.1", exitOK, "class     nets 47.6,-122.3"},
+		{"corefile-several", "explain -corefile Corefile 198.18.1.1", exitUsage, "-zone: cdn.example. other.example."},
+		{"corefile-other-zone", "explain -corefile Corefile -zone x 198.18.1.1", exitUsage, `"x" is not a zone of the Corefile`},
+		{"corefile-other-name", "explain -corefile Corefile -zone cdn.example -name x 198.18.1.1", exitUsage, `"x" is not steered`},
+		{"name-of-what", "explain -name www" + world + "198.18.1.1", exitUsage, "it takes a Corefile"},
+		{"corefile-bad", "explain -corefile bad.corefile 198.18.1.1", exitError, `bad.corefile:3 - Error during parsing: unknown property "nods"`},
+		{"corefile-replay", "replay -log names.log -corefile Corefile -zone cdn.example -down lon", exitOK, "1 queries replayed; passed over: lines 0, queries of other types 0, for other names 5"},
+		{"corefile-replay-bare", "replay -log q.log -corefile Corefile -zone cdn.example -new-nets other.txt", exitOK, "churn: 75.00 %"},
+		{"corefile-replay-service", "replay -log names.log -corefile Corefile -zone cdn.example -service web", exitOK, "6 queries replayed"},
+		{"corefile-replay-other", "replay -log q.log -nodes nodes.json -nets nets.txt -new-corefile Corefile -zone other.example", exitOK, "churn: 100.00 %"},
+
+		{"corefile-lint", "lint -corefile Corefile -zone cdn.example", exitError, `Corefile:7: old.cdn.example.: there is no service "gone" (error)`},
+		{"corefile-lint-negttl", "lint -corefile Corefile -zone cdn.example", exitError, `Corefile:5: negttl is 0, so`},
+		{"corefile-lint-ttl", "lint -corefile Corefile -zone cdn.example", exitError, `Corefile:8: the TTL is 86400 s,`},
+		{"corefile-lint-inline", "lint -corefile Corefile -zone other.example", exitOK, `Corefile:14: node "b": its weight is 0,`},
 
 		{"lint", "lint -nodes nodes.json", exitOK, `node "lon": address 192.0.2.1 is not routed in the Internet (warning)`},
 		{"lint-strict", "lint -strict -nodes nodes.json", exitError, "errors 0, warnings 2, notes 0"},

@@ -17,6 +17,7 @@ func replay(c *call) (int, error) {
 	var logs, steered list
 	c.flags.Var(&logs, "log", "query log `file`, - for what comes in; .gz and .zst are unpacked; several with commas")
 	old.flags(c.flags, "")
+	old.zoneFlag(c.flags)
 	changed.flags(c.flags, "new-")
 	c.flags.Var(&changed.down, "down", "IDs of `nodes` that are down after the change")
 	service := c.flags.String("service", "", "the `service` of all names; all nodes without it")
@@ -34,28 +35,33 @@ func replay(c *call) (int, error) {
 	case !(*most >= 0 && *most <= 100):
 		return 0, misuse("-max-churn %v is not a percentage", *most)
 	}
+	if err := old.resolve(); err != nil {
+		return 0, err
+	}
+	changed.zone = old.zone
+	if err := changed.resolve(); err != nil {
+		return 0, err
+	}
+	if changed.block == nil { // another Corefile is another world
+		changed.block = old.block
+		changed = changed.orElse(old)
+	}
 	before, err := old.world()
 	if err != nil {
 		return 0, err
 	}
-	changed = changed.orElse(old)
 	after, err := changed.world()
 	if err != nil {
 		return 0, err
 	}
-	names, err := parseSteered(steered, *service)
-	if err != nil {
-		return 0, err
-	}
-	for _, service := range names {
-		for _, w := range []*whatif.World{before, after} {
-			if err := w.Has(service); err != nil {
-				return 0, err
-			}
+	names := ofBlocks(old.block, changed.block, before, after)
+	if len(steered) > 0 || *service != "" || names == nil {
+		if names, err = ofFlags(steered, *service, before, after); err != nil {
+			return 0, err
 		}
 	}
 
-	comparison := whatif.Compare(before, after, names.find)
+	comparison := whatif.Compare(before, after, names)
 	var stats querylog.Stats
 	for _, file := range logs {
 		if err := stats.ReadFile(file, c.stdin, comparison.Add); err != nil {
@@ -89,52 +95,6 @@ func replay(c *call) (int, error) {
 		return exitChurn, nil
 	}
 	return exitOK, nil
-}
-
-// steeredNames is which service answers for a name.
-type steeredNames map[string]string
-
-// everyName stands for all names.
-const everyName = ""
-
-// parseSteered reads words of the form NAME[=SERVICE]. Without any, all names are
-// of the service otherwise.
-func parseSteered(words []string, otherwise string) (steeredNames, error) {
-	if len(words) == 0 {
-		return steeredNames{everyName: otherwise}, nil
-	}
-	names := make(steeredNames)
-	for _, word := range words {
-		name, service, given := strings.Cut(word, "=")
-		if !given {
-			service = otherwise
-		}
-		if name == "" {
-			return nil, misuse("-steer %q: there is no name", word)
-		}
-		name = strings.ToLower(strings.TrimSuffix(name, ".")) + "."
-		if _, again := names[name]; again {
-			return nil, misuse("-steer: %q is there twice", name)
-		}
-		names[name] = service
-	}
-	return names, nil
-}
-
-// find returns the service of a name. A wildcard stands for all names below it, of
-// any depth, that no other is nearer to.
-func (n steeredNames) find(name string) (service string, ok bool) {
-	if service, ok = n[name]; ok {
-		return service, true
-	}
-	for rest := name; rest != ""; {
-		_, rest, _ = strings.Cut(rest, ".")
-		if service, ok = n["*."+rest]; ok {
-			return service, true
-		}
-	}
-	service, ok = n[everyName]
-	return service, ok
 }
 
 // skipped says which queries were passed over.

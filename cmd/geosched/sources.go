@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,10 +13,13 @@ import (
 	"github.com/tandem-cdn/tandem/internal/policy"
 	"github.com/tandem-cdn/tandem/internal/steer"
 	"github.com/tandem-cdn/tandem/internal/whatif"
+	"github.com/tandem-cdn/tandem/plugin/geosched"
 )
 
 // sources are the files that a world is made of, as the Corefile names them.
 type sources struct {
+	corefile  string
+	zone      string
 	nodes     string
 	policy    string
 	geoip     list
@@ -24,6 +28,8 @@ type sources struct {
 	resolvers string
 	state     string
 	down      list
+
+	block *geosched.Block // of the Corefile; set by resolve, nil without one
 }
 
 // list is a flag that is given several times, or with commas.
@@ -46,6 +52,7 @@ func (s *sources) flags(fs *flag.FlagSet, prefix string) {
 		}
 		return usage
 	}
+	fs.StringVar(&s.corefile, prefix+"corefile", "", say("Corefile `file`, which names the others; its geosched block has the words that policies start from"))
 	fs.StringVar(&s.nodes, prefix+"nodes", "", say("JSON `file` of nodes and services"))
 	fs.StringVar(&s.policy, prefix+"policy", "", say("JSON `file` of policies"))
 	fs.Var(&s.geoip, prefix+"geoip", say("MaxMind City or Country `file`; several with commas, or the flag again"))
@@ -53,6 +60,50 @@ func (s *sources) flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&s.nets, prefix+"nets", "", say("`file` of what the operator knows of networks"))
 	fs.StringVar(&s.resolvers, prefix+"resolvers", "", say("`file` of where the clients of resolvers are"))
 	fs.StringVar(&s.state, prefix+"state", "", say("`file` that a name server keeps by `feed state`: which nodes are up, how fast, how loaded"))
+}
+
+// zoneFlag defines the flag that picks a block of a Corefile.
+func (s *sources) zoneFlag(fs *flag.FlagSet) {
+	fs.StringVar(&s.zone, "zone", "", "`zone` of the block of the Corefile, if it has several")
+}
+
+// resolve reads the Corefile, which names what no flag does.
+func (s *sources) resolve() error {
+	if s.corefile == "" {
+		return nil
+	}
+	data, err := os.ReadFile(s.corefile)
+	if err != nil {
+		return err
+	}
+	blocks, err := geosched.ParseCorefile(s.corefile, data)
+	if err != nil {
+		return err
+	}
+	if s.block, err = pick(blocks, s.zone); err != nil {
+		return err
+	}
+	b := s.block
+	*s = s.orElse(sources{
+		nodes: b.Nodes, policy: b.Policies, geoip: b.Geography.Files, asn: b.Geography.ASN,
+		nets: b.Geography.Nets, resolvers: b.Geography.Resolvers,
+	})
+	return nil
+}
+
+// pick returns the first block of a zone, or the only one.
+func pick(blocks []*geosched.Block, zone string) (*geosched.Block, error) {
+	var zones []string
+	for _, b := range blocks {
+		if zone == "" && len(blocks) == 1 || slices.Contains(b.Zones, strings.ToLower(strings.TrimSuffix(zone, "."))+".") {
+			return b, nil
+		}
+		zones = append(zones, b.Zones...)
+	}
+	if zone == "" {
+		return nil, misuse("the Corefile has several blocks: give one of their zones with -zone: %s", strings.Join(zones, " "))
+	}
+	return nil, misuse("-zone: %q is not a zone of the Corefile, which has %s", zone, strings.Join(zones, " "))
 }
 
 // orElse takes from o what s lacks.
@@ -80,31 +131,48 @@ func (s *sources) world() (*whatif.World, error) {
 	if err != nil {
 		return nil, err
 	}
-	trie, err := geoip.Load(s.geography(book))
+	geography := s.geography(book.ASNs())
+	geography.Nets, geography.Resolvers = s.nets, s.resolvers
+	trie, err := geoip.Load(geography)
 	if err != nil {
 		return nil, err
 	}
-	return whatif.New(trie, table, book), nil
+	w := whatif.New(trie, table, book)
+	if s.block != nil {
+		w.IgnoreSubnet, w.Trust = !s.block.ECS, s.block.Trust
+	}
+	return w, nil
 }
 
-// base is what the Corefile begins with, too.
-var base = steer.Policy{Answers: 1, Near: -1, TTL: steer.TTL{Normal: 300, Degraded: 60}}
+// base is what policies start from: the words of the Corefile, or what they are when
+// they are not written.
+func (s *sources) base() steer.Policy {
+	if s.block != nil {
+		return s.block.Base
+	}
+	return steer.Policy{Answers: 1, Near: -1, TTL: steer.TTL{Normal: 300, Degraded: 60}}
+}
 
 // book has the policies, and nothing but the default without a file.
 func (s *sources) book() (*policy.Book, error) {
 	if s.policy == "" {
-		return policy.Only(base), nil
+		return policy.Only(s.base()), nil
 	}
 	data, err := os.ReadFile(s.policy)
 	if err != nil {
 		return nil, err
 	}
-	return policy.Parse(s.policy, data, base)
+	return policy.Parse(s.policy, data, s.base())
 }
 
-// geography says what to make the trie of, so that the rules of a book hold in it.
-func (s *sources) geography(book *policy.Book) geoip.Config {
-	return geoip.Config{Files: s.geoip, ASN: s.asn, Nets: s.nets, Resolvers: s.resolvers, ASNs: book.ASNs()}
+// geography says what to make the trie of, without the operator's own files, so that
+// it tells some autonomous systems apart.
+func (s *sources) geography(asns []uint32) geoip.Config {
+	c := geoip.Config{Files: s.geoip, ASN: s.asn, ASNs: asns}
+	if s.block != nil {
+		c.MaxV4, c.MaxV6 = s.block.Geography.MaxV4, s.block.Geography.MaxV6
+	}
+	return c
 }
 
 // table is the health table: what the state file knows, and everybody up without one.
@@ -119,6 +187,9 @@ func (s *sources) table(now time.Time) (*healthfeed.Table, error) {
 		if inv, err = healthfeed.ParseInventory(s.nodes, data); err != nil {
 			return nil, err
 		}
+	}
+	if inv == nil && s.block != nil {
+		inv = s.block.Inventory
 	}
 	newest := now
 	if s.state != "" {
@@ -143,7 +214,7 @@ func (s *sources) table(now time.Time) (*healthfeed.Table, error) {
 		}
 	}
 	if inv == nil {
-		return nil, misuse("there are no nodes: give -nodes, or -state with nodes in it")
+		return nil, misuse("there are no nodes: give -nodes, -corefile, or -state with nodes in it")
 	}
 	table := healthfeed.Merge(inv, seen, nil, newest)
 	for _, id := range s.down {

@@ -70,9 +70,32 @@ type Files struct {
 	// Base is what each policy begins with.
 	Base steer.Policy
 
+	Corefile *Corefile
+
 	// Geography returns the trie of the MaxMind files, which tells some autonomous
 	// systems apart.
 	Geography func(asns []uint32) (*geoip.Trie, error)
+}
+
+// Corefile is what a Corefile says beside the names of the other files.
+type Corefile struct {
+	Inventory *healthfeed.Inventory // of inline nodes, or nil
+	Steered   []Steered             // the names, but for those of a records file
+	Negative  uint32                // TTL of negative responses, in seconds
+
+	Nodes, TTL, NegTTL Place // where these are written
+}
+
+// Steered is a name and the service that answers for it, "" for all nodes.
+type Steered struct {
+	Place
+	Name, Service string
+}
+
+// Place is a line of a file.
+type Place struct {
+	File string
+	Line int
 }
 
 // Run returns what is odd, by file and line.
@@ -82,6 +105,7 @@ func Run(f *Files) []Finding {
 	r.nodes()
 	r.services()
 	r.policies()
+	r.corefile()
 	r.networks(f.Nets)
 	r.networks(f.Resolvers)
 	slices.SortStableFunc(r.found, func(a, b Finding) int {
@@ -94,7 +118,7 @@ func Run(f *Files) []Finding {
 type run struct {
 	*Files
 	inventory *healthfeed.Inventory // nil if there is none that can be read
-	written   *tree                 // the same as it is written
+	written   *tree                 // the same as it is written; nil without a nodes file
 	book      *policy.Book
 	ruled     *tree       // the same as it is written; nil without a file that can be read
 	trie      *geoip.Trie // nil if it cannot be read
@@ -114,6 +138,9 @@ func (r *run) read() {
 		} else {
 			fail(err)
 		}
+	}
+	if r.Nodes == nil && r.Corefile != nil {
+		r.inventory = r.Corefile.Inventory
 	}
 	if f := r.Policy; f != nil {
 		book, err := policy.Parse(f.Name, f.Data, r.Base)

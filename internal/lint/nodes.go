@@ -32,7 +32,8 @@ func (r *run) nodes() {
 	for i := range r.inventory.Nodes {
 		n := &r.inventory.Nodes[i]
 		found := func(field string, s Severity, check, format string, args ...any) {
-			r.add(r.Nodes.Name, r.written.node(n.ID, field), s, check, "node %q: "+format, append([]any{n.ID}, args...)...)
+			at := r.node(n.ID, field)
+			r.add(at.File, at.Line, s, check, "node %q: "+format, append([]any{n.ID}, args...)...)
 		}
 		switch l := n.Location; {
 		case l == nil && placed > 0:
@@ -50,32 +51,48 @@ func (r *run) nodes() {
 			found("state", Note, "held", "it is held: state %q", string(n.State))
 		}
 		for j, a := range n.Addrs {
-			line := r.written.node(n.ID, "addrs", strconv.Itoa(j))
-			r.address(n, a, line)
+			r.address(n, a, r.node(n.ID, "addrs", strconv.Itoa(j)))
 		}
 	}
 	if checked == 0 && len(r.inventory.Nodes) > 1 {
-		r.add(r.Nodes.Name, r.written.line("nodes"), Note, "no-checks", "no node has checks, so all are up whatever happens")
+		at := r.at("nodes")
+		r.add(at.File, at.Line, Note, "no-checks", "no node has checks, so all are up whatever happens")
 	}
 }
 
 // address looks at where an address of a node is.
-func (r *run) address(n *healthfeed.Node, a netip.Addr, line int) {
+func (r *run) address(n *healthfeed.Node, a netip.Addr, at Place) {
 	if r.trie == nil {
 		return
 	}
 	class, _ := r.trie.Lookup(netip.PrefixFrom(a, a.BitLen()))
 	switch {
 	case class.Source == geoip.Special:
-		r.add(r.Nodes.Name, line, Warning, "not-routed", "node %q: address %v is not routed in the Internet", n.ID, a)
+		r.add(at.File, at.Line, Warning, "not-routed", "node %q: address %v is not routed in the Internet", n.ID, a)
 	case n.Location == nil || class.Source != geoip.GeoIP || r.byCountry():
 	default:
-		at, _ := geo.At(n.Location.Lat, n.Location.Lon)
-		if d := at.DistanceTo(class.Point); d.Known() && d > far {
-			r.add(r.Nodes.Name, line, Warning, "far", "node %q: it is said to be at %v, and GeoIP finds %v at %v, %.0f km from there",
-				n.ID, at, a, place(class), float64(d))
+		said, _ := geo.At(n.Location.Lat, n.Location.Lon)
+		if d := said.DistanceTo(class.Point); d.Known() && d > far {
+			r.add(at.File, at.Line, Warning, "far", "node %q: it is said to be at %v, and GeoIP finds %v at %v, %.0f km from there",
+				n.ID, said, a, place(class), float64(d))
 		}
 	}
+}
+
+// node returns where something of a node is written.
+func (r *run) node(id string, path ...string) Place {
+	if r.written == nil {
+		return r.Corefile.Nodes
+	}
+	return r.at(append([]string{"nodes", strconv.Itoa(r.written.index[id])}, path...)...)
+}
+
+// at returns where something of the inventory is written.
+func (r *run) at(path ...string) Place {
+	if r.written == nil {
+		return r.Corefile.Nodes
+	}
+	return Place{r.Nodes.Name, r.written.line(path...)}
 }
 
 // byCountry reports whether one of the databases has countries for places, which

@@ -57,20 +57,25 @@ func (r *run) policies() {
 				}
 			}
 		}
-		switch t := p.TTL; {
-		case t.Normal == 0:
-			found("ttl", Warning, "ttl", "the TTL is 0, so every connection of a client costs a query")
-		case t.Normal < shortTTL:
-			found("ttl", Note, "ttl", "the TTL of %d s is short, and resolvers may round it up", t.Normal)
-		case t.Normal > longTTL && !t.Adaptive:
-			found("ttl", Warning, "ttl", "the TTL is %d s, and for so long clients may stay with a node that has died", t.Normal)
-		}
-		if t := p.TTL; t.Normal > 0 && t.Degraded == t.Normal && !t.Adaptive {
-			found("ttl", Note, "ttl", "the TTL is no shorter while a node is down")
-		}
+		r.ttl(p.TTL, func(s Severity, check, format string, args ...any) { found("ttl", s, check, format, args...) })
 		if p.AllDown.Do == steer.Empty {
 			found("alldown", Warning, "empty", "when all are down names have no addresses, and resolvers remember that for everybody (RFC 7871, section 7.4)")
 		}
+	}
+}
+
+// ttl looks at the TTLs of a policy.
+func (r *run) ttl(t steer.TTL, found func(s Severity, check, format string, args ...any)) {
+	switch {
+	case t.Normal == 0:
+		found(Warning, "ttl", "the TTL is 0, so every connection of a client costs a query")
+	case t.Normal < shortTTL:
+		found(Note, "ttl", "the TTL of %d s is short, and resolvers may round it up", t.Normal)
+	case t.Normal > longTTL && !t.Adaptive:
+		found(Warning, "ttl", "the TTL is %d s, and for so long clients may stay with a node that has died", t.Normal)
+	}
+	if t.Normal > 0 && t.Degraded == t.Normal && !t.Adaptive {
+		found(Note, "ttl", "the TTL is no shorter while a node is down")
 	}
 }
 

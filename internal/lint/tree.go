@@ -1,8 +1,6 @@
 package lint
 
 import (
-	"strconv"
-
 	"github.com/tandem-cdn/tandem/internal/jsontree"
 )
 
@@ -40,9 +38,4 @@ func member(w jsontree.Word, name string) jsontree.Word {
 // line returns the line of what a path leads to, or of the last word on the way.
 func (t *tree) line(path ...string) int {
 	return jsontree.Line(t.file.Data, &jsontree.Error{Offset: t.top.Find(path)})
-}
-
-// node returns the line of something in a node.
-func (t *tree) node(id string, path ...string) int {
-	return t.line(append([]string{"nodes", strconv.Itoa(t.index[id])}, path...)...)
 }

@@ -109,7 +109,7 @@ func parseWords(line string) (Query, error) {
 				q.Resolver, err = parseAddr(value)
 			}
 		case "name":
-			q.Name = canonical(value)
+			q.Name = Canonical(value)
 		case "type":
 			q.Type = value
 		case "count":
@@ -151,7 +151,7 @@ func fromResolver(addr, qtype, qclass, name string) (Query, error) {
 	if qclass != "IN" {
 		return Query{}, fmt.Errorf("the class is %.60q, not IN", qclass)
 	}
-	return Query{Client: netip.PrefixFrom(a, a.BitLen()), Resolver: a, Name: canonical(name), Type: qtype, Count: 1}, nil
+	return Query{Client: netip.PrefixFrom(a, a.BitLen()), Resolver: a, Name: Canonical(name), Type: qtype, Count: 1}, nil
 }
 
 // parseCount reads a network and perhaps a number.
@@ -213,8 +213,9 @@ func parseNumber(word string) (uint64, error) {
 	return n, nil
 }
 
-// canonical makes a name absolute and lower case. What a line lacks is written as "-".
-func canonical(name string) string {
+// Canonical makes a name absolute and lower case. It is empty if the name is, or "-",
+// which is how a line says that it has none.
+func Canonical(name string) string {
 	if name == "" || name == "-" {
 		return ""
 	}

@@ -10,18 +10,22 @@ import (
 // and not with that of queries.
 type Comparison struct {
 	before, after *World
-	steered       func(name string) (service string, ok bool)
+	steered       Steered
 
 	counts  map[meeting]uint64
 	scopes  [2][129]uint64
 	skipped Skipped
 }
 
+// Steered returns the services of a name before and after, and whether it is steered
+// at all. The services must exist. The name is "" where the log does not say.
+type Steered func(name string) (services [2]string, ok bool)
+
 // A meeting is what makes queries alike in both worlds.
 type meeting struct {
-	before, after int // classes
-	service       string
-	family        steer.Family
+	classes  [2]int // before and after
+	services [2]string
+	family   steer.Family
 }
 
 // Skipped counts queries that are not put to anybody.
@@ -31,10 +35,8 @@ type Skipped struct {
 	Clients uint64 `json:"no_client"`   // for which nobody was located when they were asked
 }
 
-// Compare returns a comparison of two worlds. The service of a name is looked up in
-// steered, which may be called with "" when the log does not say, and must name
-// services of both worlds.
-func Compare(before, after *World, steered func(name string) (service string, ok bool)) *Comparison {
+// Compare returns a comparison of two worlds.
+func Compare(before, after *World, steered Steered) *Comparison {
 	return &Comparison{before: before, after: after, steered: steered, counts: make(map[meeting]uint64)}
 }
 
@@ -50,7 +52,7 @@ func (c *Comparison) Add(q *querylog.Query) {
 		return
 	}
 	var ok bool
-	if m.service, ok = c.steered(q.Name); !ok {
+	if m.services, ok = c.steered(q.Name); !ok {
 		c.skipped.Names += q.Count
 		return
 	}
@@ -61,11 +63,7 @@ func (c *Comparison) Add(q *querylog.Query) {
 	for i, w := range [...]*World{c.before, c.after} {
 		class, scope := w.Locate(q)
 		c.scopes[i][scope] += q.Count
-		if i == 0 {
-			m.before = class.ID
-		} else {
-			m.after = class.ID
-		}
+		m.classes[i] = class.ID
 	}
 	c.counts[m] += q.Count
 }

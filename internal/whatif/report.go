@@ -63,19 +63,12 @@ type Mover struct {
 // rounded takes away what adding up in another order would change.
 func rounded(x float64) float64 { return math.Round(x*1e9) / 1e9 }
 
-// asked remembers the odds of a world.
-type asked struct {
-	world *World
-	known map[meeting]*Odds // before is the class, after is 0
-}
-
-func (a asked) odds(m meeting, class int) *Odds {
-	m.before, m.after = class, 0
-	if a.known[m] == nil {
-		o := a.world.Odds(m.service, &a.world.Trie.Classes()[class], m.family)
-		a.known[m] = &o
-	}
-	return a.known[m]
+// side is one side of a meeting.
+type side struct {
+	world   int
+	service string
+	family  steer.Family
+	class   int
 }
 
 // ways collects distances, in steps of a kilometre: a distance is at most half of
@@ -127,14 +120,14 @@ func rank(id string) int {
 // maxMovers is how many are listed.
 const maxMovers = 5
 
-// sides collects one number before and one after, by what it is about.
-type sides[K comparable] map[K]*[2]float64
+// pairs collects one number before and one after, by what it is about.
+type pairs[K comparable] map[K]*[2]float64
 
-func (s sides[K]) add(key K, side int, share float64) {
-	if s[key] == nil {
-		s[key] = new([2]float64)
+func (p pairs[K]) add(key K, which int, share float64) {
+	if p[key] == nil {
+		p[key] = new([2]float64)
 	}
-	s[key][side] += share
+	p[key][which] += share
 }
 
 // Report computes the odds for all queries so far.
@@ -143,9 +136,9 @@ func (c *Comparison) Report() *Report {
 	for _, n := range c.counts {
 		r.Queries += n
 	}
-	nodes, whys, movers := make(sides[string]), make(sides[steer.Why]), make(map[int]float64)
+	nodes, whys, movers := make(pairs[string]), make(pairs[steer.Why]), make(map[int]float64)
 	var ways [2]ways
-	asked := [2]asked{{c.before, make(map[meeting]*Odds)}, {c.after, make(map[meeting]*Odds)}}
+	known := make(map[side]*Odds)
 	for i, w := range [...]*World{c.before, c.after} {
 		for _, n := range w.Table.Inventory.Nodes {
 			nodes.add(n.ID, i, 0)
@@ -153,12 +146,19 @@ func (c *Comparison) Report() *Report {
 	}
 	// In order, so that sums are the same for the same queries, to the last bit.
 	meetings := slices.SortedFunc(maps.Keys(c.counts), func(a, b meeting) int {
-		return cmp.Or(cmp.Compare(a.service, b.service), cmp.Compare(a.family, b.family),
-			cmp.Compare(a.before, b.before), cmp.Compare(a.after, b.after))
+		return cmp.Or(slices.Compare(a.services[:], b.services[:]), cmp.Compare(a.family, b.family),
+			slices.Compare(a.classes[:], b.classes[:]))
 	})
 	for _, m := range meetings {
 		share := float64(c.counts[m]) / float64(r.Queries)
-		odds := [2]*Odds{asked[0].odds(m, m.before), asked[1].odds(m, m.after)}
+		var odds [2]*Odds
+		for i, w := range [...]*World{c.before, c.after} {
+			s := side{i, m.services[i], m.family, m.classes[i]}
+			if known[s] == nil {
+				known[s] = new(w.Odds(s.service, &w.Trie.Classes()[s.class], s.family))
+			}
+			odds[i] = known[s]
+		}
 		for i, o := range odds {
 			for _, out := range o.Outcomes {
 				nodes.add(out.ID, i, share*out.Share)
@@ -172,7 +172,7 @@ func (c *Comparison) Report() *Report {
 		}
 		if moved := share * Moved(odds[0], odds[1]); moved > 0 {
 			r.Churn += moved
-			movers[m.before] += moved
+			movers[m.classes[0]] += moved
 		}
 	}
 	r.Churn = rounded(r.Churn)

@@ -68,8 +68,8 @@ func query(t testing.TB, line string) *querylog.Query {
 }
 
 // toAll steers all names to one service.
-func toAll(service string) func(string) (string, bool) {
-	return func(string) (string, bool) { return service, true }
+func toAll(service string) Steered {
+	return func(string) ([2]string, bool) { return [2]string{service, service}, true }
 }
 
 func TestOdds(t *testing.T) {
@@ -179,6 +179,45 @@ func TestLocate(t *testing.T) {
 	}
 }
 
+// Where client subnets do not count, or not those of everybody, resolvers stand for
+// their clients, with scope 0.
+func TestLocateWithoutSubnet(t *testing.T) {
+	const elsewhere, here = "nets 47.6,-122.3 0", "nets 51.5,-0.12 24"
+	for _, tt := range []struct {
+		ignore bool
+		trust  string
+		line   string
+		want   string
+	}{
+		{true, "", "client=198.18.1.0/24 resolver=198.18.2.53", elsewhere},
+		{true, "", "client=198.18.1.0/24", "nets 51.5,-0.12 0"},
+		{false, "198.18.2.0/24", "client=198.18.1.0/24 resolver=198.18.2.53", here},
+		{false, "198.18.3.0/24", "client=198.18.1.0/24 resolver=198.18.2.53", elsewhere},
+		{false, "198.18.3.0/24", "client=198.18.1.0/24", here},
+	} {
+		w := world(t, nodes, nets, "")
+		w.IgnoreSubnet = tt.ignore
+		if tt.trust != "" {
+			w.Trust = []netip.Prefix{netip.MustParsePrefix(tt.trust)}
+		}
+		class, scope := w.Locate(query(t, tt.line))
+		if got := fmt.Sprintf("%v %d", class, scope); got != tt.want {
+			t.Errorf("%+v: got %s", tt, got)
+		}
+	}
+}
+
+// A name may be steered to another service.
+func TestServiceChanges(t *testing.T) {
+	w := world(t, nodes, nets, "")
+	c := Compare(w, w, func(string) ([2]string, bool) { return [2]string{"", "eu"}, true })
+	c.Add(query(t, "198.18.1.0/24"))
+	c.Add(query(t, "198.18.2.0/24"))
+	if r := c.Report(); r.Churn != 0.5 {
+		t.Errorf("churn %v, %+v", r.Churn, r.Nodes)
+	}
+}
+
 // Two worlds of the same files do not differ, whatever is asked and however the
 // policy chooses.
 func TestEqualWorldsHaveNoChurn(t *testing.T) {
@@ -218,7 +257,7 @@ func TestReport(t *testing.T) {
 	before := world(t, nodes, nets, "")
 	after := world(t, nodes, nets+"198.18.1.128/25 node sea\n", "")
 	after.Table.Nodes[1].State = healthfeed.Down
-	c := Compare(before, after, func(name string) (string, bool) { return "", name != "other.example." })
+	c := Compare(before, after, func(name string) (services [2]string, ok bool) { return services, name != "other.example." })
 	for _, line := range []string{
 		"client=198.18.1.0/24 count=60", "client=198.18.1.128/25 count=20", "198.18.2.0/24 15", "client=198.18.2.0/24 type=A name=www.example count=4",
 		"client=198.18.4.0/24 type=AAAA",

@@ -14,6 +14,8 @@ package whatif
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
 	"github.com/tandem-cdn/tandem/internal/geo"
@@ -23,10 +25,15 @@ import (
 	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
-// World is all that an answer depends on. It does not change.
+// World is all that an answer depends on. It does not change once it is in use.
 type World struct {
 	Trie  *geoip.Trie
 	Table *healthfeed.Table
+
+	// IgnoreSubnet makes resolvers stand for their clients, and Trust, if it is not
+	// empty, those of which none has the address.
+	IgnoreSubnet bool
+	Trust        []netip.Prefix
 
 	services map[string]*service
 	places   []geo.Point // by node
@@ -93,7 +100,7 @@ func (w *World) Policy(service string) (*steer.Policy, string) {
 // answer that no client subnet has a say in has scope 0 (RFC 7871, section 7.2.1).
 func (w *World) Locate(q *querylog.Query) (*geoip.Class, uint8) {
 	scope := uint8(0)
-	if q.BySubnet() {
+	if q.BySubnet() && w.believes(q) {
 		var c *geoip.Class
 		if c, scope = w.Trie.Lookup(q.Client); c.Source != geoip.Special || !q.Resolver.IsValid() {
 			return c, scope
@@ -104,6 +111,15 @@ func (w *World) Locate(q *querylog.Query) (*geoip.Class, uint8) {
 		addr = q.Client.Addr()
 	}
 	return w.Trie.Resolver(addr), scope
+}
+
+// believes reports whether the client subnet of a query counts. Who asks is not always
+// known, and then it does.
+func (w *World) believes(q *querylog.Query) bool {
+	if w.IgnoreSubnet || len(w.Trust) == 0 || !q.Resolver.IsValid() {
+		return !w.IgnoreSubnet
+	}
+	return slices.ContainsFunc(w.Trust, func(p netip.Prefix) bool { return p.Contains(q.Resolver) })
 }
 
 // request is the question of a client of a class to a service.
