@@ -182,6 +182,27 @@ func TestTurns(t *testing.T) {
 	}
 }
 
+// The TTL is the time until a node that begins to fail is down.
+func TestAdaptiveTTL(t *testing.T) {
+	g := serving(t, "node lon 192.0.2.1 51.5 -0.12\nnode sea 192.0.2.2 47.6 -122.3\nsteer www\nttl 300 60 adaptive")
+	if got := answer(t, g, "www", ""); got != "192.0.2.1 300" {
+		t.Errorf("nothing under way: got %s", got)
+	}
+	r := healthfeed.Record{Prober: "test", Epoch: 1, Seq: 1, IntervalMS: 1000, TTLMS: 60_000, Nodes: map[string]healthfeed.Observation{
+		"lon": {State: healthfeed.Up, Health: 100, DueMS: 200_000},
+		"sea": {State: healthfeed.Up, Health: 100, DueMS: 100_000},
+	}}
+	if err := g.feed.Offer(&healthfeed.Snapshot{Records: []healthfeed.Aged{{Record: r}}}); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, g, func(table *healthfeed.Table) bool { return !table.Nodes[0].Due.IsZero() })
+	var ttl int
+	got := answer(t, g, "www", "")
+	if _, err := fmt.Sscanf(got, "192.0.2.1 %d", &ttl); err != nil || ttl < 150 || ttl > 200 {
+		t.Errorf("down in 200 s: got %s", got)
+	}
+}
+
 // twenty are nodes enough to remember groups of them.
 func twenty() string {
 	var nodes strings.Builder
