@@ -93,24 +93,26 @@ func runXcaddySh(t *testing.T, dir, name string, args ...string) (called []strin
 	return lines[1:], lines[0]
 }
 
-// TestReproducible builds Caddy once more, in another folder, and wants the same
-// bytes.
+// TestReproducible builds a server and the tool once more, in another folder, and wants
+// the same bytes.
 func TestReproducible(t *testing.T) {
 	b := builder(t.Context())
-	again := filepath.Join(t.TempDir(), "elsewhere", "caddy"+exe)
-	if err := b.BuildLocked(t.Context(), binaries.Caddy, again); err != nil {
-		t.Fatal(err)
-	}
-	one, err := os.ReadFile(program(binaries.Caddy))
-	if err != nil {
-		t.Fatal(err)
-	}
-	two, err := os.ReadFile(again)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(one, two) {
-		t.Errorf("two builds of one checkout differ: %d and %d bytes", len(one), len(two))
+	for _, p := range []binaries.Program{binaries.Caddy, binaries.Geosched} {
+		again := filepath.Join(t.TempDir(), "elsewhere", p.Name+exe)
+		if err := b.BuildLocked(t.Context(), p, again); err != nil {
+			t.Fatal(err)
+		}
+		one, err := os.ReadFile(program(p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		two, err := os.ReadFile(again)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(one, two) {
+			t.Errorf("two builds of %s from one checkout differ: %d and %d bytes", p.Name, len(one), len(two))
+		}
 	}
 }
 

@@ -88,6 +88,12 @@ func TestRun(t *testing.T) {
 			want: `nodes:3: node "x": it has no checks, and is up whatever happens; others have some (warning)`},
 		{name: "no-checks", nodes: `{"id": "x", "addrs": ["81.2.69.3"]}, {"id": "y", "addrs": ["81.2.69.4"]}`,
 			want: `nodes:1: no node has checks, so all are up whatever happens (note)`},
+		{name: "only-node", nodes: lon, want: `nodes:1: "lon" is the only node, and nobody takes over (warning)`},
+		{name: "no-weight", nodes: `{"id": "x", "addrs": ["81.2.69.3"], "weight": 0}, {"id": "y", "addrs": ["81.2.69.4"], "weight": 0}`,
+			want: `nodes:1: node "x": its weight is 0, so it gets clients when nobody else is left (note)
+nodes:1: node "y": its weight is 0, so it gets clients when nobody else is left (note)
+nodes:1: no node has checks, so all are up whatever happens (note)
+nodes:1: all nodes have weight 0 (warning)`},
 		{name: "weight-and-state", nodes: both + `,
 			{"id": "x", "addrs": ["81.2.69.3"], "location": {"lat": 1, "lon": 1}, "state": "drain", "weight": 0}`,
 			want: `nodes:3: node "x": its weight is 0, so it gets clients when nobody else is left (note)
@@ -118,7 +124,8 @@ policy:2: policy "default": the TTL is no shorter while a node is down (note)`},
 		{name: "no-ttl", nodes: both, policies: `"default": {"ttl": {"normal": 0}}`,
 			want: `policy:1: policy "default": the TTL is 0, so every connection of a client costs a query (warning)`},
 		{name: "unmeasured", nodes: lon[:strings.Index(lon, `, "checks"`)] + "}", policies: `"default": {"weights": {"alpha": 1, "beta": 1}}`,
-			want: `policy:1: policy "default": latency counts, and no node has checks to measure it (warning)`},
+			want: `nodes:1: "lon" is the only node, and nobody takes over (warning)
+policy:1: policy "default": latency counts, and no node has checks to measure it (warning)`},
 		{name: "nobody-left", nodes: both, services: `"london": {"select": {"city": "lon"}, "policy": "x"}, "all": {"policy": "x"}`, mmdb: city,
 			policies: `"x": {"rules": [{"exclude": ["lon"], "countries": ["GB", "FR"]}, {"exclude": ["par"], "continents": ["EU"]}]}`,
 			want: `nodes:2: service "london": it selects "lon" alone, and nobody takes over (warning)

@@ -11,6 +11,7 @@ func (r *run) services() {
 	if r.inventory == nil {
 		return
 	}
+	r.allNodes()
 	for _, name := range slices.Sorted(maps.Keys(r.inventory.Services)) {
 		found := func(field string, s Severity, check, format string, args ...any) {
 			r.add(r.Nodes.Name, r.written.line("services", name, field), s, check, "service %q: %s", name, fmt.Sprintf(format, args...))
@@ -53,5 +54,20 @@ func (r *run) services() {
 		if v4 > 0 && v6 > 0 && v4 != v6 {
 			found("select", Note, "families", "%d of its nodes have IPv4 and %d have IPv6, so one client may get two cities", v4, v6)
 		}
+	}
+}
+
+// allNodes looks at the service that is all nodes.
+func (r *run) allNodes() {
+	weight := 0
+	for _, n := range r.inventory.Nodes {
+		weight += n.Weight
+	}
+	at := r.at("nodes")
+	switch {
+	case len(r.inventory.Nodes) == 1:
+		r.add(at.File, at.Line, Warning, "one-node", "%q is the only node, and nobody takes over", r.inventory.Nodes[0].ID)
+	case weight == 0:
+		r.add(at.File, at.Line, Warning, "no-weight", "all nodes have weight 0")
 	}
 }
