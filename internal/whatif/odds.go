@@ -22,6 +22,8 @@ type Outcome struct {
 	ID       string       // of the node; or Nobody; or "CNAME " and the name that is answered instead
 	Share    float64      // chance, more than 0 and at most 1
 	Distance geo.Distance // from the client; Unknown if either is nowhere
+
+	node int // index into the inventory, or -1
 }
 
 // Nobody is the outcome of an answer without nodes.
@@ -47,16 +49,16 @@ func (w *World) Odds(service string, class *geoip.Class, family steer.Family) Od
 	}
 	var o Odds
 	shares := make(map[string]*Outcome)
-	for i := range n {
-		// Explain's chances are those of the dice that make the same nodes refuse.
-		e := w.Explain(service, class, family, uint64(i)*0x9e3779b97f4a7c15)
-		o.Why[e.Why] += 1 / float64(n)
-		for _, out := range w.outcomes(s, class, &e) {
-			if shares[out.ID] == nil {
-				shares[out.ID] = &Outcome{ID: out.ID, Distance: out.Distance}
-			}
-			shares[out.ID].Share += out.Share / float64(n)
+	add := func(out Outcome, why steer.Why) {
+		o.Why[why] += out.Share
+		if known := shares[out.ID]; known != nil {
+			known.Share += out.Share
+		} else {
+			shares[out.ID] = &out
 		}
+	}
+	for i := range n {
+		w.throw(s, class, family, uint64(i)*0x9e3779b97f4a7c15, 1/float64(n), add)
 	}
 	for _, out := range shares {
 		o.Outcomes = append(o.Outcomes, *out)
@@ -65,16 +67,44 @@ func (w *World) Odds(service string, class *geoip.Class, family steer.Family) Od
 	return o
 }
 
+// throw adds the outcomes of one throw of the dice, which are worth share. Explain's
+// chances are those of the dice that make the same nodes refuse.
+func (w *World) throw(s *service, class *geoip.Class, family steer.Family, dice uint64, share float64, add func(Outcome, steer.Why)) {
+	if s.names {
+		// As in World.Explain. Who is first among those that are left does not
+		// depend on who was first before, so the rest has the chances of all.
+		e := w.explain(s, class, steer.Any, dice)
+		left := share
+		for _, out := range w.outcomes(s, class, &e) {
+			if out.node >= 0 && !w.answers(out.node, family) || out.ID == Nobody {
+				continue
+			}
+			out.Share *= share
+			left -= out.Share
+			add(out, e.Why)
+		}
+		if left < 1e-12 {
+			return
+		}
+		share = left
+	}
+	e := w.explain(s, class, family, dice)
+	for _, out := range w.outcomes(s, class, &e) {
+		out.Share *= share
+		add(out, e.Why)
+	}
+}
+
 // outcomes are those of one throw of the dice.
 func (w *World) outcomes(s *service, class *geoip.Class, e *steer.Explanation) []Outcome {
 	at := func(node int, share float64) Outcome {
-		return Outcome{w.Table.Inventory.Nodes[node].ID, share, class.Point.DistanceTo(w.places[node])}
+		return Outcome{w.Table.Inventory.Nodes[node].ID, share, class.Point.DistanceTo(w.places[node]), node}
 	}
 	switch {
 	case e.Target != "":
-		return []Outcome{{aliasPrefix + e.Target, 1, geo.Unknown}}
+		return []Outcome{{aliasPrefix + e.Target, 1, geo.Unknown, -1}}
 	case e.Len() == 0:
-		return []Outcome{{Nobody, 1, geo.Unknown}}
+		return []Outcome{{Nobody, 1, geo.Unknown, -1}}
 	case s.policy.Sticky && !s.turns():
 		return []Outcome{at(e.Node(0), 1)}
 	}

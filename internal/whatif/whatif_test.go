@@ -139,9 +139,7 @@ func TestOddsAreOfTheDice(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 2))
 		s := w.services[""]
 		for range n {
-			req := s.request(class, steer.IPv4)
-			req.Dice = rng.Uint64()
-			c := s.policy.Choose(&req, w.Table)
+			c := w.explain(s, class, steer.IPv4, rng.Uint64())
 			drawn[w.Table.Inventory.Nodes[c.Node(0)].ID] += 1. / n
 		}
 		total := 0.0
@@ -154,6 +152,40 @@ func TestOddsAreOfTheDice(t *testing.T) {
 		}
 		if math.Abs(total-1) > 1e-9 {
 			t.Errorf("acceptance %v: shares add up to %v", acceptance, total)
+		}
+	}
+}
+
+// Where nodes are names one choice is for all types, and whoever it falls on without
+// an address of the family leaves its clients to the others.
+func TestNodesThatAreNames(t *testing.T) {
+	w := world(t, `{"nodes": [
+		{"id": "both", "addrs": ["192.0.2.1", "2001:db8::1"], "location": {"lat": 51.5, "lon": -0.12}},
+		{"id": "six",  "addrs": ["2001:db8::2"], "location": {"lat": 51.5, "lon": -0.12}},
+		{"id": "name", "cname": "www.example.net", "location": {"lat": 51.5, "lon": -0.12}, "weight": 200}]}`, nets, "")
+	class, _ := w.Locate(query(t, "198.18.1.0/24"))
+	for family, want := range map[steer.Family]map[string]float64{
+		steer.IPv6: {"both": 0.25, "six": 0.25, "name": 0.5},
+		steer.IPv4: {"both": 0.5, "name": 0.5}, // six has a quarter, and both is all that is left then
+	} {
+		odds := w.Odds("", class, family)
+		const n = 20_000
+		drawn := make(map[string]float64)
+		rng := rand.New(rand.NewPCG(5, 6))
+		for range n {
+			e := w.Explain("", class, family, rng.Uint64())
+			drawn[w.Table.Inventory.Nodes[e.Node(0)].ID] += 1. / n
+		}
+		if len(odds.Outcomes) != len(want) {
+			t.Errorf("family %v: %+v", family, odds.Outcomes)
+		}
+		for _, out := range odds.Outcomes {
+			if math.Abs(out.Share-want[out.ID]) > 1e-9 || math.Abs(drawn[out.ID]-out.Share) > 4*math.Sqrt(0.25/n) {
+				t.Errorf("family %v: %s has odds %.3f, want %.3f, and was drawn %.3f", family, out.ID, out.Share, want[out.ID], drawn[out.ID])
+			}
+		}
+		if math.Abs(odds.Why[steer.Nearest]-1) > 1e-9 {
+			t.Errorf("family %v: reasons %v", family, odds.Why)
 		}
 	}
 }

@@ -122,26 +122,42 @@ func (w *World) believes(q *querylog.Query) bool {
 	return slices.ContainsFunc(w.Trust, func(p netip.Prefix) bool { return p.Contains(q.Resolver) })
 }
 
-// request is the question of a client of a class to a service.
-func (s *service) request(class *geoip.Class, family steer.Family) steer.Request {
+// Explain returns what clients of a class are answered, and why, for one throw of
+// the dice. The service must exist.
+//
+// Where nodes are names, one choice is for all types, and only if it falls on nodes
+// that have nothing of the family another one is made among those that have.
+func (w *World) Explain(service string, class *geoip.Class, family steer.Family, dice uint64) steer.Explanation {
+	s := w.services[service]
 	if s.names {
-		family = steer.Any
+		e := w.explain(s, class, steer.Any, dice)
+		if e.Len() == 0 && e.Target != "" {
+			return e
+		}
+		for i := range e.Len() {
+			if w.answers(e.Node(i), family) {
+				return e
+			}
+		}
 	}
-	return steer.Request{
+	return w.explain(s, class, family, dice)
+}
+
+func (w *World) explain(s *service, class *geoip.Class, family steer.Family, dice uint64) steer.Explanation {
+	return s.policy.Explain(&steer.Request{
 		Set: s.set, Family: family,
 		Point: class.Point, Pinned: class.Nodes,
 		Continent: class.Continent, Country: class.Country, ASN: class.ASN,
-		Key: class.Hash,
-	}
+		Key: class.Hash, Dice: dice, Turn: dice,
+	}, w.Table)
 }
 
-// Explain returns what clients of a class are answered, and why, for one throw of
-// the dice. The service must exist.
-func (w *World) Explain(service string, class *geoip.Class, family steer.Family, dice uint64) steer.Explanation {
-	s := w.services[service]
-	req := s.request(class, family)
-	req.Dice, req.Turn = dice, dice
-	return s.policy.Explain(&req, w.Table)
+// answers reports whether a node has something to answer to a family: an address, or
+// a name, which is an answer to all.
+func (w *World) answers(node int, family steer.Family) bool {
+	n := &w.Table.Inventory.Nodes[node]
+	return n.CNAME != "" || family == steer.Any ||
+		slices.ContainsFunc(n.Addrs, func(a netip.Addr) bool { return a.Is4() == (family == steer.IPv4) })
 }
 
 // Place returns where a node stands, by its index; nowhere if it does not say.
