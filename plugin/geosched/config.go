@@ -58,7 +58,7 @@ type config struct {
 	Cookies       bool
 	CookieSecrets []string // files
 
-	TTL, Degraded, Negative uint32 // seconds
+	Negative uint32 // TTL in seconds of answers without records
 
 	// Where things are written, for errors that only starting can find.
 	At map[string]position
@@ -99,8 +99,7 @@ func parse(c *caddy.Controller) (*config, error) {
 		config: config{
 			ECS:      true,
 			Types:    []uint16{dns.TypeA, dns.TypeAAAA},
-			Policy:   steer.Policy{Answers: 1, Near: -1, Epsilon: steer.DefaultEpsilon},
-			TTL:      defaultTTL,
+			Policy:   steer.Policy{Answers: 1, Near: -1, Epsilon: steer.DefaultEpsilon, TTL: steer.TTL{Normal: defaultTTL}},
 			Negative: defaultNegative,
 			Cache:    defaultCache,
 			NS:       make(map[string][]string),
@@ -392,8 +391,7 @@ func (p *parser) finish() error {
 		}
 	}
 	if _, ok := p.At["degraded"]; !ok {
-		p.Degraded = min(p.TTL, defaultDegraded)
+		p.Policy.TTL.Degraded = min(p.Policy.TTL.Normal, defaultDegraded)
 	}
-	p.Policy.TTL.Normal, p.Policy.TTL.Degraded = p.TTL, p.Degraded
 	return nil
 }

@@ -67,23 +67,24 @@ func (p *parser) weights(args []string) error {
 
 // ttl parses NORMAL [DEGRADED] [adaptive].
 func (p *parser) ttl(args []string) error {
+	t := &p.Policy.TTL
 	if n := len(args); n > 1 && args[n-1] == "adaptive" {
-		p.Policy.TTL.Adaptive = true
+		t.Adaptive = true
 		args = args[:n-1]
 	}
 	if len(args) != 1 && len(args) != 2 {
 		return p.Errf("ttl wants NORMAL [DEGRADED] [adaptive], got %d arguments", len(args))
 	}
-	if err := p.seconds(args[0], &p.TTL); err != nil {
+	if err := p.seconds(args[0], &t.Normal); err != nil {
 		return err
 	}
 	if len(args) == 1 {
 		return nil
 	}
-	if err := p.seconds(args[1], &p.Degraded); err != nil {
+	if err := p.seconds(args[1], &t.Degraded); err != nil {
 		return err
 	}
-	if p.Degraded > p.TTL {
+	if t.Degraded > t.Normal {
 		return p.Errf("degraded ttl %q is longer than the normal one, %q", args[1], args[0])
 	}
 	p.At["degraded"] = p.here()

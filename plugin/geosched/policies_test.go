@@ -1,14 +1,22 @@
 package geosched
 
 import (
+	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/miekg/dns"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/policy"
+	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
 const twoServices = `{"nodes": [
@@ -249,4 +257,70 @@ func TestCache(t *testing.T) {
 	if after := answer(t, cached, "www", "8.8.8.0/24"); after == before {
 		t.Errorf("%s is down and answered", before)
 	}
+}
+
+// A policy is in use as a whole and with the geography that it needs, or not at all:
+// of the two policies here, each has a TTL of its own, and the second is about an
+// autonomous system that nobody asked about before.
+func TestPolicySwapUnderLoad(t *testing.T) {
+	asn := asnDB(t, map[string]uint32{"193.0.0.0/16": 64500})
+	for range 10 {
+		g, file := ruled(t, `{"policies": {"video": {"ttl": {"normal": 200}}}}`, "asn "+asn)
+		var done atomic.Bool
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				for !done.Load() {
+					if got := answer(t, g, "video", "193.0.6.0/24"); got != "192.0.2.1 200" && got != "192.0.2.2 100" {
+						t.Errorf("got %s", got)
+						return
+					}
+				}
+			})
+		}
+		write(t, file, `{"policies": {"video": {"ttl": {"normal": 100}, "rules": [{"exclude": ["lon"], "asns": [64500]}]}}}`)
+		g.policies.reload()
+		if got := answer(t, g, "video", "193.0.6.0/24"); got != "192.0.2.2 100" {
+			t.Errorf("after: got %s", got)
+		}
+		done.Store(true)
+		wg.Wait()
+	}
+}
+
+// The file is looked at every few seconds, until the block is gone.
+func TestPolicyFileIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "policy.json")
+		write(t, file, `{}`)
+		s := &policies{file: file, base: steer.Policy{Answers: 1}, accept: func(*policy.Book) error { return nil }}
+		s.seen = stat(file)
+		if err := s.load(); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		go s.run(ctx)
+		answers := func() int {
+			time.Sleep(2 * lookInterval)
+			synctest.Wait()
+			p, _ := s.book.Load().Lookup(policy.Default)
+			return p.Answers
+		}
+		for _, step := range []struct {
+			content string
+			want    int
+		}{{`{"policies": {"default": {"answers": 3}}}`, 3}, {`{"policies": {`, 3}, {`{"policies": {"default": {"answers": 4}}}`, 4}} {
+			write(t, file, step.content)
+			if got := answers(); got != step.want {
+				t.Errorf("%s: %d answers, want %d", step.content, got, step.want)
+			}
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		if got := answers(); got != 4 {
+			t.Errorf("without a file: %d answers", got)
+		}
+		cancel()
+	})
 }

@@ -99,7 +99,7 @@ func TestReloadKeeps(t *testing.T) {
 
 	inst = restart(t, inst, listening+"ttl 7\n}")
 	after := only(t)
-	if after == before || after.config.TTL != 7 {
+	if after == before || after.config.Policy.TTL.Normal != 7 {
 		t.Fatal("the block is still the old one")
 	}
 	if after.feed != before.feed || after.atlas != before.atlas || hubAddr(t) != addr {

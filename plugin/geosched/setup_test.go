@@ -77,8 +77,8 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", zone, got, want)
 		}
 	}
-	if c.TTL != 300 || c.Degraded != 60 || c.Negative != 5 {
-		t.Errorf("ttl %d %d, negttl %d", c.TTL, c.Degraded, c.Negative)
+	if c.Negative != 5 {
+		t.Errorf("negttl %d", c.Negative)
 	}
 	if want := (steer.Policy{Answers: 3, Near: -1, Epsilon: steer.DefaultEpsilon, TTL: steer.TTL{Normal: 300, Degraded: 60}}); !reflect.DeepEqual(c.Policy, want) {
 		t.Errorf("got %+v", c.Policy)
@@ -107,17 +107,17 @@ func TestParseDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.TTL != 300 || c.Degraded != 60 || c.Negative != 60 || !c.ECS || c.Policy.Answers != 1 {
+	if c.Policy.TTL.Normal != 300 || c.Policy.TTL.Degraded != 60 || c.Negative != 60 || !c.ECS || c.Policy.Answers != 1 {
 		t.Errorf("got %+v", c)
 	}
 	if c.Steer[0].Service != "web" || c.Nodes != "nodes.json" {
 		t.Errorf("got %+v", c)
 	}
-	if c, err = block("nodes nodes.json\nsteer www\nttl 5"); err != nil || c.Degraded != 5 {
-		t.Errorf("degraded ttl %d is not cut to the normal one: %v", c.Degraded, err)
+	if c, err = block("nodes nodes.json\nsteer www\nttl 5"); err != nil || c.Policy.TTL.Degraded != 5 {
+		t.Errorf("degraded ttl %d is not cut to the normal one: %v", c.Policy.TTL.Degraded, err)
 	}
-	if c, err = block("nodes nodes.json\nsteer www\nttl 60 0"); err != nil || c.Degraded != 0 {
-		t.Errorf("degraded ttl 0 became %d: %v", c.Degraded, err)
+	if c, err = block("nodes nodes.json\nsteer www\nttl 60 0"); err != nil || c.Policy.TTL.Degraded != 0 {
+		t.Errorf("degraded ttl 0 became %d: %v", c.Policy.TTL.Degraded, err)
 	}
 }
 
