@@ -83,18 +83,37 @@ func newCutter(r io.Reader, seed maphash.Seed) *cutter {
 	return &cutter{r: r, seed: seed, buf: make([]byte, blockSize)}
 }
 
-// next returns the chunk that begins at the start and is longer than size, or nil at
-// the end of the file. It is valid until the next call.
-func (c *cutter) next(size int) ([]byte, error) {
+// next returns the chunk that begins at the start, or nil at the end of the file. It is
+// valid until the next call.
+func (c *cutter) next() ([]byte, error) { return c.from(0) }
+
+// instead returns another chunk in the place of the last, which ends within
+// parentheses: the records before those, which have so many octets; or if there are
+// none, twice as much, so that a parenthesis that is never closed is not read over and
+// over.
+func (c *cutter) instead(records int) ([]byte, error) {
+	if records > 0 {
+		c.end = c.start + records
+		return c.buf[c.start:c.end], nil
+	}
+	return c.from(c.end - c.start)
+}
+
+// from returns the chunk that ends beyond size, at the first chance from twice the
+// size on.
+func (c *cutter) from(size int) ([]byte, error) {
 	c.end = c.start + size
 	for {
 		i := bytes.IndexByte(c.buf[c.end:c.full], '\n')
 		if i < 0 {
 			if c.err == nil {
-				if err := c.fill(); err != nil {
-					return nil, err
+				if c.fill() {
+					continue
 				}
-				continue
+				if c.end == c.start+size {
+					return nil, errTooLong
+				}
+				return c.buf[c.start:c.end], nil
 			}
 			switch {
 			case c.err != io.EOF:
@@ -110,40 +129,38 @@ func (c *cutter) next(size int) ([]byte, error) {
 		}
 		line := c.buf[c.end : c.end+i+1]
 		c.end += i + 1
-		if maphash.Bytes(c.seed, line)&cutMask == 0 || c.end-c.start >= chunkSize {
+		if n := c.end - c.start; n >= 2*size && (n >= chunkSize || maphash.Bytes(c.seed, line)&cutMask == 0) {
 			if c.end == c.full && c.err == nil { // for named
-				if err := c.fill(); err != nil {
-					return nil, err
-				}
+				c.fill()
 			}
 			return c.buf[c.start:c.end], nil
 		}
 	}
 }
 
-// fill reads more.
-func (c *cutter) fill() error {
+// fill reads more, unless there is no room for it.
+func (c *cutter) fill() bool {
 	if c.start > 0 {
 		copy(c.buf, c.buf[c.start:c.full])
 		c.end, c.full, c.start = c.end-c.start, c.full-c.start, 0
 	}
 	if c.full == len(c.buf) {
-		return errTooLong
+		return false
 	}
 	for n := 0; n == 0 && c.err == nil; c.full += n {
 		n, c.err = c.r.Read(c.buf[c.full:])
 	}
-	return nil
+	return true
 }
 
 // take goes on to the next chunk.
 func (c *cutter) take() { c.start = c.end }
 
-// named reports whether the chunk after this begins with a line that has a name of its
-// own, or is the end.
+// named reports whether the chunk after this begins with a line that is known to have
+// a name of its own, or is the end.
 func (c *cutter) named() bool {
 	if c.end == c.full {
-		return true
+		return c.err != nil
 	}
 	switch c.buf[c.end] {
 	case ' ', '\t', '\r', '\n', ';', '$', '(', ')', '"':

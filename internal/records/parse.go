@@ -59,26 +59,28 @@ type targetKey struct {
 }
 
 // parse parses the text of a chunk that begins on a line of the file, in the state
-// at. It returns true if the text ends within parentheses; then nothing has happened.
-// named is whether the line after it has a name of its own.
-func (p *parser) parse(c *chunk, text []byte, at *state, firstLine int, named bool) (open bool, err error) {
+// at. It returns how many octets of it are records that are complete. Unless that is
+// all, the text ends within parentheses, and nothing has happened. named is whether the
+// line after it has a name of its own.
+func (p *parser) parse(c *chunk, text []byte, at *state, firstLine int, named bool) (complete int, err error) {
 	p.src, p.pos, p.line, p.st = text, 0, firstLine, *at
 	textBefore, linesBefore := len(p.text), len(p.lines)
 	p.owners = [2]int{len(p.lines), len(p.lines)}
 	for p.pos < len(p.src) {
+		from := p.pos
 		if err := p.read(); err != nil {
-			return false, err
+			return 0, err
 		}
 		if p.depth > 0 {
-			p.line, p.depth = p.open, 0
+			p.line = p.open
 			p.text, p.lines = p.text[:textBefore], p.lines[:linesBefore]
-			return true, nil
+			return from, nil
 		}
 		if len(p.words) == 0 {
 			continue
 		}
 		if err := p.record(); err != nil {
-			return false, err
+			return 0, err
 		}
 	}
 	c.lines = int32(p.line - firstLine)
@@ -102,7 +104,7 @@ func (p *parser) parse(c *chunk, text []byte, at *state, firstLine int, named bo
 		end := p.st
 		c.end = &end
 	}
-	return false, nil
+	return len(text), nil
 }
 
 func (p *parser) fail(line int, format string, args ...any) error {

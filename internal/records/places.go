@@ -20,21 +20,21 @@ func (f *File) walk(r io.ReadSeeker, visit func(name string, at int, t names.Tar
 	cut := newCutter(r, f.seeds[0])
 	at, first := new(state), 1
 	for {
-		text, err := cut.next(0)
+		text, err := cut.next()
 		if text == nil || err != nil {
 			return err
 		}
 		c := new(chunk)
 		p := parser{zones: f.index.Zones(), index: f.index}
 		for {
-			open, err := p.parse(c, text, at, first, cut.named())
+			complete, err := p.parse(c, text, at, first, cut.named())
 			if err != nil {
 				return err
 			}
-			if !open {
+			if complete == len(text) {
 				break
 			}
-			if text, err = cut.next(len(text)); err != nil {
+			if text, err = cut.instead(complete); err != nil {
 				return err
 			}
 		}

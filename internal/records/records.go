@@ -148,7 +148,7 @@ func (f *File) scan(r io.Reader, v *Version, e *names.Edit, p *parser) error {
 	cut := newCutter(r, f.seeds[0])
 	at := new(state)
 	for {
-		text, err := cut.next(0)
+		text, err := cut.next()
 		if err != nil {
 			return &Error{v.Lines + cut.lines(), err}
 		}
@@ -157,15 +157,14 @@ func (f *File) scan(r io.Reader, v *Version, e *names.Edit, p *parser) error {
 		}
 		c, known := f.known(v, text, cut.named(), at)
 		for !known {
-			open, err := p.parse(c, text, at, v.Lines+1, cut.named())
+			complete, err := p.parse(c, text, at, v.Lines+1, cut.named())
 			if err != nil {
 				return err
 			}
-			if !open {
+			if complete == len(text) {
 				break
 			}
-			// The end is within parentheses and is none.
-			if text, err = cut.next(len(text)); err != nil {
+			if text, err = cut.instead(complete); err != nil {
 				return &Error{p.line, err}
 			}
 			c, known = f.known(v, text, cut.named(), at)

@@ -272,6 +272,36 @@ func TestKeysMeet(t *testing.T) {
 	}
 }
 
+// A parenthesis that is not closed is sought in a few steps, however short the lines,
+// and a line may be as long as it is said to, wherever its chunk begins.
+func TestLongLines(t *testing.T) {
+	f := file(t)
+	cut := newCutter(strings.NewReader(strings.Repeat("\n", blockSize+1)), f.seeds[0])
+	text, err := cut.next()
+	size, steps := 0, 0
+	for ; err == nil; steps++ {
+		size = len(text)
+		text, err = cut.instead(0)
+	}
+	if !errors.Is(err, errTooLong) || size != blockSize || steps > 20 {
+		t.Errorf("after %d steps to %d octets: %v", steps, size, err)
+	}
+
+	long := "www (" + strings.Repeat("; comment\n", (blockSize-20)/10) + ") STEER web\n"
+	for _, before := range []string{"", "a STEER web\n", strings.Repeat("a STEER web\n", 10_000), strings.Repeat("a (\n\n\n\n\n\n\n\n\n\n) STEER web\n", 20_000)} {
+		if v := load(t, f, before+long+"img STEER web\n"); v.Index.Find("www.cdn.example.").Target == nil || v.Index.Find("img.cdn.example.").Target == nil {
+			t.Error("a long line is missing, or the one after it")
+		}
+		if _, err := f.Read(strings.NewReader(before + strings.Replace(long, ")", ";", 1) + "img STEER web\n")); err == nil {
+			t.Error("a parenthesis that is not closed is no error")
+		}
+	}
+	word := strings.Repeat("x", blockSize-100)
+	if _, err := f.Read(strings.NewReader("a STEER web\n" + word + " STEER web\n")); err == nil || !strings.HasPrefix(err.Error(), `2: name "xxx`) {
+		t.Errorf("a long word: %.80v", err)
+	}
+}
+
 // fails is a reader that ends badly.
 type fails struct{ *strings.Reader }
 
@@ -293,7 +323,8 @@ func TestReadFails(t *testing.T) {
 var pieces = []string{
 	"a STEER web\n", "b STEER web\n", "c 5 STEER video\n", "\tSTEER web\n", " 5 IN STEER video\n", "*.a STEER web\n", "x.y.a STEER *\n",
 	"$ORIGIN a\n", "$ORIGIN cdn.example.\n", "$TTL 9\n", "$TTL 1\n", "; comment\n", "\n", "d ( STEER\n", " web ) \n", "d STEER web\n", "@ STEER web\n",
-	"e (\n", ") STEER web\n", "f A 192.0.2.1\n", "g STEER", "host STEER web ; \\\n",
+	"e (\n", ") STEER web\n", "f A 192.0.2.1\n", "g STEER", "host STEER web ; \\\n", "h STEER web\r\n", "\r\n", "\x00", "\ufeff", "\rSTEER video\n",
+	"i ( ; x\n\n) ( 7\n)\tSTEER \"video\"\n \"STEER\" web\n", strings.Repeat("; a line as long as a chunk ", 700) + "\n", strings.Repeat("\n", 40),
 }
 
 // FuzzVersions: reading the versions of a file one after the other comes to the same
@@ -306,7 +337,7 @@ func FuzzVersions(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, text string) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		zones := [][]string{{"cdn.example."}, {"cdn.example.", "a.cdn.example."}, {"cdn.example.", "test."}}[seed%3]
-		grown := file(t, zones...)
+		grown, kept := file(t, zones...), map[string]names.Target{}
 		lines := slices.Collect(strings.Lines(text))
 		for i := range 40 + r.IntN(100) { // to be cut into several chunks
 			lines = append(lines, fmt.Sprintf("n%d STEER web\n", i))
@@ -320,8 +351,16 @@ func FuzzVersions(f *testing.F) {
 				lines = slices.Insert(lines, at, lines[r.IntN(len(lines))])
 			case r.IntN(4) == 0:
 				lines = append(lines[at:], lines[:at]...)
-			case r.IntN(4) == 0 && len(pieces) > 0:
+			case r.IntN(4) == 0:
 				lines = slices.Insert(lines, at, pieces[r.IntN(len(pieces))])
+			case r.IntN(4) == 0: // a part with whole chunks goes, stands twice, or elsewhere
+				part := slices.Clone(lines[at:min(at+r.IntN(80), len(lines))])
+				if r.IntN(3) > 0 {
+					lines = slices.Delete(lines, at, at+len(part))
+				}
+				if r.IntN(3) > 0 {
+					lines = slices.Insert(lines, r.IntN(len(lines)+1), part...)
+				}
 			default:
 				lines = slices.Insert(lines, at, fmt.Sprintf("n%d STEER %s\n", r.IntN(150), []string{"web", "video"}[r.IntN(2)]))
 			}
@@ -342,10 +381,24 @@ func FuzzVersions(f *testing.F) {
 				}
 				continue
 			}
+			says := said(t, alone, text)
 			if r.IntN(10) > 0 {
 				grown.Keep(got)
+				kept = says
 			}
-			same(t, got, want, said(t, alone, text))
+			same(t, got, want, says)
+		}
+		// Nothing of all that stays when its lines have gone.
+		v := load(t, grown, "")
+		if v.Index.Len() != 0 || len(*v.Index.Services()) != 0 || len(grown.chunks) != 0 {
+			t.Errorf("%d names, services %v and %d chunks are left", v.Index.Len(), *v.Index.Services(), len(grown.chunks))
+		}
+		for name := range kept {
+			for ; !slices.Contains(zones, name); name = name[strings.Index(name, ".")+1:] {
+				if v.Index.Find(name).Exists {
+					t.Errorf("%s is left", name)
+				}
+			}
 		}
 	})
 }
