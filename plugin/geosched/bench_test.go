@@ -38,7 +38,12 @@ type nobody struct {
 	last *dns.Msg
 }
 
-func (w *nobody) RemoteAddr() net.Addr      { return w.addr }
+func (w *nobody) RemoteAddr() net.Addr {
+	if w.addr == nil {
+		return w.ResponseWriter.RemoteAddr()
+	}
+	return w.addr
+}
 func (w *nobody) WriteMsg(m *dns.Msg) error { w.last = m; return nil }
 
 // repeat puts one and the same query to a handler in the way of the server, which
