@@ -46,7 +46,7 @@ func (e *echo) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (
 	if subnet.option == nil && cookie == nil {
 		return e.next.ServeDNS(ctx, w, r)
 	}
-	ew := &echoWriter{Context: ctx, ResponseWriter: w, config: e.g.config, subnet: subnet, cookie: cookie, qname: r.Question[0].Name}
+	ew := &echoWriter{Context: ctx, ResponseWriter: w, config: e.g.config, subnet: subnet.option, cookie: cookie, qname: r.Question[0].Name}
 	ew.outer, _ = ctx.Value(echoKey{}).(*echoWriter)
 	loop, _ := ctx.Value(dnsserver.LoopKey{}).(int)
 	if (loop > 0 || ew.outer != nil) && (ew.outer == nil || !ew.outer.ours()) && ew.ours() {
@@ -89,7 +89,7 @@ type echoWriter struct {
 	context.Context
 	dns.ResponseWriter
 	config *config
-	subnet subnet
+	subnet *dns.EDNS0_SUBNET // of the query, or nil
 	cookie *dns.EDNS0_COOKIE // to answer with, or nil
 	qname  string            // that was asked, whatever it is rewritten to
 	scope  uint8             // the longest found so far
@@ -126,7 +126,7 @@ func (w *echoWriter) WriteMsg(m *dns.Msg) error {
 			w.outer.scope = max(w.outer.scope, e.SourceScope)
 		}
 	}
-	if (at >= 0 || w.subnet.option == nil) && w.cookie == nil || !w.ours() {
+	if (at >= 0 || w.subnet == nil) && w.cookie == nil || !w.ours() {
 		return w.ResponseWriter.WriteMsg(m)
 	}
 	out, own := *m, dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
@@ -138,7 +138,7 @@ func (w *echoWriter) WriteMsg(m *dns.Msg) error {
 		out.Extra = slices.Clone(m.Extra)
 		out.Extra[slices.Index(m.Extra, dns.RR(opt))] = &own
 	}
-	if e := w.subnet.reply(w.scope); e != nil && at < 0 {
+	if e := (subnet{option: w.subnet}).reply(w.scope); e != nil && at < 0 {
 		own.Option = append(own.Option, e)
 	}
 	if w.cookie != nil {
