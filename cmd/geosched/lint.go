@@ -24,36 +24,18 @@ func lintFiles(c *call) (int, error) {
 	if err := c.parse(); err != nil {
 		return 0, usageError{err}
 	}
-	if len(c.args) > 0 {
-		return 0, misuse("unknown argument %q: name files with flags", c.args[0])
+	switch {
+	case len(c.args) == 1 && s.corefile == "":
+		s.corefile = c.args[0]
+	case len(c.args) > 0:
+		return 0, misuse("unknown argument %q: name files with flags", c.args[len(c.args)-1])
 	}
-	if err := s.resolve(); err != nil {
+	found, err := s.findings()
+	if err != nil {
 		return 0, err
 	}
-	if s.block == nil && s.nodes == "" && s.policy == "" && s.nets == "" && s.resolvers == "" {
-		return 0, misuse("there is nothing to look at: give -corefile, -nodes, -policy, -nets or -resolvers")
-	}
-	files := &lint.Files{Base: s.base(), Geography: func(asns []uint32) (*geoip.Trie, error) {
-		return geoip.Load(s.geography(asns)) // without the operator's own files, which would say what they say
-	}}
-	if s.block != nil {
-		files.Corefile = corefile(s.block)
-	}
-	for _, f := range []struct {
-		name string
-		to   **lint.File
-	}{{s.nodes, &files.Nodes}, {s.policy, &files.Policy}, {s.nets, &files.Nets}, {s.resolvers, &files.Resolvers}} {
-		if f.name == "" {
-			continue
-		}
-		data, err := os.ReadFile(f.name)
-		if err != nil {
-			return 0, err
-		}
-		*f.to = &lint.File{Name: f.name, Data: data}
-	}
 	counts := make(map[lint.Severity]int)
-	for _, f := range lint.Run(files) {
+	for _, f := range found {
 		if slices.Contains(ignored, f.Check) && f.Severity < lint.Error {
 			continue
 		}
@@ -75,6 +57,66 @@ func lintFiles(c *call) (int, error) {
 		return exitError, nil
 	}
 	return exitOK, nil
+}
+
+// findings are those about all blocks of a Corefile, or about the block of a zone, or
+// without a Corefile. What concerns several blocks is found once.
+func (s *sources) findings() ([]lint.Finding, error) {
+	blocks, err := s.blocks()
+	if err != nil {
+		return nil, err
+	}
+	var worlds []sources
+	if blocks != nil && s.zone == "" {
+		for _, b := range blocks {
+			worlds = append(worlds, s.of(b))
+		}
+	} else {
+		if err := s.resolve(); err != nil {
+			return nil, err
+		}
+		worlds = append(worlds, *s)
+	}
+	var found []lint.Finding
+	for _, w := range worlds {
+		files, err := w.files()
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range lint.Run(files) {
+			if !slices.Contains(found, f) {
+				found = append(found, f)
+			}
+		}
+	}
+	return found, nil
+}
+
+// files reads what lint looks at.
+func (s *sources) files() (*lint.Files, error) {
+	if s.block == nil && s.nodes == "" && s.policy == "" && s.nets == "" && s.resolvers == "" {
+		return nil, misuse("there is nothing to look at: give a Corefile, -nodes, -policy, -nets or -resolvers")
+	}
+	files := &lint.Files{Base: s.base(), Geography: func(asns []uint32) (*geoip.Trie, error) {
+		return geoip.Load(s.geography(asns)) // without the operator's own files, which would say what they say
+	}}
+	if s.block != nil {
+		files.Corefile = corefile(s.block)
+	}
+	for _, f := range []struct {
+		name string
+		to   **lint.File
+	}{{s.nodes, &files.Nodes}, {s.policy, &files.Policy}, {s.nets, &files.Nets}, {s.resolvers, &files.Resolvers}} {
+		if f.name == "" {
+			continue
+		}
+		data, err := os.ReadFile(f.name)
+		if err != nil {
+			return nil, err
+		}
+		*f.to = &lint.File{Name: f.name, Data: data}
+	}
+	return files, nil
 }
 
 // corefile is what lint is told of a Corefile.

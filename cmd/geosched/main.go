@@ -38,7 +38,7 @@ type command struct {
 var commands = []command{
 	{"explain", "[FLAGS] CLIENT...", "says for each client which nodes it gets, and what was made of the others", explain},
 	{"replay", "-log FILE [FLAGS]", "puts the queries of a log to two sets of files and compares", replay},
-	{"lint", "[FLAGS]", "looks for what is odd in files that the name server would take", lintFiles},
+	{"lint", "[FLAGS] [COREFILE]", "looks for what is odd in files that the name server would take", lintFiles},
 }
 
 // A call is one run of a command.

@@ -129,7 +129,9 @@ func TestRun(t *testing.T) {
 		{"lint-strict", "lint -strict -nodes nodes.json", exitError, "errors 0, warnings 2, notes 0"},
 		{"lint-ignore", "lint -strict -ignore not-routed -nodes nodes.json", exitOK, "errors 0, warnings 0, notes 0"},
 		{"lint-nothing", "lint", exitUsage, "there is nothing to look at"},
-		{"lint-argument", "lint nodes.json", exitUsage, `unknown argument "nodes.json"`},
+		{"lint-all-blocks", "lint Corefile", exitError, `Corefile:14: node "b": its weight is 0,`},
+		{"lint-argument", "lint Corefile nodes.json", exitUsage, `unknown argument "nodes.json"`},
+		{"lint-no-corefile", "lint nets.txt", exitError, "nets.txt"},
 		{"lint-absent", "lint -nodes absent", exitError, "absent"},
 	}
 	for _, tt := range tests {

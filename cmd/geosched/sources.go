@@ -69,26 +69,37 @@ func (s *sources) zoneFlag(fs *flag.FlagSet) {
 
 // resolve reads the Corefile, which names what no flag does.
 func (s *sources) resolve() error {
+	blocks, err := s.blocks()
+	if err != nil || blocks == nil {
+		return err
+	}
+	b, err := pick(blocks, s.zone)
+	if err == nil {
+		*s = s.of(b)
+	}
+	return err
+}
+
+// blocks are those of the Corefile, if there is one.
+func (s *sources) blocks() ([]*geosched.Block, error) {
 	if s.corefile == "" {
-		return nil
+		return nil, nil
 	}
 	data, err := os.ReadFile(s.corefile)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	blocks, err := geosched.ParseCorefile(s.corefile, data)
-	if err != nil {
-		return err
-	}
-	if s.block, err = pick(blocks, s.zone); err != nil {
-		return err
-	}
-	b := s.block
-	*s = s.orElse(sources{
+	return geosched.ParseCorefile(s.corefile, data)
+}
+
+// of returns the sources with a block of the Corefile.
+func (s *sources) of(b *geosched.Block) sources {
+	all := s.orElse(sources{
 		nodes: b.Nodes, policy: b.Policies, geoip: b.Geography.Files, asn: b.Geography.ASN,
 		nets: b.Geography.Nets, resolvers: b.Geography.Resolvers,
 	})
-	return nil
+	all.block = b
+	return all
 }
 
 // pick returns the first block of a zone, or the only one.
