@@ -127,7 +127,8 @@ func corefile(b *geosched.Block) *lint.Corefile {
 	}
 	c := &lint.Corefile{
 		Inventory: b.Inventory, Negative: b.Negative,
-		Nodes: at("node"), TTL: at("ttl"), NegTTL: at("negttl"),
+		TTL: at("ttl"), NegTTL: at("negttl"),
+		Node: func(id string) lint.Place { return at("node " + id) },
 	}
 	b.Steered(func(file string, line int, name, service string) {
 		c.Steered = append(c.Steered, lint.Steered{Place: lint.Place{File: file, Line: line}, Name: name, Service: service})

@@ -130,6 +130,7 @@ func TestRun(t *testing.T) {
 		{"lint-ignore", "lint -strict -ignore not-routed -nodes nodes.json", exitOK, "errors 0, warnings 0, notes 0"},
 		{"lint-nothing", "lint", exitUsage, "there is nothing to look at"},
 		{"lint-all-blocks", "lint Corefile", exitError, `Corefile:14: node "b": its weight is 0,`},
+		{"lint-inline-node", "lint -zone other.example Corefile", exitOK, `Corefile:13: node "a": address 192.0.2.7 is not routed`},
 		{"lint-argument", "lint Corefile nodes.json", exitUsage, `unknown argument "nodes.json"`},
 		{"lint-no-corefile", "lint nets.txt", exitError, "nets.txt"},
 		{"lint-absent", "lint -nodes absent", exitError, "absent"},

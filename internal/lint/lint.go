@@ -83,7 +83,8 @@ type Corefile struct {
 	Steered   []Steered             // the names, but for those of a records file
 	Negative  uint32                // TTL of negative responses, in seconds
 
-	Nodes, TTL, NegTTL Place // where these are written
+	TTL, NegTTL Place                 // where these are written
+	Node        func(id string) Place // where an inline node is written, or the block for ""
 }
 
 // Steered is a name and the service that answers for it, "" for all nodes.

@@ -82,7 +82,7 @@ func (r *run) address(n *healthfeed.Node, a netip.Addr, at Place) {
 // node returns where something of a node is written.
 func (r *run) node(id string, path ...string) Place {
 	if r.written == nil {
-		return r.Corefile.Nodes
+		return r.Corefile.Node(id)
 	}
 	return r.at(append([]string{"nodes", strconv.Itoa(r.written.index[id])}, path...)...)
 }
@@ -90,7 +90,7 @@ func (r *run) node(id string, path ...string) Place {
 // at returns where something of the inventory is written.
 func (r *run) at(path ...string) Place {
 	if r.written == nil {
-		return r.Corefile.Nodes
+		return r.Corefile.Node("")
 	}
 	return Place{r.Nodes.Name, r.written.line(path...)}
 }

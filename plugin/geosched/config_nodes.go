@@ -53,6 +53,7 @@ func (p *parser) node(args []string) error {
 	if err := p.once("node "+n.ID, "node %q is on line %d already", n.ID); err != nil {
 		return err
 	}
+	p.At["node "+n.ID] = p.here()
 	for _, a := range n.Addrs {
 		if err := p.once("address "+a.Unmap().String(), "address %q belongs to the node on line %d already", a.String()); err != nil {
 			return err

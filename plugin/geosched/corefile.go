@@ -120,8 +120,8 @@ func (b *Block) Steered(f func(file string, line int, name, service string)) {
 	}
 }
 
-// At returns the file and the line of a property, or those of the block if the
-// property is not there.
+// At returns the file and the line of a property, such as "ttl", or of an inline node,
+// such as "node lon1"; or those of the block if it is not there.
 func (b *Block) At(property string) (file string, line int) {
 	at, ok := b.config.At[property]
 	if !ok {
