@@ -253,6 +253,26 @@ func TestWithViews(t *testing.T) {
 	}
 }
 
+// A plugin that finds an answer in a zone where nobody speaks of the client subnet has
+// it for everybody, however it asks.
+func TestFollowedByTemplate(t *testing.T) {
+	addr, _ := coredns(t, t.TempDir(), "cdn.example:$PORT {\n\tbind 127.0.0.1"+composed+"}\n"+
+		"example:$PORT {\n\tbind 127.0.0.1\n\ttemplate IN A {\n\t\tanswer \"{{ .Name }} 60 IN CNAME www.cdn.example.\"\n\t\tupstream\n\t}\n}\n")
+	m, err := dns.Exchange(from("198.51.100.0/24", "alias.example.", dns.TypeA, false), addr)
+	if err != nil || len(m.Answer) < 2 || scope(m) >= 0 {
+		t.Fatalf("got %v, %v", m, err)
+	}
+	for range 50 { // the resolver may be anywhere, but it is not in the network for lon2 alone
+		if m, err = dns.Exchange(from("198.51.100.0/24", "alias.example.", dns.TypeA, false), addr); err != nil {
+			t.Fatal(err)
+		}
+		if len(m.Answer) != 2 || m.Answer[1].String() != "www.cdn.example.\t300\tIN\tA\t192.0.2.2" {
+			return
+		}
+	}
+	t.Errorf("the client subnet has steered an answer that does not have it: %v", m)
+}
+
 // Plugins above geosched answer with the client subnet.
 func TestWithPluginsAbove(t *testing.T) {
 	addr, log := coredns(t, t.TempDir(), `cdn.example:$PORT {

@@ -86,17 +86,6 @@ func prefixOf(e *dns.EDNS0_SUBNET) (p netip.Prefix, ok bool) {
 	return p, true
 }
 
-// reply returns the option to answer with, nil if there was none: family,
-// source and address as received, and the scope.
-func (s subnet) reply(scope uint8) *dns.EDNS0_SUBNET {
-	if s.option == nil {
-		return nil
-	}
-	e := *s.option
-	e.SourceScope = scope
-	return &e
-}
-
 // resolverOf returns the address that a query came from.
 func resolverOf(a net.Addr) netip.Addr {
 	if u, ok := a.(interface{ Unwrap() net.Addr }); ok { // PROXY protocol

@@ -8,6 +8,8 @@ import (
 
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/nonwriter"
+	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
 )
 
@@ -42,14 +44,17 @@ func (e *echo) Name() string { return pluginName + "-echo" }
 // ServeDNS implements plugin.Handler. A query without an option costs nothing, and
 // one that is malformed is geosched's to judge.
 func (e *echo) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	nested := fromPlugin(w)
+	if nested {
+		ctx = context.WithValue(ctx, nestedKey{}, true)
+	}
 	subnet, cookie := e.options(w, r)
 	if subnet.option == nil && cookie == nil {
 		return e.next.ServeDNS(ctx, w, r)
 	}
 	ew := &echoWriter{Context: ctx, ResponseWriter: w, config: e.g.config, subnet: subnet.option, cookie: cookie, qname: r.Question[0].Name}
 	ew.outer, _ = ctx.Value(echoKey{}).(*echoWriter)
-	loop, _ := ctx.Value(dnsserver.LoopKey{}).(int)
-	if (loop > 0 || ew.outer != nil) && (ew.outer == nil || !ew.outer.ours()) && ew.ours() {
+	if nested && (ew.outer == nil || !ew.outer.ours()) && ew.ours() {
 		// A plugin follows a CNAME from a zone in which nobody speaks of the client
 		// subnet: what is found is kept for everybody. The query is a copy.
 		opt := r.IsEdns0()
@@ -63,6 +68,24 @@ func (e *echo) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (
 	// The plugins that count and log have seen the code. The server sees that
 	// there is nothing left to write.
 	return dns.RcodeSuccess, ew.WriteMsg(new(dns.Msg).SetRcode(r, rcode))
+}
+
+// nestedKey is set in the context of a query that a plugin asks on behalf of another.
+type nestedKey struct{}
+
+// isNested reports whether a plugin asks on behalf of another query.
+func isNested(ctx context.Context) bool { return ctx.Value(nestedKey{}) != nil }
+
+// fromPlugin reports whether the writer that the server gave to a query is not of a
+// client. Whoever looks something up in the server itself collects the answer in such
+// a writer; not everybody counts in the context how deep that goes.
+func fromPlugin(w dns.ResponseWriter) bool {
+	scrub, ok := w.(*request.ScrubWriter)
+	if !ok {
+		return false
+	}
+	_, ok = scrub.ResponseWriter.(*nonwriter.Writer)
+	return ok
 }
 
 // options reads from a query what its answer has to say: the client subnet, and a
@@ -110,6 +133,19 @@ func (w *echoWriter) Value(key any) any {
 	return w.Context.Value(key)
 }
 
+// subnetIn returns the client subnet of an OPT record, nil if there is none.
+func subnetIn(opt *dns.OPT) *dns.EDNS0_SUBNET {
+	if opt == nil {
+		return nil
+	}
+	for _, o := range opt.Option {
+		if e, ok := o.(*dns.EDNS0_SUBNET); ok {
+			return e
+		}
+	}
+	return nil
+}
+
 func isSubnet(o dns.EDNS0) bool { return o.Option() == dns.EDNS0SUBNET }
 
 func isCookie(o dns.EDNS0) bool { return o.Option() == dns.EDNS0COOKIE }
@@ -117,16 +153,15 @@ func isCookie(o dns.EDNS0) bool { return o.Option() == dns.EDNS0COOKIE }
 // WriteMsg implements dns.ResponseWriter. It leaves alone what it gets, which may
 // belong to a cache.
 func (w *echoWriter) WriteMsg(m *dns.Msg) error {
-	opt, at := m.IsEdns0(), -1
-	if opt != nil {
-		at = slices.IndexFunc(opt.Option, isSubnet)
+	opt, scope, complete := m.IsEdns0(), w.scope, w.subnet == nil
+	if said := subnetIn(opt); said != nil {
+		complete = complete || said.SourceScope >= scope
+		scope = max(scope, said.SourceScope)
 	}
-	if at >= 0 && w.outer != nil {
-		if e, ok := opt.Option[at].(*dns.EDNS0_SUBNET); ok {
-			w.outer.scope = max(w.outer.scope, e.SourceScope)
-		}
+	if w.outer != nil {
+		w.outer.scope = max(w.outer.scope, scope)
 	}
-	if (at >= 0 || w.subnet == nil) && w.cookie == nil || !w.ours() {
+	if complete && w.cookie == nil || !w.ours() {
 		return w.ResponseWriter.WriteMsg(m)
 	}
 	out, own := *m, dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
@@ -138,8 +173,10 @@ func (w *echoWriter) WriteMsg(m *dns.Msg) error {
 		out.Extra = slices.Clone(m.Extra)
 		out.Extra[slices.Index(m.Extra, dns.RR(opt))] = &own
 	}
-	if e := (subnet{option: w.subnet}).reply(w.scope); e != nil && at < 0 {
-		own.Option = append(own.Option, e)
+	if !complete {
+		e := *w.subnet
+		e.SourceScope = scope
+		own.Option = append(slices.DeleteFunc(own.Option, isSubnet), &e)
 	}
 	if w.cookie != nil {
 		own.Option = append(slices.DeleteFunc(own.Option, isCookie), w.cookie)

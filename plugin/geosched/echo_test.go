@@ -247,3 +247,58 @@ func TestEchoFollowedCNAME(t *testing.T) {
 		}
 	}
 }
+
+// An answer put together over several zones is as narrow as the narrowest part, also
+// when a plugin between knows nothing of it.
+func TestEchoFollowedTwice(t *testing.T) {
+	zone := func(origin, target string) string {
+		file := filepath.Join(t.TempDir(), "zone")
+		write(t, file, "$ORIGIN "+origin+"\n@ 60 IN SOA ns1 admin 1 7200 900 1209600 60\n@ 60 IN NS ns1\nalias 60 IN CNAME "+target+"\n")
+		return file
+	}
+	const tail = "\n\tbind 127.0.0.1\n\tgeosched {\n" + three + "steer www\nfallthrough\n}\n\tfile "
+	inst, err := caddy.Start(caddy.CaddyfileInput{Filepath: "Corefile", ServerTypeName: "dns", Contents: []byte(
+		"cdn.example:0 {" + tail + zone("cdn.example.", "alias.other.test.") + "\n}\n" +
+			"other.test:0 {" + tail + zone("other.test.", "www.cdn.example.") + "\n}\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, inst)
+	const want = "NOERROR CNAME alias.other.test. CNAME www.cdn.example. 192.0.2.2 auth NS ecs 8.8.8.0/24/7"
+	if got := summary(ask(t, inst, question("alias.cdn.example.", dns.TypeA, "8.8.8.0/24"))); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// A plugin that has found something by a lookup and answers with the option of
+// another answer does not widen the scope; one who adds an option that the client did
+// not send is let alone.
+func TestEchoNarrows(t *testing.T) {
+	g := serving(t, three+"steer www\ncookies")
+	for _, tt := range []struct {
+		name, subnet string
+		said, found  uint8
+		want         string
+	}{
+		{"wider", "8.8.8.0/24", 0, 7, "NOERROR ecs 8.8.8.0/24/7"},
+		{"narrower", "8.8.8.0/24", 16, 7, "NOERROR ecs 8.8.8.0/24/16"},
+		{"not-the-clients", "", 0, 7, "NOERROR ecs 9.9.9.0/24/0"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := &echo{g, g}
+			h.next = plugin.HandlerFunc(func(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+				ctx.Value(echoKey{}).(*echoWriter).scope = tt.found
+				m := new(dns.Msg).SetReply(r)
+				m.Extra = []dns.RR{&dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}, Option: []dns.EDNS0{
+					&dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: 24, SourceScope: tt.said, Address: net.IP{9, 9, 9, 0}}}}}
+				if tt.subnet != "" {
+					m.IsEdns0().Option[0].(*dns.EDNS0_SUBNET).Address = net.IP{8, 8, 8, 0}
+				}
+				return dns.RcodeSuccess, w.WriteMsg(m)
+			})
+			if got := summary(serve(t, h, withCookie(question("www.cdn.example.", dns.TypeA, tt.subnet), clientHalf), resolver)); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}

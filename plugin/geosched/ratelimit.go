@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin/metrics"
 	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
@@ -125,9 +124,7 @@ func (l *limiter) take(ctx context.Context, w dns.ResponseWriter, prefixes *limi
 	if at := metrics.WithServer(ctx); at != "" && !strings.HasPrefix(at, "dns://") {
 		return admit // DNS over QUIC or HTTP/3
 	}
-	if loop, _ := ctx.Value(dnsserver.LoopKey{}).(int); loop > 0 {
-		// A plugin follows a CNAME of a query that has counted. It would take the
-		// TC bit for a NODATA.
+	if isNested(ctx) { // the query on whose behalf it is has counted; a plugin would take the TC bit for a NODATA
 		return admit
 	}
 	addr := resolverOf(w.RemoteAddr())

@@ -19,6 +19,7 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
+	_ "github.com/coredns/coredns/plugin/dns64"
 	"github.com/coredns/coredns/plugin/pkg/fall"
 	"github.com/coredns/coredns/plugin/test"
 	_ "github.com/coredns/coredns/plugin/tls"
@@ -537,6 +538,19 @@ func TestRateLimitFollowedCNAME(t *testing.T) {
 		if got := summary(r); got != "NOERROR CNAME www.cdn.example. 192.0.2.1 auth NS" {
 			t.Errorf("%s: got %s", limit, got)
 		}
+	}
+}
+
+// Neither is one that a plugin asks which does not count how deep it looks.
+func TestRateLimitDNS64(t *testing.T) {
+	inst := start(t, "\tdns64 {\n\t\tallow_ipv4\n\t}\n\tgeosched {\n\t\tnode lon 192.0.2.1 51.5 -0.12\n\t\tsteer www\n\t\tratelimit address 1 servfail burst 4\n\t}")
+	for range 4 {
+		if got := summary(ask(t, inst, question("www.cdn.example.", dns.TypeAAAA, ""))); got != "NOERROR 64:ff9b::c000:201" {
+			t.Fatalf("got %s", got)
+		}
+	}
+	if got := summary(ask(t, inst, question("www.cdn.example.", dns.TypeAAAA, ""))); got == "NOERROR 64:ff9b::c000:201" {
+		t.Errorf("not limited: %s", got)
 	}
 }
 

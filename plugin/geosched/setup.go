@@ -60,9 +60,7 @@ func setup(c *caddy.Controller) error {
 		g.Next = next
 		return g
 	})
-	if cfg.ECS || cfg.Cookies {
-		(&echo{g: g}).stand(dnsserver.GetConfig(c))
-	}
+	(&echo{g: g}).stand(dnsserver.GetConfig(c))
 	return nil
 }
 

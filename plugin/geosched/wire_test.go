@@ -51,7 +51,7 @@ func serve(t testing.TB, h plugin.Handler, m *dns.Msg, from string) *dns.Msg {
 		t.Fatal(err)
 	}
 	rec := dnstest.NewRecorder(&test.ResponseWriter{RemoteIP: from})
-	if g, ok := h.(*Geosched); ok && (g.config.ECS || g.cookies != nil) {
+	if g, ok := h.(*Geosched); ok {
 		h = &echo{g, g}
 	}
 	rcode, err := h.ServeDNS(context.Background(), request.NewScrubWriter(r, rec), r)
