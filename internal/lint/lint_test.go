@@ -197,6 +197,7 @@ func FuzzCovered(f *testing.F) {
 	f.Add([]byte{0, 24, 0, 25, 128, 25})
 	f.Add([]byte{0, 24, 0, 25, 128, 26, 192, 27, 224, 32})
 	f.Fuzz(func(t *testing.T, data []byte) {
+		data = data[:min(len(data), 32)] // counting is slow
 		var text strings.Builder
 		seen := make(map[netip.Prefix]bool)
 		for i := 0; i+1 < len(data); i += 2 {
