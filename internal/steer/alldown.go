@@ -103,8 +103,8 @@ func (r *round) resort(few bool) Choice {
 		case do == CName && (r.NoTarget || c.anybody && !few):
 			do = All // or the other family is well, and must not lose its addresses
 		default:
-			r.gate = serving
-			r.choose() // for what is due, and for the trace
+			r.gate, r.keep = serving, nil
+			r.choose() // for what is due, and for the trace, and not to be remembered
 			none := Choice{Why: AllDown, Degraded: true}
 			if do == CName {
 				none.Target = r.AllDown.Name

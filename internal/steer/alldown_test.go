@@ -101,3 +101,34 @@ func TestNeverEmpty(t *testing.T) {
 		t.Error("nobody wanted no answer, so this test shows less than it could")
 	}
 }
+
+// Who answers that there is nothing answers everybody so: resolvers keep it for all
+// clients (RFC 7871, section 7.4).
+func TestEmptyIsForAll(t *testing.T) {
+	rng := rand.New(rand.NewPCG(35, 36))
+	empty := 0
+	for range 5000 {
+		req, table := anyWorld(t, rng)
+		p := anyPolicy(rng, false)
+		p.AllDown.Do = Empty
+		req.Set = req.Set.Under(p)
+		req.Pinned = nil
+		first := p.Choose(req, table)
+		none := first.Len() == 0
+		for _, country := range []string{"", "DE", "GB"} {
+			for _, pin := range [][]string{nil, {"n0"}, {"n1", "n2"}} {
+				other := *req
+				other.Country, other.Pinned, other.Dice = country, pin, rng.Uint64()
+				if c := p.Choose(&other, table); (c.Len() == 0) != none {
+					t.Fatalf("one gets nothing is %v, and another in %q with %q by %v %d nodes under %+v", none, country, pin, c.Why, c.Len(), p)
+				}
+			}
+		}
+		if none {
+			empty++
+		}
+	}
+	if empty == 0 {
+		t.Error("nobody got nothing")
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
 )
 
 // What a Memo says is what the policy chooses, whatever was asked before.
@@ -107,5 +109,22 @@ func BenchmarkMemo(b *testing.B) {
 				memo.Choose(one, req)
 			}
 		})
+	}
+}
+
+// Nobody is remembered where the policy wants nobody while some are left.
+func TestMemoOfTooFew(t *testing.T) {
+	lon := func(id string, s healthfeed.State) nodeSpec { return nodeSpec{id, 51.5, -0.12, 100, s, nil} }
+	set, table := world(t, lon("a", up), lon("b", dead), lon("c", dead), lon("d", dead))
+	for _, do := range []Resort{All, Best, Static, Empty, CName} {
+		p := *one
+		p.AllDown = LastResort{Do: do, Below: 0.3, Name: "elsewhere."}
+		memo := NewMemo(table, 4)
+		for dice := range uint64(20) {
+			req := &Request{Set: set, Point: at(t, 51.5, -0.12), Dice: dice}
+			if got, want := memo.Choose(&p, req), p.Choose(req, table); got != want {
+				t.Errorf("%v: remembered %+v, chosen %+v", do, got, want)
+			}
+		}
 	}
 }

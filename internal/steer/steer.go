@@ -156,6 +156,11 @@ func (p *Policy) choose(req *Request, table *healthfeed.Table, trace *trace, kee
 }
 
 func (r *round) rounds() Choice {
+	if r.AllDown.Do == Empty && r.few() {
+		// Before clients are told apart: resolvers keep for all of them that there is
+		// nothing (RFC 7871, section 7.4).
+		return r.resort(true)
+	}
 	missing := false // somebody who ought to be asked first
 	if len(r.Pinned) > 0 {
 		r.gate = pinned
@@ -168,7 +173,7 @@ func (r *round) rounds() Choice {
 	}
 	r.orders = r.ordersFor(&r.Request)
 	for outside := false; ; outside = true {
-		if r.few() {
+		if r.AllDown.Do != Empty && r.few() {
 			return r.resort(true)
 		}
 		for r.gate = serving; r.gate <= draining; r.gate++ {
