@@ -418,6 +418,60 @@ func TestOverEncryptedTransports(t *testing.T) {
 	}
 }
 
+// What does not fit into a packet is truncated there, also with signatures, and nowhere
+// else.
+func TestTruncation(t *testing.T) {
+	dir := t.TempDir()
+	pool := certificate(t, dir)
+	_, name := signingKey(t, dir)
+	var addrs strings.Builder
+	for i := range 120 {
+		fmt.Fprintf(&addrs, " 192.0.2.%d", i)
+	}
+	dot, doh, doq := udpPort(t), udpPort(t), udpPort(t)
+	keys := fmt.Sprintf("cdn.example:$PORT tls://cdn.example:%d https://cdn.example:%d quic://cdn.example:%d", dot, doh, doq)
+	addr, _ := coredns(t, dir, keys+" {\n\tbind 127.0.0.1\n\ttls cert.pem key.pem\n\tdnssec {\n\t\tkey file "+name+
+		"\n\t}\n\tgeosched {\n\t\tnode big"+addrs.String()+" 51.5 -0.12\n\t\tsteer www\n\t\tcookies\n\t}\n}\n")
+	config := &tls.Config{RootCAs: pool, ServerName: "localhost"}
+	for name, exchange := range map[string]func(*dns.Msg) (*dns.Msg, error){
+		"udp": func(m *dns.Msg) (*dns.Msg, error) { return dns.Exchange(m, addr) },
+		"tcp": func(m *dns.Msg) (*dns.Msg, error) {
+			r, _, err := (&dns.Client{Net: "tcp", Timeout: 5 * time.Second}).Exchange(m, addr)
+			return r, err
+		},
+		"tls": func(m *dns.Msg) (*dns.Msg, error) {
+			r, _, err := (&dns.Client{Net: "tcp-tls", TLSConfig: config, Timeout: 5 * time.Second}).Exchange(m, fmt.Sprintf("127.0.0.1:%d", dot))
+			return r, err
+		},
+		"https": func(m *dns.Msg) (*dns.Msg, error) { return overHTTPS(m, config, doh) },
+		"quic":  func(m *dns.Msg) (*dns.Msg, error) { return overQUIC(t.Context(), m, config, doq) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, do := range []bool{false, true} {
+				q := from("8.8.8.0/24", "www.cdn.example.", dns.TypeA, do)
+				q.IsEdns0().SetUDPSize(4096)
+				q.IsEdns0().Option = append(q.IsEdns0().Option, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "2464c4abcf10c957"})
+				m, err := exchange(q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := 120
+				if do {
+					want++ // the signature
+				}
+				m.Compress = true
+				wire, err := m.Pack()
+				if err != nil || m.Truncated != (name == "udp") || m.Truncated != (len(m.Answer) < want) || m.Truncated && len(wire) > 1232 {
+					t.Errorf("DO %v: TC is %v with %d records in %d bytes, %v", do, m.Truncated, len(m.Answer), len(wire), err)
+				}
+				if opt := m.IsEdns0(); scope(m) != 7 || len(opt.Option) != 2 {
+					t.Errorf("DO %v: got %v", do, opt)
+				}
+			}
+		})
+	}
+}
+
 func overHTTPS(m *dns.Msg, config *tls.Config, port int) (*dns.Msg, error) {
 	wire, err := m.Pack()
 	if err != nil {

@@ -202,7 +202,7 @@ func (q *query) write(m *dns.Msg, o outcome, scope uint8) (int, error) {
 	if asked := q.r.IsEdns0(); asked != nil {
 		// The server copies size and flags from the client's OPT onto ours and
 		// truncates to that size, so this is where to limit it.
-		if asked.UDPSize() > ednsSize {
+		if asked.UDPSize() > ednsSize && inPacket(q.ctx, q.w) {
 			asked.SetUDPSize(ednsSize)
 		}
 		opt := &q.parts.opt
@@ -216,8 +216,5 @@ func (q *query) write(m *dns.Msg, o outcome, scope uint8) (int, error) {
 		}
 		m.Extra = append(m.Extra, opt)
 	}
-	if err := q.w.WriteMsg(m); err != nil {
-		return dns.RcodeSuccess, err
-	}
-	return dns.RcodeSuccess, nil
+	return dns.RcodeSuccess, q.w.WriteMsg(m)
 }

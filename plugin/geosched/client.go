@@ -1,10 +1,14 @@
 package geosched
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 
+	"github.com/coredns/coredns/plugin/metrics"
+	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
 
 	"github.com/tandem-cdn/tandem/internal/geoip"
@@ -103,6 +107,16 @@ func resolverOf(a net.Addr) netip.Addr {
 		ap, _ = netip.ParseAddrPort(a.String())
 	}
 	return ap.Addr().Unmap().WithZone("")
+}
+
+// inPacket reports whether a query came in a bare UDP packet. QUIC and HTTP/3 go over
+// UDP as well, and are told by the address of the server.
+func inPacket(ctx context.Context, w dns.ResponseWriter) bool {
+	if (&request.Request{W: w}).Proto() != "udp" {
+		return false
+	}
+	at := metrics.WithServer(ctx)
+	return at == "" || strings.HasPrefix(at, "dns://")
 }
 
 // locator is what located a client.

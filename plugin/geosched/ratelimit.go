@@ -6,11 +6,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/coredns/coredns/plugin/metrics"
-	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
 
 	"github.com/tandem-cdn/tandem/internal/limit"
@@ -118,11 +115,8 @@ func (l *limiter) judgeNegative(ctx context.Context, w dns.ResponseWriter) actio
 }
 
 func (l *limiter) take(ctx context.Context, w dns.ResponseWriter, prefixes *limit.Prefixes, v4, v6 []rung) action {
-	if (&request.Request{W: w}).Proto() != "udp" {
+	if !inPacket(ctx, w) {
 		return admit
-	}
-	if at := metrics.WithServer(ctx); at != "" && !strings.HasPrefix(at, "dns://") {
-		return admit // DNS over QUIC or HTTP/3
 	}
 	if isNested(ctx) { // the query on whose behalf it is has counted; a plugin would take the TC bit for a NODATA
 		return admit
