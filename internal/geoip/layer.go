@@ -68,6 +68,9 @@ func (o *overlay) run() ([]node, error) {
 		}
 		o.nodes[0][family] = ref
 	}
+	if len(o.nodes) > blank { // some references are taken for leaves
+		return nil, fmt.Errorf("the trie would have %d nodes, which are more than %d", len(o.nodes), blank)
+	}
 	return o.nodes, nil
 }
 

@@ -3,6 +3,8 @@ package geosched
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -45,7 +47,7 @@ var lookInterval = 5 * time.Second
 func openAtlas(c geoip.Config) (*atlas, error) {
 	a := &atlas{config: c, asked: make(map[asker][]uint32)}
 	a.config.ASNs = nil
-	if err := a.load(a.look(), wanted(c.ASNs)); err != nil {
+	if err := patiently(func() error { return a.load(a.look(), wanted(c.ASNs)) }); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -114,7 +116,7 @@ func (a *atlas) ask(h *holder, g *Geosched, asns []uint32) error {
 	if !slices.ContainsFunc(asns, func(n uint32) bool { return !slices.Contains(a.told, n) }) {
 		return nil
 	}
-	if err := a.load(a.look(), a.wanted()); err != nil {
+	if err := patiently(func() error { return a.load(a.look(), a.wanted()) }); err != nil {
 		a.askMu.Lock()
 		defer a.askMu.Unlock()
 		if delete(a.asked, who); asked {
@@ -201,7 +203,9 @@ func (a *atlas) reload() {
 	if slices.EqualFunc(files, a.seen, same) && slices.Equal(asns, a.tried) {
 		return
 	}
-	if err := a.load(files, asns); err != nil {
+	if err := a.load(files, asns); errors.Is(err, errChanging) {
+		return // until it has settled
+	} else if err != nil {
 		reloads.WithLabelValues("refused").Inc()
 		log.Errorf("refused, the last good data stays: %v", err)
 		return
@@ -210,7 +214,9 @@ func (a *atlas) reload() {
 	log.Infof("geography: %v", a.Trie())
 }
 
-// load makes the trie of the files. The caller holds loading.
+// load makes the trie of the files as they were looked at, which is what counts only if
+// they are still the same afterwards: a file that is overwritten may be read when half
+// of it has been written. The caller holds loading.
 func (a *atlas) load(files []os.FileInfo, asns []uint32) error {
 	a.seen, a.tried = files, asns
 	c := a.config
@@ -221,6 +227,11 @@ func (a *atlas) load(files []os.FileInfo, asns []uint32) error {
 		trie, err = old.Reload(c, time.Now())
 	} else {
 		trie, err = geoip.Load(c)
+	}
+	for i, now := range a.look() {
+		if !same(now, files[i]) {
+			return fmt.Errorf("%s: %w", a.files()[i], errChanging)
+		}
 	}
 	if err != nil {
 		return err

@@ -53,6 +53,18 @@ type follower struct {
 // errChanging says that the file was written to while it was read.
 var errChanging = errors.New("it changes while it is read")
 
+// patiently reads a file for somebody who cannot look again later, a few times if it is
+// being written.
+func patiently(read func() error) (err error) {
+	for range 10 {
+		if err = read(); !errors.Is(err, errChanging) {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return err
+}
+
 // holdRecords returns the records of a configuration, from the pool.
 func holdRecords(p *pool, h *holder, c recordsConfig) (*recordsFile, error) {
 	key, err := json.Marshal(c)
@@ -81,13 +93,10 @@ func openRecords(c recordsConfig) (*recordsFile, error) {
 	f := &recordsFile{config: c, file: file}
 	began := time.Now()
 	var v *records.Version
-	for range 10 {
-		if v, err = f.read(time.Now()); !errors.Is(err, errChanging) {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	if err != nil {
+	if err := patiently(func() (err error) {
+		v, err = f.read(time.Now())
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	f.file.Keep(v)
@@ -131,7 +140,8 @@ func (f *recordsFile) reload() {
 		err = f.publish(v, began)
 	}
 	if err != nil {
-		if news || err.Error() != f.refusal {
+		// What cannot be opened is tried again each time, and is news once.
+		if news && f.seen != nil || err.Error() != f.refusal {
 			reloads.WithLabelValues("refused").Inc()
 			log.Errorf("refused, the last good records stay: %v", err)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	golog "log"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -159,6 +160,32 @@ func TestRecordsTTL(t *testing.T) {
 	vote(t, g, 1, map[string]healthfeed.State{"lon": healthfeed.Down, "sea": healthfeed.Up})
 	if got, want := ttls(), "30 60 60 0"; got != want {
 		t.Errorf("while a node is down: got %s, want %s", got, want)
+	}
+}
+
+// A file that is there and cannot be opened is refused once, and read as soon as it can.
+func TestRecordsCannotBeOpened(t *testing.T) {
+	g, file := recorded(t, "www STEER web\n", "")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	socket, err := net.Listen("unix", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := logged(t)
+	before := testutil.ToFloat64(reloads.WithLabelValues("refused"))
+	for range 3 {
+		g.records.reload()
+	}
+	if n := testutil.ToFloat64(reloads.WithLabelValues("refused")) - before; n != 1 || strings.Count(log.String(), file) != 1 {
+		t.Errorf("refused %v times, and the log says\n%s", n, log)
+	}
+	socket.Close() // and is gone
+	write(t, file, "img STEER web\n")
+	g.records.reload()
+	if got := answers(t, g, "img"); got != "NOERROR 192.0.2.1" {
+		t.Errorf("got %s", got)
 	}
 }
 
