@@ -44,13 +44,13 @@ func (q *query) steer(s *steered) (int, error) {
 		family = steer.IPv6
 	}
 	sample, span := draw(), q.g.tracing.begin(q)
-	d := q.g.decide(s, family, q.client(), !q.apex())
+	d := q.g.decide(s, family, q.client(), q.aliasName())
 	ttl := q.g.ttl(&d)
 	sample.decided(&d, ttl)
 	span.decided(q, &d, ttl)
 	d.by.count()
 	d.tell(q.ctx, ttl)
-	q.compare(&d, family, !q.apex())
+	q.compare(&d, family)
 	switch {
 	case len(d.table.Inventory.Nodes) == 0:
 		// The feed has not brought any node yet. A NODATA would be kept.

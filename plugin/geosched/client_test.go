@@ -126,7 +126,7 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 		if q.subnet, ok = subnetOf(q.r); !ok {
 			t.Fatal("malformed")
 		}
-		if d := g.decide(g.names.find("a.img.cdn.example.").steered, 0, q.client(), true); d.Len() != 1 {
+		if d := g.decide(g.names.find("a.img.cdn.example.").steered, 0, q.client(), "a.img.cdn.example."); d.Len() != 1 {
 			t.Fatal("no node")
 		}
 	}); n != 0 {
@@ -152,7 +152,7 @@ func BenchmarkDecide(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		q.subnet, _ = subnetOf(q.r)
-		g.decide(g.names.find("www.cdn.example.").steered, 0, q.client(), true)
+		g.decide(g.names.find("www.cdn.example.").steered, 0, q.client(), "a.img.cdn.example.")
 	}
 }
 

@@ -1,6 +1,7 @@
 package geosched
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -13,7 +14,8 @@ import (
 // the CNAME and nothing else. Where it leads is not looked up, because what is
 // found there has a scope of its own (RFC 7871, section 7.2.1); the resolver
 // asks. At an apex, where SOA and NS stand, there is no CNAME (RFC 1034, section
-// 3.6.2), and such nodes are left out.
+// 3.6.2), and such nodes are left out; so they are at a name that one of them leads
+// to, which would lead to itself.
 //
 // That is one choice among all nodes, whatever the family, so that a client is
 // not sent elsewhere with IPv6 than with IPv4. Unless it falls on a name, the
@@ -25,16 +27,30 @@ func (q *query) mayAlias(s *service) bool {
 	return !q.apex() && (s.alias != "" || s.plan.policy.AllDown.Do == steer.CName)
 }
 
+// aliasName is the name that the query is for, if it may be an alias, or else "".
+func (q *query) aliasName() string {
+	if q.apex() {
+		return ""
+	}
+	return q.qname
+}
+
+// mayAlias reports whether a name, if it is one, may be an alias by the decision.
+func (d *decision) mayAlias(name string) bool {
+	leadsHome := func(to string) bool { return strings.EqualFold(to, name) }
+	return name != "" && !leadsHome(d.plan.policy.AllDown.Name) && !slices.ContainsFunc(d.view.of(d.steered.Service).targets, leadsHome)
+}
+
 // steerOther answers a name that may be an alias, for a type that nodes have
 // nothing of: if it is an alias for this client now, with that. Where nodes are
 // names the next plugin is not asked, since what it says would stand beside the
 // CNAME of other clients.
 func (q *query) steerOther(s *steered) (int, error) {
-	d := q.g.decide(s, steer.Any, q.client(), true)
+	d := q.g.decide(s, steer.Any, q.client(), q.aliasName())
 	if to := d.target(); to != "" {
 		d.by.count()
 		d.tell(q.ctx, q.g.ttl(&d))
-		q.compare(&d, steer.Any, true)
+		q.compare(&d, steer.Any)
 		return q.alias(to, &d)
 	}
 	if d.view.of(s.Service).alias == "" && q.g.passes(strings.ToLower(q.qname)) {

@@ -1,6 +1,7 @@
 package geosched
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -225,6 +226,58 @@ func TestDSOfNestedApex(t *testing.T) {
 		r := serve(t, g, question(name, dns.TypeDS, ""), resolver)
 		if r.Rcode != dns.RcodeSuccess || len(r.Ns) != 1 || r.Ns[0].Header().Name != want {
 			t.Errorf("%s: got %v, want the SOA of %s", name, r, want)
+		}
+	}
+}
+
+// A name that leads to itself is an error at the start.
+func TestCNAMEToItself(t *testing.T) {
+	names := filepath.Join(t.TempDir(), "names")
+	write(t, names, "*.img STEER *\nsorry STEER *\n")
+	nodes := inventory(t, `{"nodes": [{"id": "lon", "addrs": ["192.0.2.1"], "labels": {"own": "1"}}, {"id": "other", "cname": "x.img.cdn.example"}], "services": {"own": {"select": {"own": "1"}}}}`)
+	for _, tt := range []struct{ properties, want string }{
+		{"node lon 192.0.2.1 51.5 0\nnode other WWW.cdn.example. 51.5 0\nsteer www", `Testfile:3 - node "other": its cname www.cdn.example. is steered to this node itself`},
+		{"nodes " + nodes + "\nrecords " + names, `Testfile:2 - node "other": its cname x.img.cdn.example. is steered to this node itself`},
+		{"nodes " + nodes + "\nsteer www\nsteer *.img service own", ""}, // another service, which leads on
+		{three + "alldown cname sorry.cdn.example.\nrecords " + names, `Testfile:5 - policy "default": sorry.cdn.example. is steered here`},
+	} {
+		c, err := block(tt.properties)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, h := new(pool), new(holder)
+		if err = newGeosched(c).start(p, h); err == nil && tt.want != "" || err != nil && (tt.want == "" || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: got %v, want %s", tt.properties, err, tt.want)
+		}
+		p.release(h)
+	}
+}
+
+// When names or nodes that come later would make it lead to itself, it has addresses.
+func TestCNAMEToItselfLater(t *testing.T) {
+	for _, properties := range []string{
+		"node other sorry.cdn.example. 47.6 -122.3\n",
+		"alldown cname sorry.cdn.example.\nnode sea 192.0.2.2 47.6 -122.3\n",
+	} {
+		file := filepath.Join(t.TempDir(), "names")
+		write(t, file, "www STEER *\n")
+		g := serving(t, "node lon 192.0.2.1 51.5 0\n"+properties+"records "+file)
+		if strings.HasPrefix(properties, "alldown") {
+			vote(t, g, 1, map[string]healthfeed.State{"lon": healthfeed.Down, "sea": healthfeed.Down})
+		}
+		write(t, file, "www STEER *\nsorry STEER *\n")
+		g.records.reload()
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeTXT} {
+			if got := summary(serve(t, g, question("www.cdn.example.", qtype, "8.8.8.0/24"), resolver)); got != "NOERROR CNAME sorry.cdn.example. ecs 8.8.8.0/24/7" {
+				t.Errorf("%s: got %s", properties, got)
+			}
+		}
+		r := serve(t, g, question("SORRY.cdn.example.", dns.TypeA, "8.8.8.0/24"), resolver)
+		if got := summary(r); !strings.HasPrefix(got, "NOERROR 192.0.2.") {
+			t.Errorf("%s: got %s", properties, got)
+		}
+		if got := summary(serve(t, g, question("sorry.cdn.example.", dns.TypeTXT, ""), resolver)); got != "NOERROR auth SOA" {
+			t.Errorf("%s: TXT: got %s", properties, got)
 		}
 	}
 }

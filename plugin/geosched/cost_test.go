@@ -27,7 +27,7 @@ func TestAnswerAllocs(t *testing.T) {
 	q := &query{g: g, ctx: t.Context(), w: w, r: m}
 	q.subnet, _ = subnetOf(m)
 	s := g.names.find("www.cdn.example.").steered
-	if n := testing.AllocsPerRun(1000, func() { g.decide(s, 0, q.client(), true) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { g.decide(s, 0, q.client(), "www.cdn.example.") }); n != 0 {
 		t.Errorf("a decision allocates %v times", n)
 	}
 }

@@ -115,7 +115,7 @@ func (q *inquiry) explain() (*explanation, error) {
 		Candidates: make([]candidateTerms, len(e.Nodes)),
 	}
 	if q.g.shadow != nil && q.policy == "" && q.class == nil && !q.whatIf.given {
-		o := q.g.inShadow(&d, q.family(), q.client, q.aliases())
+		o := q.g.inShadow(&d, q.family(), q.client, q.aliasName())
 		x.Shadow = new(cmp.Or(o.target(), o.nodeIDs()))
 	}
 	best := 0.0

@@ -284,7 +284,7 @@ func chooseOne(blocks []*Geosched, raw string) (any, error) {
 	if given["client"] == "" {
 		return nil, bad("parameter %q is missing", "client")
 	}
-	d := q.g.decide(q.s, q.family(), q.client, q.aliases())
+	d := q.g.decide(q.s, q.family(), q.client, q.aliasName())
 	c := choice{
 		Name: q.name, Type: dns.TypeToString[q.qtype], Client: d.client.String(), Class: d.class.String(),
 		Scope: d.scope, TTL: q.g.ttl(&d), Why: d.Why.String(), Generation: d.table.Generation,

@@ -44,11 +44,12 @@ func (q *inquiry) settle() (d decision, e steer.Explanation, policy *steer.Polic
 	}
 	policy = q.whatIf.policy(d.plan.policy)
 	families := []steer.Family{q.family()}
-	if q.aliases() && d.view.of(q.s.Service).alias != "" {
+	aliases := d.mayAlias(q.aliasName())
+	if aliases && d.view.of(q.s.Service).alias != "" {
 		families = []steer.Family{steer.Any, q.family()}
 	}
 	for _, d.family = range families {
-		req := d.request(q.aliases())
+		req := d.request(aliases)
 		e = policy.Explain(&req, d.table)
 		if d.Choice = e.Choice; d.target() != "" || d.reaches(q.family()) {
 			break
@@ -108,8 +109,13 @@ func (q *inquiry) family() steer.Family {
 	return steer.IPv4
 }
 
-// aliases reports whether the name may be answered with another.
-func (q *inquiry) aliases() bool { return q.name != q.zone }
+// aliasName is the name, if it may be an alias, or else "".
+func (q *inquiry) aliasName() string {
+	if q.name == q.zone {
+		return ""
+	}
+	return q.name
+}
 
 // clientOf is a client as if it had asked: by way of resolver, if that is valid, and
 // with p as its client subnet, if that is. With ecs off it asks itself.

@@ -220,7 +220,7 @@ func TestExplainIsTheAnswer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := g.decide(s, q.family(), q.client, true)
+		d := g.decide(s, q.family(), q.client, q.name)
 		r := serve(t, g, question("www.cdn.example.", qtype, prefix.String()), resolver)
 		want := strings.TrimSuffix(summary(r), fmt.Sprintf(" ecs %v/%d", prefix, x.Scope))
 		got := "NOERROR"

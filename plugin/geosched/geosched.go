@@ -172,16 +172,17 @@ type decision struct {
 }
 
 // decide chooses for a client, among the nodes with addresses of the family. If
-// there are names among the nodes, and the client may be sent to one, it chooses
-// among all.
-func (g *Geosched) decide(s *steered, family steer.Family, c client, aliases bool) decision {
+// there are names among the nodes, and the name that is asked for may be an alias of
+// one, it chooses among all.
+func (g *Geosched) decide(s *steered, family steer.Family, c client, name string) decision {
 	d := g.situation(&g.world, g.feed.Table(), s, c)
 	d.dice, d.turn = g.dice(), d.plan.takeTurn()
-	d.settle(family, aliases)
+	d.settle(family, name)
 	return d
 }
 
-func (d *decision) settle(family steer.Family, aliases bool) {
+func (d *decision) settle(family steer.Family, name string) {
+	aliases := d.mayAlias(name)
 	if aliases && d.view.of(d.steered.Service).alias != "" {
 		d.choose(steer.Any, true)
 		if d.target() != "" || d.reaches(family) {

@@ -32,10 +32,8 @@ type policies struct {
 func holdPolicies(p *pool, h *holder, g *Geosched, w *world, file string) (*policies, error) {
 	s := &policies{file: file, base: g.config.Policy}
 	s.accept = func(b *policy.Book) error {
-		for _, name := range b.Names() {
-			if p, _ := b.Lookup(name); p.AllDown.Name != "" && g.names.find(p.AllDown.Name).steered != nil {
-				return fmt.Errorf("policy %q: %s is steered here, so it is no way out when all nodes are down", name, p.AllDown.Name)
-			}
+		if err := g.checkWaysOut(b); err != nil {
+			return err
 		}
 		return w.atlas.ask(h, g, b.ASNs())
 	}
@@ -53,6 +51,17 @@ func holdPolicies(p *pool, h *holder, g *Geosched, w *world, file string) (*poli
 		go s.run(ctx)
 		return s, cancel, nil
 	})
+}
+
+// checkWaysOut returns an error if a policy sends clients to a name of ours when all
+// nodes are down.
+func (g *Geosched) checkWaysOut(b *policy.Book) error {
+	for _, name := range b.Names() {
+		if p, _ := b.Lookup(name); p.AllDown.Name != "" && g.names.find(p.AllDown.Name).steered != nil {
+			return fmt.Errorf("policy %q: %s is steered here, so it is no way out when all nodes are down", name, p.AllDown.Name)
+		}
+	}
+	return nil
 }
 
 // stat returns what tells one version of a file from another, nil if there is none.

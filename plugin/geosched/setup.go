@@ -142,6 +142,9 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 	if err := g.checkApexes(); err != nil {
 		return err
 	}
+	if err := g.checkAliases(); err != nil {
+		return err
+	}
 	if g.config.Cookies {
 		if g.cookies, err = holdCookies(p, h, g.config.CookieSecrets); err != nil {
 			return at("cookies", err)
@@ -224,6 +227,34 @@ func (g *Geosched) checkApexes() error {
 		if node := g.newest().of(to.Service).alias; node != "" {
 			return place.wrap(fmt.Errorf("%s is the apex of a zone, and has no place for the cname of the node %q", zone, node))
 		}
+	}
+	return nil
+}
+
+// checkAliases returns an error if a name would be an alias of itself: by a node, or, as
+// only now all names are known, by the policies.
+func (g *Geosched) checkAliases() error {
+	at := func(err error, properties ...string) error {
+		for _, p := range properties {
+			if place, ok := g.config.At[p]; ok {
+				return place.wrap(err)
+			}
+		}
+		return g.config.At[pluginName].wrap(err)
+	}
+	v := g.newest()
+	for i := range v.inventory.Nodes {
+		n := &v.inventory.Nodes[i]
+		if n.CNAME == "" {
+			continue
+		}
+		if to := g.names.find(n.CNAME).steered; to != nil && slices.Contains(v.of(to.Service).targets, n.CNAME) {
+			err := fmt.Errorf("node %q: its cname %s is steered to this node itself", n.ID, n.CNAME)
+			return at(err, "node "+n.ID, "nodes", "feed from")
+		}
+	}
+	if err := g.checkWaysOut(v.book); err != nil {
+		return at(err, "policy", "alldown")
 	}
 	return nil
 }

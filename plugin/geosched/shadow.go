@@ -30,22 +30,22 @@ func holdShadow(p *pool, h *holder, g *Geosched) (w *world, err error) {
 }
 
 // inShadow makes a decision once more in the shadow.
-func (g *Geosched) inShadow(d *decision, family steer.Family, c client, aliases bool) decision {
+func (g *Geosched) inShadow(d *decision, family steer.Family, c client, name string) decision {
 	o := g.situation(g.shadow, d.table, d.steered, c)
 	o.dice, o.turn = d.dice, d.turn
 	if o.plan.turns && !d.plan.turns {
 		o.turn = o.plan.takeTurn()
 	}
-	o.settle(family, aliases)
+	o.settle(family, name)
 	return o
 }
 
 // compare counts what the shadow makes of a decision, and tells the metadata plugin.
-func (q *query) compare(d *decision, family steer.Family, aliases bool) {
+func (q *query) compare(d *decision, family steer.Family) {
 	if q.g.shadow == nil {
 		return
 	}
-	o := q.g.inShadow(d, family, q.client(), aliases)
+	o := q.g.inShadow(d, family, q.client(), q.aliasName())
 	if o.same(d) {
 		shadowSame.inc(func() prometheus.Counter { return shadowTotal.WithLabelValues("same") })
 	} else {

@@ -93,8 +93,8 @@ func TestShadowHasTheSameDice(t *testing.T) {
 		}
 		for range 200 {
 			c := g.clientOf(netip.PrefixFrom(netip.AddrFrom4([4]byte{byte(rng.Uint32())}), 8), netip.MustParseAddr(resolver))
-			d := g.decide(g.names.find("www.cdn.example.").steered, 0, c, true)
-			if o := g.inShadow(&d, 0, c, true); !o.same(&d) || o.nodeIDs() != d.nodeIDs() || d.Len() == 0 {
+			d := g.decide(g.names.find("www.cdn.example.").steered, 0, c, "www.cdn.example.")
+			if o := g.inShadow(&d, 0, c, "www.cdn.example."); !o.same(&d) || o.nodeIDs() != d.nodeIDs() || d.Len() == 0 {
 				t.Fatalf("%s: chosen %s, in the shadow %s", strategy, d.nodeIDs(), o.nodeIDs())
 			}
 		}
@@ -107,8 +107,8 @@ func TestShadowOfASN(t *testing.T) {
 	asn := "asn " + asnDB(t, map[string]uint32{"193.0.6.0/24": 64500})
 	g, file := besides(t, `{"policies": {"default": {"rules": [{"exclude": ["lon"], "asns": [64500]}]}}}`, asn)
 	c := g.clientOf(netip.MustParsePrefix("193.0.6.0/24"), netip.MustParseAddr(resolver))
-	d := g.decide(g.names.find("www.cdn.example.").steered, 0, c, true)
-	o := g.inShadow(&d, 0, c, true)
+	d := g.decide(g.names.find("www.cdn.example.").steered, 0, c, "www.cdn.example.")
+	o := g.inShadow(&d, 0, c, "www.cdn.example.")
 	if d.nodeIDs() != "lon" || d.scope != 8 || d.class.ASN != 0 || o.nodeIDs() != "pek" || o.scope != 24 {
 		t.Errorf("chosen %s for /%d, in the shadow %s for /%d", d.nodeIDs(), d.scope, o.nodeIDs(), o.scope)
 	}
@@ -117,7 +117,7 @@ func TestShadowOfASN(t *testing.T) {
 	}
 	write(t, file, `{"policies": {}}`)
 	g.shadow.policies.reload()
-	if o := g.inShadow(&d, 0, c, true); o.nodeIDs() != "lon" {
+	if o := g.inShadow(&d, 0, c, "www.cdn.example."); o.nodeIDs() != "lon" {
 		t.Errorf("in the shadow %s, without a rule", o.nodeIDs())
 	}
 }
@@ -187,10 +187,10 @@ func TestShadowShown(t *testing.T) {
 func TestShadowDoesNotAllocate(t *testing.T) {
 	g, _ := besides(t, noLondon)
 	c := g.clientOf(netip.MustParsePrefix("193.0.6.0/24"), netip.MustParseAddr(resolver))
-	d := g.decide(g.names.find("www.cdn.example.").steered, 0, c, true)
+	d := g.decide(g.names.find("www.cdn.example.").steered, 0, c, "www.cdn.example.")
 	q := &query{g: g, ctx: context.Background(), w: &remote{&net.UDPAddr{IP: net.IP{193, 0, 6, 1}, Port: 53}}, qname: "www.cdn.example.", zone: "cdn.example.", subnet: c.subnet}
-	q.compare(&d, 0, true)
-	if n := testing.AllocsPerRun(100, func() { q.compare(&d, 0, true) }); n != 0 {
+	q.compare(&d, 0)
+	if n := testing.AllocsPerRun(100, func() { q.compare(&d, 0) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

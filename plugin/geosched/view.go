@@ -1,6 +1,7 @@
 package geosched
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 
@@ -28,9 +29,10 @@ type view struct {
 
 // service is the nodes that answer for a name.
 type service struct {
-	plan   *plan
-	alias  string // the ID of one that is a name itself, or ""
-	params *params
+	plan    *plan
+	alias   string   // the ID of one that is a name itself, or ""
+	targets []string // the names of all that are names
+	params  *params
 }
 
 // newView prepares the services of an inventory, all of them: records may steer to
@@ -43,9 +45,9 @@ func newView(c *config, file string, book *policy.Book, inv *healthfeed.Inventor
 		s.plan = v.planFor(file, name)
 		nodes, _ := inv.Members(name)
 		for _, i := range nodes {
-			if inv.Nodes[i].CNAME != "" {
-				s.alias = inv.Nodes[i].ID
-				break
+			if n := &inv.Nodes[i]; n.CNAME != "" {
+				s.alias = cmp.Or(s.alias, n.ID)
+				s.targets = append(s.targets, n.CNAME)
 			}
 		}
 		v.services[name] = s
