@@ -3,6 +3,7 @@ package geoip
 import (
 	"bufio"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -57,7 +58,9 @@ func ParseNets(r io.Reader, file string) ([]Net, error) {
 		lines[n.Prefix] = line
 		nets = append(nets, n)
 	}
-	if err := s.Err(); err != nil {
+	if err := s.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return nil, fmt.Errorf("%s:%d: the line is longer than %d KiB", file, line+1, bufio.MaxScanTokenSize>>10)
+	} else if err != nil {
 		return nil, fmt.Errorf("%s:%d: %w", file, line+1, err)
 	}
 	return nets, nil

@@ -46,7 +46,7 @@ func TestParseNetsRefuses(t *testing.T) {
 		{"twice", "192.0.2.0/24 at 1 2\n\n192.0.2.0/24 at 1 2", `nets:3: "192.0.2.0/24" is on line 1 already`},
 		{"mapped", "::ffff:192.0.2.0/120 at 1 2", `nets:1: "::ffff:192.0.2.0/120" embeds IPv4`},
 		{"6to4", "2002:c000:200::/40 at 1 2", `nets:1: "2002:c000:200::/40" embeds IPv4`},
-		{"endless-line", "192.0.2.0/24 node " + strings.Repeat("x", 1<<17), `nets:1: `},
+		{"endless-line", "192.0.2.0/24 node " + strings.Repeat("x", 1<<17), `nets:1: the line is longer than 64 KiB`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

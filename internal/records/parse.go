@@ -9,6 +9,10 @@ import (
 	"github.com/tandem-cdn/tandem/internal/names"
 )
 
+// maxWord in octets is more than any word has that means something: a name of 255
+// octets, each escaped. It bounds what errors quote.
+const maxWord = 4 * 256
+
 // maxTTL in seconds is a week, as for all that geosched answers.
 const maxTTL = 7 * 24 * 3600
 
@@ -144,6 +148,9 @@ func (p *parser) read() error {
 			w, err := p.word()
 			if err != nil {
 				return err
+			}
+			if len(w.text) > maxWord {
+				return p.fail(p.line, "%.80q is the beginning of a word of %d octets, which is too long", w.text, len(w.text))
 			}
 			p.words = append(p.words, w)
 		}

@@ -16,8 +16,11 @@ func (p *parser) steer(args []string) error {
 	if n := len(args); n >= 2 && args[n-2] == "service" {
 		service, args = args[n-1], args[:n-2]
 	}
-	if len(args) == 0 {
+	switch n := len(args); {
+	case n == 0:
 		return p.ArgErr()
+	case n > 1 && args[n-1] == "service":
+		return p.Errf("steer %q wants the name of a service; a name that is called so ends in a dot or stands alone", "service")
 	}
 	for _, a := range args {
 		all, err := p.absolute(a)

@@ -179,6 +179,7 @@ func TestParseRefuses(t *testing.T) {
 		{"check-option-alone", good + "check tcp :80 interval", `Testfile:4 - Error during parsing: check option "interval" wants`},
 		{"check-with-nodes-file", "nodes a\nsteer www\ncheck tcp :80", `Testfile:4 - "check" is for inline nodes`},
 		{"steer-nothing", "steer", `Testfile:2 - Error during parsing: Wrong argument count`},
+		{"steer-without-service", good + "steer img service", `Testfile:4 - Error during parsing: steer "service" wants the name of a service`},
 		{"steer-outside", good + "steer www.example.org.", `Testfile:4 - Error during parsing: name "www.example.org." is not in the zone`},
 		{"steer-zone-repeated", good + "steer img.cdn.example", `Testfile:4 - Error during parsing: name "img.cdn.example" is relative`},
 		{"steer-twice", good + "steer WWW", `Testfile:4 - Error during parsing: name "www.cdn.example." is steered on line 3 already`},
