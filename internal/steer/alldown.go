@@ -27,7 +27,7 @@ type Resort uint8
 const (
 	All    Resort = iota // all nodes, the nearest first, up to MaxAnswers
 	Best                 // the nodes that would be chosen if all were up
-	Static               // one of all nodes by weight, wherever it stands
+	Static               // of all nodes by weight, wherever they stand
 	Empty                // none
 	CName                // none, but another name
 )
@@ -61,7 +61,7 @@ func (r *round) count() (c census) {
 	for _, peers := range r.Set.peers {
 		for i := range peers {
 			m := &peers[i]
-			if !m.has(r.Family) && r.AllDown.Do != CName || r.orders.forbid(m) {
+			if !m.has(r.Family) && r.AllDown.Do != CName || r.orders.against(m) != 0 {
 				continue
 			}
 			c.members++
@@ -112,11 +112,7 @@ func (r *round) resort(few bool) Choice {
 			return none
 		}
 	}
-	if do == Static {
-		r.strategy, r.traits = flat{}, flat{}.Traits()
-	}
-	r.ranked = do == Best
-	r.all = do == All
+	r.ranked, r.all, r.static = do == Best, do != Best, do == Static
 	for r.gate = down; r.gate <= exists; r.gate++ {
 		if c := r.choose(); c.n > 0 {
 			c.Why, c.Degraded = AllDown, true
@@ -125,10 +121,3 @@ func (r *round) resort(few bool) Choice {
 	}
 	return Choice{}
 }
-
-// flat is the strategy of Static.
-type flat struct{}
-
-func (flat) Traits() Traits               { return Traits{Name: "static", Near: 1} }
-func (flat) Score(*Policy, Terms) float64 { return 1 }
-func (flat) Share(Terms) float64          { return 1 }

@@ -1,6 +1,7 @@
 package steer
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -130,5 +131,30 @@ func TestEmptyIsForAll(t *testing.T) {
 	}
 	if empty == 0 {
 		t.Error("nobody got nothing")
+	}
+}
+
+// Static goes by the weights of the inventory, and by nothing else: no bias, group, load
+// or turns.
+func TestStaticIsByWeightAlone(t *testing.T) {
+	busy := using(healthfeed.Load{CPU: 0.9})
+	set, table := world(t, nodeSpec{"a", 51.5, 0, 100, dead, busy}, nodeSpec{"b", 0, 90, 300, dead, nil}, nodeSpec{"c", -33, 151, 200, dead, tier1})
+	for _, s := range Strategies() {
+		p := &Policy{Strategy: s, Near: DefaultNear, AllDown: LastResort{Do: Static}, Bias: []Bias{{Selector{ID: "a"}, 100}}}
+		req := &Request{Set: set.Under(p), Point: at(t, 51.5, 0)}
+		const n = 20_000
+		got := make(map[string]int)
+		for i := range uint64(n) {
+			req.Dice, req.Turn = i, i
+			got[ids(p.Choose(req, table), table)]++
+		}
+		for id, w := range map[string]float64{"a": 100, "b": 300, "c": 200} {
+			within(t, s.Traits().Name+" "+id, got[id], n, w/600)
+		}
+		for _, a := range p.Explain(req, table).Nodes {
+			if want := float64(table.Inventory.Nodes[a.Node].Weight) / 600; math.Abs(a.Share-want) > 1e-9 {
+				t.Errorf("%s: node %d is said to have %v, want %v", s.Traits().Name, a.Node, a.Share, want)
+			}
+		}
 	}
 }

@@ -2,6 +2,7 @@ package steer
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -57,7 +58,7 @@ func (p *Policy) Explain(req *Request, table *healthfeed.Table) Explanation {
 			Acceptance: status.Acceptance,
 		}
 		if c.fate == Excluded {
-			a.Rule = p.firstAgainst(c.member, req)
+			a.Rule = bits.TrailingZeros64(p.ordersFor(req).against(c.member))
 		}
 		if c.fate == InGroup {
 			a.Weight = c.weight

@@ -169,3 +169,16 @@ func TestExplainFates(t *testing.T) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
 }
+
+// Who is full and could not take this client is not said to wait for somebody better.
+func TestExplainRefusals(t *testing.T) {
+	set, table := world(t, nodeSpec{"a", 51.5, -0.12, 100, up, accepting(1e-9)}, nodeSpec{"far", 47.6, -122.3, 100, up, accepting(1e-9)},
+		nodeSpec{"backup", 51.5, -0.12, 100, up, tier1}, nodeSpec{"other", 47.6, -122.3, 100, up, tier1})
+	var got []string
+	for _, a := range one.Explain(&Request{Set: set, Point: at(t, 51.5, -0.12)}, table).Nodes {
+		got = append(got, table.Inventory.Nodes[a.Node].ID+" "+a.Fate.String())
+	}
+	if want := []string{"backup chosen", "other standby", "a refuses", "far refuses"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -20,8 +20,10 @@ type round struct {
 	strategy Strategy
 	traits   Traits
 	orders   orders // of the rules
+	named    bool   // only those of Request.Pinned are asked
 	ranked   bool   // tiers count
-	all      bool   // everybody is chosen
+	all      bool   // there is no group: everybody is in it
+	static   bool   // with the weights of the inventory
 	due      time.Time
 }
 
@@ -108,16 +110,16 @@ func (r *round) choose() (c Choice) {
 	if willing == nil {
 		c.Why = Spill
 	}
-	answers := min(max(r.Answers, 1), MaxAnswers)
+	answers := r.answers()
 	var keys [MaxAnswers]float64
 	for i := range cs {
 		m := &cs[i]
 		switch {
 		case m.weight <= 0:
 			continue
-		case willing != nil && m.tier != lead.tier:
+		case willing != nil && m.tier > lead.tier:
 			m.fate = LaterTier
-		case willing != nil && m.score < reach:
+		case willing != nil && m.tier == lead.tier && m.score < reach:
 			m.fate = StandsBy
 		case willing != nil && !m.accepts:
 			m.fate = Refuses
@@ -158,7 +160,7 @@ func (r *round) judge(cs []candidate) []candidate {
 				r.trace.leave(c)
 				continue
 			}
-			if r.gate <= serving {
+			if r.gate == serving {
 				c.accepts = m.accepts(r.Dice, status.Acceptance)
 			}
 			if c.weight > 0 && c.rtt > 0 && (fastest == 0 || c.rtt < fastest) {
@@ -207,25 +209,32 @@ func (r *round) rate(cs []candidate, f *field) {
 }
 
 // everybody places all candidates, the nearest first: nobody knows which of them
-// may be alive after all.
+// may be alive after all. Static casts lots among them instead.
 func (r *round) everybody(c *Choice, cs []candidate) {
+	inOrder, answers := r.Point.Known() && !r.static, MaxAnswers
+	if r.static {
+		answers = r.answers()
+	}
 	var keys [MaxAnswers]float64
 	for i := range cs {
 		m := &cs[i]
 		if m.weight <= 0 {
 			continue
 		}
+		if r.static {
+			m.weight = max(m.member.weight, leastWeight)
+		}
 		key := float64(m.distance)
-		if !r.Point.Known() {
+		if !inOrder {
 			key = m.lot(r.Dice) / m.weight
 		}
 		m.fate = InGroup
 		r.expect(m)
-		c.place(&keys, MaxAnswers, m.node, key)
+		c.place(&keys, answers, m.node, key)
 	}
 	r.trace.everybody(cs)
 	if r.trace != nil {
-		r.trace.inOrder = r.Point.Known()
+		r.trace.inOrder = inOrder
 	}
 }
 
@@ -256,7 +265,7 @@ func (c *Choice) place(keys *[MaxAnswers]float64, answers int, node int32, key f
 // distance is how far the member is. What the operator pinned is near, and so
 // is everybody to a client whose place is unknown.
 func (r *round) distance(m *member) geo.Distance {
-	if r.gate == pinned || !r.Point.Known() {
+	if r.named || !r.Point.Known() {
 		return 0
 	}
 	return r.Point.DistanceTo(m.point)
@@ -265,7 +274,7 @@ func (r *round) distance(m *member) geo.Distance {
 // tier is the member's rank. There are no ranks among those that the operator
 // pinned, nor when everybody is down and all are alike.
 func (r *round) tier(m *member) int16 {
-	if r.gate == pinned || r.gate >= down && !r.ranked {
+	if r.named || r.gate >= down && !r.ranked {
 		return 0
 	}
 	return m.tier
@@ -282,9 +291,9 @@ func (r *round) admit(m *member) (weight float64, fate Fate) {
 	switch {
 	case !m.has(r.Family):
 		return 0, NoFamily
-	case r.gate == pinned && !m.in(r.Pinned):
+	case r.named && !m.in(r.Pinned):
 		return 0, NotPinned
-	case r.gate != pinned && r.orders.forbid(m):
+	case !r.named && r.orders.against(m) != 0:
 		return 0, Excluded
 	case r.gate == exists:
 		return max(m.weight, leastWeight), 0

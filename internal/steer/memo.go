@@ -82,7 +82,7 @@ func (k *memory) note(m *candidate) {
 
 // doubt takes a candidate that belongs to the group, or would if it were well.
 func (k *memory) doubt(m *candidate, r *round) {
-	if k != nil && m.weight > 0 && r.gate <= serving {
+	if k != nil && m.weight > 0 && r.gate == serving {
 		k.torn = k.torn || r.table.Nodes[m.node].Acceptance < 1
 	}
 }
@@ -102,7 +102,7 @@ func (k *memory) draw(req *Request) Choice {
 		dice = mix(req.Key ^ req.Set.salt)
 	}
 	c := k.choice
-	answers := min(max(k.policy.Answers, 1), MaxAnswers)
+	answers := k.policy.answers()
 	var keys [MaxAnswers]float64
 	for i := range k.group {
 		r := &k.group[i]

@@ -156,17 +156,11 @@ func (p *Policy) ordersFor(req *Request) (o orders) {
 	return o
 }
 
-// forbid reports whether a member is kept from the client.
-func (o orders) forbid(m *member) bool {
-	return m.ruled&o.exclude != 0 || o.include != 0 && m.ruled&o.include == 0
-}
-
-// firstAgainst returns the first rule that keeps a member from a client, or -1.
-func (p *Policy) firstAgainst(m *member, req *Request) int {
-	for k := range p.Rules {
-		if picked := m.ruled&(1<<k) != 0; p.Rules[k].concerns(req) && picked != p.Rules[k].Include {
-			return k
-		}
+// against returns the rules that keep a member from the client, a bit for each.
+func (o orders) against(m *member) uint64 {
+	rules := m.ruled & o.exclude
+	if m.ruled&o.include == 0 {
+		rules |= o.include
 	}
-	return -1
+	return rules
 }

@@ -145,12 +145,12 @@ func TestRulesHold(t *testing.T) {
 			for i := range peers {
 				m := &peers[i]
 				members[int(m.node)] = m
-				allowed = allowed || !given.forbid(m) && m.has(req.Family) && table.Nodes[m.node].State != dead
+				allowed = allowed || given.against(m) == 0 && m.has(req.Family) && table.Nodes[m.node].State != dead
 			}
 		}
 		c := p.Choose(req, table)
 		for i := range c.Len() {
-			if forbidden := given.forbid(members[c.Node(i)]); forbidden && allowed {
+			if forbidden := given.against(members[c.Node(i)]) != 0; forbidden && allowed {
 				t.Fatalf("node %d is chosen against %+v", c.Node(i), p.Rules)
 			}
 		}
@@ -160,5 +160,24 @@ func TestRulesHold(t *testing.T) {
 	}
 	if held < 100 {
 		t.Errorf("%d choices were under rules", held)
+	}
+}
+
+// The rule that is blamed is one that keeps the node from the client.
+func TestRuleOfExcluded(t *testing.T) {
+	set, table := world(t, nodeSpec{"a", 0, 0, 100, up, nil}, nodeSpec{"b", 0, 0, 100, up, nil}, nodeSpec{"c", 0, 0, 100, up, nil})
+	nodes := func(id string) []Selector { return []Selector{{ID: id}} }
+	p := *one
+	p.Rules = []Rule{
+		{Nodes: nodes("c"), Countries: []string{"DE"}}, // others
+		{Include: true, Nodes: nodes("a")},
+		{Include: true, Nodes: nodes("b")},
+		{Nodes: nodes("b")},
+	}
+	want := map[string]int{"a": -1, "b": 3, "c": 1}
+	for _, a := range p.Explain(&Request{Set: set.Under(&p)}, table).Nodes {
+		if id := table.Inventory.Nodes[a.Node].ID; a.Rule != want[id] {
+			t.Errorf("%s: rule %d, want %d", id, a.Rule, want[id])
+		}
 	}
 }

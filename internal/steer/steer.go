@@ -66,6 +66,9 @@ type Policy struct {
 	TTL TTL
 }
 
+// answers is Answers within its bounds.
+func (p *Policy) answers() int { return min(max(p.Answers, 1), MaxAnswers) }
+
 // Request is one question.
 type Request struct {
 	Set    *Set      // the nodes to choose from
@@ -162,14 +165,16 @@ func (r *round) rounds() Choice {
 		return r.resort(true)
 	}
 	missing := false // somebody who ought to be asked first
-	if len(r.Pinned) > 0 {
-		r.gate = pinned
-		c := r.choose()
-		if c.n > 0 {
-			c.Why = Pinned
-			return c
+	if r.named = len(r.Pinned) > 0; r.named {
+		for r.gate = serving; r.gate <= spare; r.gate++ {
+			c := r.choose()
+			if c.n > 0 {
+				c.Why, c.Degraded = Pinned, c.Degraded || missing
+				return c
+			}
+			missing = missing || c.Degraded
 		}
-		missing = c.Degraded
+		r.named = false
 	}
 	r.orders = r.ordersFor(&r.Request)
 	for outside := false; ; outside = true {
@@ -201,8 +206,7 @@ func (r *round) rounds() Choice {
 type gate uint8
 
 const (
-	pinned   gate = iota // named in Request.Pinned, and serving
-	serving              // takes clients, and has a weight
+	serving  gate = iota // takes clients, and has a weight
 	spare                // takes clients
 	draining             // is alive
 	down                 // is neither drained nor held down by the operator
