@@ -174,8 +174,7 @@ func ttl(w word, t *steer.TTL) error {
 }
 
 func allDown(w word, l *steer.LastResort) error {
-	*l = steer.LastResort{}
-	percent := 0.0
+	percent, name := -1.0, ""
 	err := jsontree.Fields(w, true, fields{
 		"do": func(w word) error {
 			text, _ := w.Value.(string)
@@ -188,17 +187,27 @@ func allDown(w word, l *steer.LastResort) error {
 		"below": ranged("below", &percent, 0, 100),
 		"cname": func(w word) (err error) {
 			text, _ := w.Value.(string)
-			if l.Name, err = CheckTarget(text); err != nil {
+			if name, err = CheckTarget(text); err != nil {
 				return w.Wrong("cname: %w", err)
 			}
 			return nil
 		},
 	})
-	l.Below = percent / 100
-	if err == nil && (l.Do == steer.CName) != (l.Name != "") {
-		err = w.Wrong(`alldown: "do": "cname" and "cname": NAME go together`)
+	if percent >= 0 {
+		l.Below = percent / 100
 	}
-	return err
+	switch {
+	case err != nil:
+		return err
+	case name != "":
+		l.Name = name
+	case l.Do != steer.CName:
+		l.Name = "" // that of the base
+	}
+	if (l.Do == steer.CName) != (l.Name != "") {
+		return w.Wrong(`alldown: "do": "cname" and "cname": NAME go together`)
+	}
+	return nil
 }
 
 func rule(w word) (r steer.Rule, err error) {

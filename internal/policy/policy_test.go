@@ -148,3 +148,35 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// What alldown does not say is as in the base, like everything else.
+func TestAllDownStartsFromBase(t *testing.T) {
+	best := steer.LastResort{Do: steer.Best, Below: 0.5}
+	sorry := steer.LastResort{Do: steer.CName, Below: 0.5, Name: "sorry.example.net."}
+	for _, tt := range []struct {
+		base steer.LastResort
+		text string
+		want steer.LastResort
+	}{
+		{best, `{}`, best},
+		{best, `{"below": 30}`, steer.LastResort{Do: steer.Best, Below: 0.3}},
+		{best, `{"below": 0}`, steer.LastResort{Do: steer.Best}},
+		{best, `{"do": "static"}`, steer.LastResort{Do: steer.Static, Below: 0.5}},
+		{best, `{"do": "cname", "cname": "sorry.example.net"}`, sorry},
+		{sorry, `{"below": 30}`, steer.LastResort{Do: steer.CName, Below: 0.3, Name: "sorry.example.net."}},
+		{sorry, `{"cname": "other.example.net"}`, steer.LastResort{Do: steer.CName, Below: 0.5, Name: "other.example.net."}},
+		{sorry, `{"do": "cname"}`, sorry},
+		{sorry, `{"do": "all"}`, steer.LastResort{Below: 0.5}},
+	} {
+		from := base
+		from.AllDown = tt.base
+		b, err := Parse("p", []byte(`{"policies": {"p": {"alldown": `+tt.text+`}}}`), from)
+		if err != nil {
+			t.Errorf("%s: %v", tt.text, err)
+			continue
+		}
+		if p, _ := b.Lookup("p"); p.AllDown != tt.want {
+			t.Errorf("%s: got %+v, want %+v", tt.text, p.AllDown, tt.want)
+		}
+	}
+}
