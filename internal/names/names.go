@@ -89,6 +89,24 @@ func (x *Index) Zones() Zones { return x.zones }
 // Len returns how many names are steered.
 func (x *Index) Len() int { return x.steered }
 
+// Steered returns up to most of the names that are steered, in no particular order.
+func (x *Index) Steered(most int) (list []string) {
+	for _, sh := range x.shards {
+		if sh == nil {
+			continue
+		}
+		for i := range sh.slots {
+			if len(list) == most {
+				return list
+			}
+			if s := &sh.slots[i]; s.target != 0 {
+				list = append(list, x.name(sh, s))
+			}
+		}
+	}
+	return list
+}
+
 // Services returns the services that names are steered to, without "". As long as
 // they stay the same it is the same pointer, from one index to the next.
 func (x *Index) Services() *Services { return x.services }

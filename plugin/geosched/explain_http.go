@@ -1,6 +1,7 @@
 package geosched
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/tandem-cdn/tandem/internal/geoip"
 	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
@@ -71,24 +71,33 @@ func (e *explainer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/v1/choose":
 		explained.WithLabelValues("choose").Inc()
 		answer, err = chooseOne(blocks, r.URL.RawQuery)
+	case "/v1/names":
+		explained.WithLabelValues("names").Inc()
+		answer, err = listNames(blocks, r.URL.RawQuery)
 	case "/v1/map":
 		explained.WithLabelValues("map").Inc()
 		answer, err = e.maps.serve(r.Context(), blocks, r.URL.RawQuery)
 	default:
-		err = &complaint{http.StatusNotFound, "there are /, /v1/explain, /v1/choose and /v1/map"}
+		err = &complaint{http.StatusNotFound, "there are /, /v1/explain, /v1/choose, /v1/names and /v1/map"}
 	}
 	if err != nil {
 		complain(w, err)
 		return
 	}
-	body, err := json.Marshal(answer)
-	if err != nil {
-		complain(w, err)
-		return
+	body, done := answer.(encoded)
+	if !done {
+		if body, err = json.Marshal(answer); err != nil {
+			complain(w, err)
+			return
+		}
+		body = append(body, '\n')
 	}
 	header.Set("Content-Type", "application/json")
-	w.Write(append(body, '\n')) // an error is the client's; to HEAD the server sends no body
+	w.Write(body) // an error is the client's; to HEAD the server sends no body
 }
+
+// encoded is an answer that is JSON already.
+type encoded []byte
 
 // complain answers an error, as JSON in which nothing means anything to a browser.
 func complain(w http.ResponseWriter, err error) {
@@ -150,7 +159,7 @@ func parameters(raw string, known ...string) (map[string]string, error) {
 	given := make(map[string]string)
 	for key, all := range values {
 		if !slices.Contains(known, key) {
-			return nil, bad("parameter %.100q is unknown, want %s", key, strings.Join(known, ", "))
+			return nil, bad("parameter %.100q is unknown, want %s", key, cmp.Or(strings.Join(known, ", "), "none"))
 		}
 		if len(all) > 1 {
 			return nil, bad("parameter %q is given %d times", key, len(all))
@@ -206,12 +215,9 @@ func inquire(blocks []*Geosched, given map[string]string) (q inquiry, err error)
 	q.client = q.g.clientOf(prefix, resolver)
 	q.policy = given["policy"]
 	if key, ok := given["class"]; ok {
-		classes := q.world().atlas.Trie().Classes()
-		i := slices.IndexFunc(classes, func(c geoip.Class) bool { return keyOf(&c) == key })
-		if i < 0 {
+		if q.class = classOf(q.world().atlas.Trie().Classes(), key); q.class == nil {
 			return q, &complaint{http.StatusNotFound, fmt.Sprintf("there is no class %.100q", key)}
 		}
-		q.class = &classes[i]
 	}
 	q.whatIf, err = whatIfOf(given)
 	return q, err

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -104,7 +105,8 @@ func TestExplainHTTPRefuses(t *testing.T) {
 		{"/v1/choose?name=www.other.example&client=::1", 404, `name "www.other.example." is not steered here`},
 		{"/v1/explain?name=%3Cscript%3E&client=::1", 404, `name "<script>." is not steered here`},
 		{"/v1/explain?name=%zz", 400, `is not a query string`},
-		{"/v1/feed", 404, "there are /, /v1/explain, /v1/choose and /v1/map"},
+		{"/v1/feed", 404, "there are /, /v1/explain, /v1/choose, /v1/names and /v1/map"},
+		{"/v1/names?like=w", 400, `parameter "like" is unknown, want none`},
 	} {
 		var got struct{ Error string }
 		fetch(t, at+tt.path, tt.status, &got)
@@ -247,7 +249,7 @@ func TestMap(t *testing.T) {
 	vote(t, g, 1, map[string]healthfeed.State{"lon": healthfeed.Up, "sea": healthfeed.Up, "pek": healthfeed.Up})
 	var w worldMap
 	fetch(t, at+"/v1/map", 200, &w)
-	if w.Name != "www.cdn.example." || fmt.Sprint(w.Names) != "[www.cdn.example. *.img.cdn.example.]" || len(w.Nodes) != 3 || w.Generation != g.feed.Table().Generation {
+	if w.Name != "www.cdn.example." || len(w.Nodes) != 3 || w.Generation != g.feed.Table().Generation {
 		t.Errorf("got %+v", w)
 	}
 	winner := func(w *worldMap, lat, lon float64) string {
@@ -307,14 +309,7 @@ func TestMapIsKept(t *testing.T) {
 	for _, path := range []string{"/v1/map", "/v1/map?down=lon", "/v1/map", "/v1/map?down=lon"} {
 		fetch(t, at+path, 200, &w)
 	}
-	shared.mu.Lock()
-	var e *explainer
-	for _, thing := range shared.things {
-		if b, ok := thing.value.(*web); ok {
-			e = b.handler.(*explainer)
-		}
-	}
-	shared.mu.Unlock()
+	e := theExplainer()
 	if n := len(e.maps.kept); n != 2 {
 		t.Errorf("%d maps are kept, want 2", n)
 	}
@@ -328,6 +323,125 @@ func TestMapIsKept(t *testing.T) {
 	}
 	if n := len(e.maps.kept); n != mostKept {
 		t.Errorf("%d maps are kept, want %d", n, mostKept)
+	}
+}
+
+// theExplainer returns the only one there is.
+func theExplainer() (e *explainer) {
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	for _, thing := range shared.things {
+		if b, ok := thing.value.(*web); ok {
+			e = b.handler.(*explainer)
+		}
+	}
+	return e
+}
+
+// Those who ask for the same map get the same octets, which no reader of his own
+// pace makes more of.
+func TestMapIsShared(t *testing.T) {
+	g, _ := explainingAt(t, "")
+	m := new(mapMaker)
+	first, err := m.serve(t.Context(), []*Geosched{g}, "near=7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := m.serve(t.Context(), []*Geosched{g}, "near=7")
+	if err != nil || &first[0] != &again[0] {
+		t.Errorf("the same map is there twice, %v", err)
+	}
+}
+
+// However many ask for maps, few wait.
+func TestMapsAreFew(t *testing.T) {
+	_, at := explainingAt(t, "")
+	m := &theExplainer().maps
+	m.mu.Lock() // as while a map is made
+	var asking sync.WaitGroup
+	for i := range mostWaiting {
+		asking.Go(func() {
+			resp, err := http.Get(fmt.Sprintf("%s/v1/map?near=%d", at, i))
+			if err != nil || resp.StatusCode != 200 {
+				t.Errorf("got %v, %v", resp, err)
+				return
+			}
+			resp.Body.Close()
+		})
+	}
+	for m.waiting.Load() < mostWaiting {
+		time.Sleep(time.Millisecond)
+	}
+	var got struct{ Error string }
+	fetch(t, at+"/v1/map?near=50", 503, &got)
+	m.mu.Unlock()
+	asking.Wait()
+	if n := m.waiting.Load(); n != 0 {
+		t.Errorf("%d wait for nothing", n)
+	}
+	var w worldMap
+	fetch(t, at+"/v1/map?near=50", 200, &w)
+}
+
+// A map that is kept keeps nothing of what it was made from.
+func TestMapKeepsNoGeography(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "city.mmdb")
+	writeCityDB(t, file, map[string][2]float64{"81.2.69.0/24": {51, 0}})
+	g, at := explainingAt(t, "geoip "+file)
+	var w worldMap
+	fetch(t, at+"/v1/map", 200, &w)
+	gone := make(chan bool)
+	runtime.AddCleanup(g.atlas.Trie(), func(c chan bool) { close(c) }, gone)
+	writeCityDB(t, file, map[string][2]float64{"81.2.69.0/24": {52, 0}})
+	g.atlas.reload()
+	fetch(t, at+"/v1/choose?name=www.cdn.example&client=81.2.69.1", 200, new(choice)) // with a view of the new one
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		runtime.GC()
+		select {
+		case <-gone:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the trie of the old file is still in memory")
+		}
+	}
+}
+
+// Names of a records file can be asked about: they are listed, one of them is shown
+// when none is named, and when one is steered elsewhere its map is another.
+func TestMapOfRecords(t *testing.T) {
+	dir := t.TempDir()
+	nodes, records := filepath.Join(dir, "nodes.json"), filepath.Join(dir, "names.txt")
+	write(t, nodes, `{"nodes": [{"id": "lon", "addrs": ["192.0.2.1"], "labels": {"at": "lon"}}, {"id": "sea", "addrs": ["192.0.2.2"], "labels": {"at": "sea"}}],
+		"services": {"east": {"select": {"at": "lon"}}, "west": {"select": {"at": "sea"}}}}`)
+	write(t, records, "shop STEER east\n")
+	inst := run(t, "\tgeosched {\nnodes "+nodes+"\nrecords "+records+"\nexplain http 127.0.0.1:0\n}")
+	t.Cleanup(func() { stop(t, inst) })
+	g, at := only(t), "http://"+webAddr(t, "explain")
+	var list nameList
+	fetch(t, at+"/v1/names", 200, &list)
+	if fmt.Sprint(list) != "{[shop.cdn.example.] false}" {
+		t.Errorf("got %v", list)
+	}
+	var w worldMap
+	fetch(t, at+"/v1/map", 200, &w)
+	if w.Name != "shop.cdn.example." || len(w.Nodes) != 1 || w.Nodes[0].ID != "lon" {
+		t.Errorf("got %+v", w)
+	}
+	var text strings.Builder
+	for i := range mostNames + 1 {
+		fmt.Fprintf(&text, "n%d STEER west\n", i)
+	}
+	write(t, records, text.String()+"shop STEER west\n")
+	g.records.reload()
+	fetch(t, at+"/v1/map?name=shop.cdn.example", 200, &w)
+	if len(w.Nodes) != 1 || w.Nodes[0].ID != "sea" {
+		t.Errorf("a map of where the name was steered: %+v", w.Nodes)
+	}
+	fetch(t, at+"/v1/names", 200, &list)
+	if len(list.Names) != mostNames || !list.More {
+		t.Errorf("%d names, more %v", len(list.Names), list.More)
 	}
 }
 

@@ -4,20 +4,17 @@ import (
 	"context"
 	"slices"
 	"strconv"
-	"sync"
 
 	"github.com/miekg/dns"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
 	"github.com/tandem-cdn/tandem/internal/geoip"
-	"github.com/tandem-cdn/tandem/internal/policy"
 )
 
 // worldMap is what GET /v1/map?name= answers: where the clients of each class go.
 type worldMap struct {
-	Names []string `json:"names"` // that are steered, some of them if there are many
-	Name  string   `json:"name"`  // that this is about
-	Type  string   `json:"type"`
+	Name string `json:"name"` // that this is about
+	Type string `json:"type"`
 
 	Policies   []string             `json:"policies"` // to choose from, with policy=
 	Policy     policyTerms          `json:"policy"`
@@ -52,82 +49,9 @@ type mapClasses struct {
 	Why    []string  `json:"why"`
 }
 
-// mostNames is how many names a map lists.
-const mostNames = 1000
-
-// mapMaker makes maps, one at a time: each takes as long as thousands of queries.
-type mapMaker struct {
-	mu   sync.Mutex
-	kept []keptMap // the newest last
-}
-
-// mostKept is how many maps are kept: a page that supposes something asks for two.
-const mostKept = 4
-
-type keptMap struct {
-	of    mapKey
-	world *worldMap
-}
-
-// mapKey is all that a map depends on, for keeping it.
-type mapKey struct {
-	g     *Geosched
-	table *healthfeed.Table
-	book  *policy.Book
-	trie  *geoip.Trie
-	raw   string
-}
-
-// serve answers /v1/map?name=&type=&policy=&alpha=&beta=&near=&down=.
-func (m *mapMaker) serve(ctx context.Context, blocks []*Geosched, raw string) (any, error) {
-	given, err := parameters(raw, append([]string{"name", "type", "policy"}, whatIfWords...)...)
-	if err != nil {
-		return nil, err
-	}
-	names := steeredNames(blocks)
-	if _, ok := given["name"]; !ok && len(names) > 0 {
-		given["name"] = names[0]
-	}
-	q, err := inquire(blocks, given)
-	if err != nil {
-		return nil, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	w := q.world()
-	key := mapKey{q.g, q.g.feed.Table(), w.policies.book.Load(), w.atlas.Trie(), raw}
-	if i := slices.IndexFunc(m.kept, func(k keptMap) bool { return k.of == key }); i >= 0 {
-		return m.kept[i].world, nil
-	}
-	made, err := q.draw(ctx)
-	if err != nil {
-		return nil, err
-	}
-	made.Names, made.Policies = names, q.policies()
-	if len(m.kept) == mostKept {
-		m.kept = slices.Delete(m.kept, 0, 1)
-	}
-	m.kept = append(m.kept, keptMap{key, made})
-	return made, nil
-}
-
-// steeredNames lists the names that blocks steer, in their order and up to mostNames.
-func steeredNames(blocks []*Geosched) (names []string) {
-	seen := make(map[string]bool)
-	for _, g := range blocks {
-		for _, s := range g.config.Steer {
-			if len(names) < mostNames && !seen[s.Name] {
-				seen[s.Name] = true
-				names = append(names, s.Name)
-			}
-		}
-	}
-	return names
-}
-
 // draw asks for each class of clients where they go, the same that a query asks.
 func (q *inquiry) draw(ctx context.Context) (*worldMap, error) {
-	w := &worldMap{Name: q.name, Type: dns.TypeToString[q.qtype]}
+	w := &worldMap{Name: q.name, Type: dns.TypeToString[q.qtype], Policies: q.policies(), Nodes: []mapNode{}}
 	trie := q.world().atlas.Trie()
 	classes := make([]*geoip.Class, 0, len(trie.Classes()))
 	for i := range trie.Classes() {
@@ -210,3 +134,13 @@ func (m *mapClasses) add(c *geoip.Class, node int, share float64, why string) {
 
 // keyOf names a class in a URL. It is the same after a reload.
 func keyOf(c *geoip.Class) string { return strconv.FormatUint(c.Hash, 36) }
+
+// classOf returns the class that keyOf names so, or nil.
+func classOf(classes []geoip.Class, key string) *geoip.Class {
+	hash, err := strconv.ParseUint(key, 36, 64)
+	i := slices.IndexFunc(classes, func(c geoip.Class) bool { return c.Hash == hash })
+	if err != nil || i < 0 {
+		return nil
+	}
+	return &classes[i]
+}

@@ -121,6 +121,13 @@ func TestPageInBrowser(t *testing.T) {
 			t.Errorf("the page without London lacks %s", want)
 		}
 	}
+	// The question in the URL is asked with all that is in it.
+	dom = look(at + "/#name=a.img.cdn.example&type=AAAA&policy=default&alpha=0.25&beta=1&near=40")
+	for _, want := range []string{`<output id="alpha-is">0.25</output>`, `<output id="beta-is">1</output>`, `<output id="near-is">40</output>`, `No class would move.`} {
+		if !strings.Contains(dom, want) {
+			t.Errorf("the page of a question lacks %s", want)
+		}
+	}
 	if t.Failed() {
 		t.Log(regexp.MustCompile(`(?s)<script>.*</script>|<style>.*</style>`).ReplaceAllString(dom, ""))
 	}

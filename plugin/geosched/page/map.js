@@ -16,6 +16,7 @@ let real = null; // the last one without what-if, to compare with
 let at = -1; // class that is explained
 const down = new Set(); // nodes that are down in this world alone
 const touched = new Set(); // sliders that say something else than the policy
+let moved = new Set(); // classes that would go elsewhere than they do
 
 const text = (element, value) => { element.textContent = value; return element; };
 const make = (tag, value, className) => {
@@ -73,19 +74,15 @@ async function load() {
 }
 
 function show(answer) {
-  const moved = world && world.name !== answer.name;
+  const another = world && world.name !== answer.name;
   world = answer;
   colours();
-  if (moved || at >= world.classes.key.length) at = -1;
-  const names = $("names");
-  if (names.options.length !== world.names.length || [...names.options].some((o, i) => o.value !== world.names[i])) {
-    names.replaceChildren(...world.names.map(n => new Option(n)));
-  }
+  if (another || at >= world.classes.key.length) at = -1;
   if (document.activeElement !== $("name")) $("name").value = world.name;
   const policies = $("policy");
   if (policies.options.length !== world.policies.length + 1) {
     const value = policies.value;
-    policies.replaceChildren(new Option("as it is", ""), ...world.policies.map(n => new Option(n)));
+    offer(...world.policies);
     policies.value = value;
   }
   const p = world.policy;
@@ -101,6 +98,18 @@ function show(answer) {
   difference();
   draw();
   if (at >= 0) explain(at);
+  const q = question(); // which the URL has, so that it can be sent to somebody
+  if (at >= 0) q.set("class", world.classes.key[at]);
+  history.replaceState(null, "", "#" + q);
+}
+
+const offer = (...policies) => $("policy").replaceChildren(new Option("as it is", ""), ...policies.map(n => new Option(n)));
+
+// suggest offers names, as many as the name server lists. Others may be typed.
+async function suggest() {
+  try {
+    $("names").replaceChildren(...(await ask("v1/names")).names.map(n => new Option(n)));
+  } catch { /* the map says what is wrong */ }
 }
 
 function toggle(id) {
@@ -110,6 +119,7 @@ function toggle(id) {
 
 function rows() {
   const body = $("rows"), focused = document.activeElement?.dataset?.kill;
+  const most = Math.max(...world.nodes.map(n => n.share));
   body.replaceChildren(...world.nodes.map((n, i) => {
     const row = make("tr");
     const id = make("td");
@@ -120,6 +130,7 @@ function rows() {
     state.title = n.reason;
     const share = make("td", undefined, "share");
     const meter = make("meter");
+    meter.max = most || 1;
     meter.value = n.share;
     meter.setAttribute("aria-hidden", "true");
     const kill = make("button", down.has(n.id) ? "revive" : "kill");
@@ -162,18 +173,18 @@ function pins() {
 // difference says what the supposed world changes.
 function difference() {
   const out = $("difference");
+  moved = new Set();
   if (!supposed()) return text(out, "");
   const before = new Map(), to = new Map();
   real.classes.key.forEach((key, i) => before.set(key, real.nodes[real.classes.node[i]]?.id ?? "nothing"));
-  let moved = 0;
   world.classes.key.forEach((key, i) => {
     const now = world.nodes[world.classes.node[i]]?.id ?? "nothing";
     if (now === (before.get(key) ?? now)) return;
-    moved++;
+    moved.add(i);
     to.set(now, (to.get(now) ?? 0) + 1);
   });
   const most = [...to].sort((a, b) => b[1] - a[1]).slice(0, 4).map(([id, n]) => `${n} to ${id}`);
-  text(out, moved ? `${plural(moved, "class")} would move: ${most.join(", ")}${to.size > 4 ? ", …" : ""}` : "No class would move.");
+  text(out, moved.size ? `${plural(moved.size, "class")} would move: ${most.join(", ")}${to.size > 4 ? ", …" : ""}` : "No class would move.");
 }
 
 function draw() {
@@ -216,16 +227,16 @@ function draw() {
 
   const k = world.classes, side = Math.max(1.6, width / 360 * (k.placed > 300 ? 1.02 : 2.2));
   for (let i = 0; i < k.placed; i++) {
-    const alpha = .35 + .6 * k.share[i];
+    const fade = moved.size && !moved.has(i) ? .3 : 1;
     if (k.coarse[i]) {
-      c.globalAlpha = .9;
+      c.globalAlpha = .9 * fade;
       c.strokeStyle = colour(k.node[i]);
       c.lineWidth = 3;
       c.beginPath();
       c.arc(x(k.lon[i]), y(k.lat[i]), Math.max(7, width / 70), 0, 7);
       c.stroke();
     } else {
-      c.globalAlpha = alpha;
+      c.globalAlpha = (.35 + .6 * k.share[i]) * fade;
       c.fillStyle = colour(k.node[i]);
       c.fillRect(x(k.lon[i]) - side / 2, y(k.lat[i]) - side / 2, side, side);
     }
@@ -302,11 +313,13 @@ function nearest(lon, lat, reach, passes) {
   }
   return best;
 }
-$("map").addEventListener("pointermove", e => {
+function follows(e) {
   if (!world) return;
   const box = e.target.getBoundingClientRect();
   point(nearest((e.clientX - box.left) / box.width * 360 - 180, TOP - (e.clientY - box.top) / box.height * SPAN, world.classes.placed > 300 ? 4 : 12));
-});
+}
+$("map").addEventListener("pointermove", follows);
+$("map").addEventListener("pointerdown", follows); // a finger that taps does not move
 $("map").addEventListener("keydown", e => {
   const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[e.key];
   if (!way || !world || !world.classes.placed) return;
@@ -327,18 +340,22 @@ for (const word of ["alpha", "beta", "near"]) {
     soon = setTimeout(load, 60);
   });
 }
-$("name").onfocus = e => e.target.select();
-$("name").onchange = () => { down.clear(); touched.clear(); $("policy").replaceChildren(new Option("as it is", "")); load(); };
+$("name").onfocus = e => { e.target.select(); suggest(); };
+$("name").onchange = () => { down.clear(); touched.clear(); offer(); load(); };
 $("type").onchange = load;
 $("policy").onchange = () => { touched.clear(); load(); };
 $("reset").onclick = () => { down.clear(); touched.clear(); $("policy").value = ""; load(); };
 new ResizeObserver(draw).observe($("map"));
 dark.addEventListener("change", () => { if (world) show(world); });
 
-// #name=NAME&down=ID,ID&class=KEY begins with a question, so that it can be sent to somebody.
+// The URL begins with a question, as show leaves it there.
 const begin = new URLSearchParams(location.hash.slice(1));
 $("name").value = begin.get("name") ?? "";
+if (begin.get("type") === "AAAA") $("type").value = "AAAA";
+if (begin.get("policy")) { offer(begin.get("policy")); $("policy").value = begin.get("policy"); }
 for (const id of (begin.get("down") ?? "").split(",")) if (id) down.add(id);
+for (const word of ["alpha", "beta", "near"]) if (begin.has(word)) { $(word).value = begin.get(word); touched.add(word); }
+suggest();
 // A map of many classes and nodes is work for the name server: it is asked for one
 // at most a tenth of the time.
 async function follow() {
