@@ -319,6 +319,8 @@ func (r *round) admit(m *member) (weight float64, fate Fate) {
 		return 0, Sick
 	case status.State == healthfeed.Degraded:
 		return m.weight * status.Health / 2, 0
+	case r.Sticky:
+		return m.weight, 0 // health is measured anew all the time, and nobody is to move for it
 	}
 	return m.weight * status.Health, 0
 }

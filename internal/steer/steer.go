@@ -58,8 +58,9 @@ type Policy struct {
 	AllDown LastResort
 
 	// Sticky gives the clients of a class the same dice always: the class stays
-	// with its nodes, and moves only if they leave. What a strategy lets take
-	// turns cannot be sticky.
+	// with its nodes, and moves only if they leave, return or change in weight. To that
+	// end the health of nodes that are up is no part of their weight. What a strategy
+	// lets take turns cannot be sticky.
 	Sticky bool
 
 	// TTL is for how long the answer may be kept.

@@ -1,6 +1,7 @@
 package steer
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
@@ -29,6 +30,25 @@ func TestSticky(t *testing.T) {
 	}
 	for id, w := range map[string]float64{"a": 100, "b": 50, "c": 200, "d": 50} {
 		within(t, id, got[id], n, w/400)
+	}
+}
+
+// Health is measured, and never the same twice nor on two name servers: while nodes
+// are up, nobody moves for it.
+func TestStickyIgnoresHealthOfThoseWhoAreUp(t *testing.T) {
+	set, table := world(t, nodeSpec{"a", 0, 0, 100, up, nil}, nodeSpec{"b", 0, 0, 50, up, nil}, nodeSpec{"c", 0, 0, 200, unknown, nil})
+	p := *one
+	p.Sticky = true
+	later := *table
+	later.Nodes = slices.Clone(table.Nodes)
+	for i, health := range []float64{0.91, 0.78, 0.97} {
+		later.Nodes[i].Health = health
+	}
+	for key := range uint64(5000) {
+		req := &Request{Set: set, Key: key}
+		if was, is := ids(p.Choose(req, table), table), ids(p.Choose(req, &later), table); was != is {
+			t.Fatalf("class %d moved from %s to %s", key, was, is)
+		}
 	}
 }
 
