@@ -37,14 +37,24 @@ func (q *query) client() client { return client{q.subnet, resolverOf(q.w.RemoteA
 // addressType is the type of the addresses of a family.
 var addressType = [2]uint16{steer.IPv4: dns.TypeA, steer.IPv6: dns.TypeAAAA}
 
+// familyOf is the family to choose for first when a type is asked for: that of its
+// addresses, and for others IPv4 if it is listed.
+func (c *config) familyOf(qtype uint16) steer.Family {
+	if qtype == dns.TypeAAAA || qtype != dns.TypeA && !slices.Contains(c.Types, dns.TypeA) {
+		return steer.IPv6
+	}
+	return steer.IPv4
+}
+
 // steer answers with nodes.
 func (q *query) steer(s *steered) (int, error) {
-	family := steer.IPv4
-	if q.qtype == dns.TypeAAAA {
-		family = steer.IPv6
-	}
+	family := q.g.config.familyOf(q.qtype)
 	sample, span := draw(), q.g.tracing.begin(q)
 	d := q.g.decide(s, family, q.client(), q.aliasName())
+	var es []endpoint
+	if isSVCB(q.qtype) && d.target() == "" {
+		es = q.endpoints(s, &d)
+	}
 	ttl := q.g.ttl(&d)
 	sample.decided(&d, ttl)
 	span.decided(q, &d, ttl)
@@ -58,7 +68,7 @@ func (q *query) steer(s *steered) (int, error) {
 	case d.target() != "":
 		return q.alias(d.target(), &d)
 	case isSVCB(q.qtype):
-		return q.svcb(s, &d)
+		return q.svcb(es, &d)
 	}
 	return q.addresses(family, &d)
 }

@@ -102,12 +102,7 @@ func (q *inquiry) policies() []string {
 }
 
 // family is that of the addresses to be chosen for.
-func (q *inquiry) family() steer.Family {
-	if q.qtype == dns.TypeAAAA {
-		return steer.IPv6
-	}
-	return steer.IPv4
-}
+func (q *inquiry) family() steer.Family { return q.g.config.familyOf(q.qtype) }
 
 // aliasName is the name, if it may be an alias, or else "".
 func (q *inquiry) aliasName() string {

@@ -62,7 +62,8 @@ type endpoint struct {
 func (e *endpoint) least() net.IP { return slices.Concat(e.hints[steer.IPv4], e.hints[steer.IPv6])[0] }
 
 // endpoints are those of the nodes that A and AAAA would be answered with by the
-// same dice, in the order of preference.
+// same dice, in the order of preference. The decision becomes one for both families:
+// it is due when either of them is.
 func (q *query) endpoints(s *steered, d *decision) (es []endpoint) {
 	var counted []int
 	for family := steer.IPv4; family <= steer.IPv6; family++ {
@@ -70,7 +71,7 @@ func (q *query) endpoints(s *steered, d *decision) (es []endpoint) {
 			continue
 		}
 		c := *d
-		if family != d.family && d.family != steer.Any {
+		if family != d.family && !(d.family == steer.Any && d.reaches(family)) {
 			c.choose(family, false)
 			d.Degraded = d.Degraded || c.Degraded
 			if !c.Due.IsZero() && (d.Due.IsZero() || c.Due.Before(d.Due)) {
@@ -106,8 +107,7 @@ func (q *query) endpoints(s *steered, d *decision) (es []endpoint) {
 // the same priority: the nodes of a group are equals, and clients mix what is
 // equal. Nothing is added to the additional section, where it would be tailored to
 // one client and kept for everybody (section 4.4.2).
-func (q *query) svcb(s *steered, d *decision) (int, error) {
-	es := q.endpoints(s, d)
+func (q *query) svcb(es []endpoint, d *decision) (int, error) {
 	if len(es) == 0 {
 		return q.negative(dns.RcodeSuccess)
 	}

@@ -1,12 +1,16 @@
 package geosched
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/coredns/coredns/plugin/metadata"
 	"github.com/miekg/dns"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
 )
 
 // inventory writes a nodes.json.
@@ -68,30 +72,38 @@ func TestHTTPS(t *testing.T) {
 // The hints are those addresses that A and AAAA are answered with by the same
 // dice.
 func TestHTTPSHintsAreTheAnswers(t *testing.T) {
-	g := serving(t, "nodes "+inventory(t, paramNodes)+"\ntypes A AAAA HTTPS\nsteer www service eu\nanswers 2")
-	for dice := range uint64(200) {
-		g.dice = func() uint64 { return dice * 0x9e3779b97f4a7c15 }
-		hints, answers := map[string]bool{}, map[string]bool{}
-		for _, rr := range serve(t, g, question("www.cdn.example.", dns.TypeHTTPS, ""), resolver).Answer {
-			for _, kv := range rr.(*dns.HTTPS).Value {
-				if kv.Key() == dns.SVCB_IPV4HINT || kv.Key() == dns.SVCB_IPV6HINT {
-					for ip := range strings.SplitSeq(kv.String(), ",") {
-						hints[ip] = true
+	for name, properties := range map[string]string{
+		"several": "nodes " + inventory(t, paramNodes) + "\nsteer www service eu\nanswers 2",
+		"beside-a-name": "node lon4 192.0.2.1 51.5 0\nnode lon6 2001:db8::1 51.5 0\nnode far 192.0.2.9 2001:db8::9 47 -122\n" +
+			"node other edge.example. 39.9 116.4\nsteer www",
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := serving(t, properties+"\ntypes A AAAA HTTPS")
+			for dice := range uint64(200) {
+				g.dice = func() uint64 { return dice * 0x9e3779b97f4a7c15 }
+				hints, answers := map[string]bool{}, map[string]bool{}
+				for _, rr := range serve(t, g, question("www.cdn.example.", dns.TypeHTTPS, ""), resolver).Answer {
+					for _, kv := range rr.(*dns.HTTPS).Value {
+						if kv.Key() == dns.SVCB_IPV4HINT || kv.Key() == dns.SVCB_IPV6HINT {
+							for ip := range strings.SplitSeq(kv.String(), ",") {
+								hints[ip] = true
+							}
+						}
 					}
 				}
-			}
-		}
-		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
-			for _, word := range strings.Fields(summary(serve(t, g, question("www.cdn.example.", qtype, ""), resolver)))[1:] {
-				answers[word] = true
-				if !hints[word] {
-					t.Fatalf("dice %d: %s is an answer and no hint of %v", dice, word, hints)
+				for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+					for _, word := range strings.Fields(summary(serve(t, g, question("www.cdn.example.", qtype, ""), resolver)))[1:] {
+						answers[word] = true
+						if !hints[word] {
+							t.Fatalf("dice %d: %s is an answer and no hint of %v", dice, word, hints)
+						}
+					}
+				}
+				if len(hints) != len(answers) {
+					t.Fatalf("dice %d: hints %v, answers %v", dice, hints, answers)
 				}
 			}
-		}
-		if len(hints) != len(answers) {
-			t.Fatalf("dice %d: hints %v, answers %v", dice, hints, answers)
-		}
+		})
 	}
 }
 
@@ -126,5 +138,37 @@ func TestOneRRsetToSign(t *testing.T) {
 				t.Errorf("%s, DO %v: %v", dns.TypeToString[qtype], do, seen)
 			}
 		}
+	}
+}
+
+// What is told of the answer is what it has, whichever family that is of.
+func TestHTTPSIsTold(t *testing.T) {
+	six := "node lon 2001:db8::1 51.5 0\n"
+	for name, properties := range map[string]string{
+		"nobody-has-ipv4": six + "types A AAAA HTTPS",
+		"a-is-not-listed": six + "node near 192.0.2.1 52.4 4.9\ntypes AAAA HTTPS",
+		"one-is-down":     six + "node ber 2001:db8::2 51.5 0\ntypes AAAA HTTPS",
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := serving(t, properties+"\nsteer www")
+			ttl := uint32(300)
+			if name == "one-is-down" {
+				vote(t, g, 1, map[string]healthfeed.State{"lon": healthfeed.Up, "ber": healthfeed.Down})
+				ttl = 60
+			}
+			ctx := metadata.ContextWithMetadata(t.Context())
+			w := &counting{}
+			if _, err := g.ServeDNS(ctx, w, question("www.cdn.example.", dns.TypeHTTPS, "193.0.6.0/24")); err != nil {
+				t.Fatal(err)
+			}
+			if got := summary(w.msg); got != "NOERROR HTTPS 1 . ipv6hint=2001:db8::1 ecs 193.0.6.0/24/8" || w.msg.Answer[0].Header().Ttl != ttl {
+				t.Errorf("got %v", w.msg)
+			}
+			for label, want := range map[string]string{"node": "lon", "why": "nearest", "ttl": fmt.Sprint(ttl)} {
+				if got := metadata.ValueFunc(ctx, "geosched/"+label)(); got != want {
+					t.Errorf("%s: got %s, want %s", label, got, want)
+				}
+			}
+		})
 	}
 }
