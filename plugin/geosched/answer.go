@@ -53,6 +53,10 @@ func (q *query) steer(s *steered) (int, error) {
 	d := q.g.decide(s, family, q.client(), q.aliasName())
 	var es []endpoint
 	if isSVCB(q.qtype) && d.target() == "" {
+		if d.Len() == 0 && slices.Contains(q.g.config.Types, dns.TypeAAAA) { // nothing to hint at with IPv4
+			family = steer.IPv6
+			d.choose(family, false)
+		}
 		es = q.endpoints(s, &d)
 	}
 	ttl := q.g.ttl(&d)

@@ -78,9 +78,6 @@ func (q *query) endpoints(s *steered, d *decision) (es []endpoint) {
 				d.Due = c.Due
 			}
 		}
-		if d.Len() == 0 {
-			d.Choice = c.Choice
-		}
 		for i := range c.Len() {
 			node := c.Node(i)
 			ips := d.view.addrs[family][node]

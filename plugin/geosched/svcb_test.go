@@ -150,7 +150,9 @@ func TestHTTPSIsTold(t *testing.T) {
 		"one-is-down":     six + "node ber 2001:db8::2 51.5 0\ntypes AAAA HTTPS",
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := serving(t, properties+"\nsteer www")
+			shadow := filepath.Join(t.TempDir(), "shadow.json")
+			write(t, shadow, `{"policies": {}}`)
+			g := serving(t, properties+"\nsteer www\nshadow "+shadow)
 			ttl := uint32(300)
 			if name == "one-is-down" {
 				vote(t, g, 1, map[string]healthfeed.State{"lon": healthfeed.Up, "ber": healthfeed.Down})
@@ -164,7 +166,7 @@ func TestHTTPSIsTold(t *testing.T) {
 			if got := summary(w.msg); got != "NOERROR HTTPS 1 . ipv6hint=2001:db8::1 ecs 193.0.6.0/24/8" || w.msg.Answer[0].Header().Ttl != ttl {
 				t.Errorf("got %v", w.msg)
 			}
-			for label, want := range map[string]string{"node": "lon", "why": "nearest", "ttl": fmt.Sprint(ttl)} {
+			for label, want := range map[string]string{"node": "lon", "shadow": "lon", "why": "nearest", "ttl": fmt.Sprint(ttl)} {
 				if got := metadata.ValueFunc(ctx, "geosched/"+label)(); got != want {
 					t.Errorf("%s: got %s, want %s", label, got, want)
 				}
