@@ -116,7 +116,9 @@ func (a *atlas) ask(h *holder, g *Geosched, asns []uint32) error {
 	if !slices.ContainsFunc(asns, func(n uint32) bool { return !slices.Contains(a.told, n) }) {
 		return nil
 	}
+	seen, tried := a.seen, a.tried
 	if err := patiently(func() error { return a.load(a.look(), a.wanted()) }); err != nil {
+		a.seen, a.tried = seen, tried // what is wrong with the files is for reload to find
 		a.askMu.Lock()
 		defer a.askMu.Unlock()
 		if delete(a.asked, who); asked {

@@ -22,7 +22,8 @@ type policies struct {
 	accept func(*policy.Book) error
 
 	// owned by run
-	seen os.FileInfo // the file as of the last attempt; nil where there was none
+	seen  os.FileInfo // the file as of the last attempt; nil where there was none
+	again bool        // it was right, but the geography could not be made ready for it
 
 	book atomic.Pointer[policy.Book] // written by run
 }
@@ -35,7 +36,9 @@ func holdPolicies(p *pool, h *holder, g *Geosched, w *world, file string) (*poli
 		if err := g.checkWaysOut(b); err != nil {
 			return err
 		}
-		return w.atlas.ask(h, g, b.ASNs())
+		err := w.atlas.ask(h, g, b.ASNs())
+		s.again = err != nil
+		return err
 	}
 	if s.file == "" {
 		b := policy.Only(s.base)
@@ -104,14 +107,19 @@ func (s *policies) run(ctx context.Context) {
 }
 
 // reload loads the file again if it has changed. When it is wrong or gone the last
-// good book stays, and the next attempt is at the next change.
+// good book stays, and the next attempt is at the next change; or, if it is the
+// geography that is wrong, at once, because that may change by itself.
 func (s *policies) reload() {
 	now := stat(s.file)
-	if same(now, s.seen) {
+	news := !same(now, s.seen)
+	if !news && !s.again {
 		return
 	}
-	s.seen = now
+	s.seen, s.again = now, false
 	if err := s.load(); err != nil {
+		if !news {
+			return // as was said
+		}
 		reloads.WithLabelValues("refused").Inc()
 		log.Errorf("refused, the last good policies stay: %v", err)
 		return

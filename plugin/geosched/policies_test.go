@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
 	"github.com/tandem-cdn/tandem/internal/policy"
@@ -127,6 +128,35 @@ func TestPolicyOfASN(t *testing.T) {
 		if got := answer(t, g, "video", subnet); got != want {
 			t.Errorf("%s: got %s, want %s", subnet, got, want)
 		}
+	}
+}
+
+// A policy that asks about a system while a file of the geography is damaged is
+// refused, once, and applied when the file has been mended.
+func TestPolicyWaitsForGeography(t *testing.T) {
+	asn := asnDB(t, map[string]uint32{"193.0.0.0/16": 64500})
+	g, file := ruled(t, `{"policies": {"video": {}}}`, "asn "+asn)
+	good, err := os.ReadFile(asn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, asn, "damaged")
+	write(t, file, `{"policies": {"video": {"rules": [{"exclude": ["lon"], "asns": [64500]}]}}}`)
+	before := testutil.ToFloat64(reloads.WithLabelValues("refused"))
+	for range 3 {
+		g.policies.reload()
+		g.atlas.reload()
+	}
+	if n := testutil.ToFloat64(reloads.WithLabelValues("refused")) - before; n != 2 {
+		t.Errorf("policy and geography were refused %v times", n)
+	}
+	if got := answer(t, g, "video", "193.0.6.0/24"); got != "192.0.2.1 300" {
+		t.Errorf("got %s", got)
+	}
+	write(t, asn, string(good))
+	g.policies.reload()
+	if got := answer(t, g, "video", "193.0.6.0/24"); got != "192.0.2.2 300" {
+		t.Errorf("when it is mended: got %s", got)
 	}
 }
 
