@@ -5,12 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"strings"
 	"text/tabwriter"
 	"time"
 
-	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/account"
 	"github.com/tandem-cdn/tandem/internal/geoip"
 	"github.com/tandem-cdn/tandem/internal/querylog"
 	"github.com/tandem-cdn/tandem/internal/steer"
@@ -35,26 +34,7 @@ type explanation struct {
 	TTL       *uint32   `json:"ttl_s,omitempty"`
 	Target    string    `json:"target,omitempty"`
 
-	Candidates []candidate `json:"candidates"` // the chosen ones first
-}
-
-// A candidate is what became of one node.
-type candidate struct {
-	ID         string           `json:"id"`
-	Fate       steer.Fate       `json:"fate"`
-	Share      float64          `json:"share"` // chance to be the first of the answer, 0 to 1
-	Score      float64          `json:"score"` // 1 for the best of all
-	Distance   *float64         `json:"distance_km,omitempty"`
-	RTT        *float64         `json:"rtt_ms,omitempty"` // from the probers
-	Delay      float64          `json:"delay_ms"`         // more than the fastest of its peers
-	State      healthfeed.State `json:"state"`
-	Health     float64          `json:"health"`
-	Load       float64          `json:"load"`
-	Acceptance float64          `json:"acceptance"`
-	Weight     float64          `json:"weight"` // among those that could be chosen, else 0
-	Bias       float64          `json:"bias"`
-	Tier       int              `json:"tier"`
-	Rule       *int             `json:"rule,omitempty"` // of the policy, from 1, that keeps it from the client
+	Candidates []account.Candidate `json:"candidates"` // the chosen ones first
 }
 
 // explain is the command.
@@ -104,7 +84,7 @@ func explain(c *call) (int, error) {
 	for i := range queries {
 		q := &queries[i]
 		class, scope := w.Locate(q)
-		x := account(w, *service, class, family)
+		x := explained(w, *service, class, family)
 		x.Client, x.Type, x.Scope = q.Client.String(), *qtype, scope
 		if q.Resolver.IsValid() {
 			x.Resolver = q.Resolver.String()
@@ -135,42 +115,18 @@ func (s *sources) serviceOf(name string) (string, error) {
 	return service, nil
 }
 
-// account explains one throw of the dice, always the same.
-func account(w *whatif.World, service string, class *geoip.Class, family steer.Family) *explanation {
+// explained explains one throw of the dice, always the same.
+func explained(w *whatif.World, service string, class *geoip.Class, family steer.Family) *explanation {
 	e := w.Explain(service, class, family, 0)
 	policy, name := w.Policy(service)
 	x := &explanation{
 		Service: service, Policy: name, Class: class.String(),
 		Continent: class.Continent, Country: class.Country, ASN: class.ASN,
 		Why: e.Why, Reason: e.Why.String(), Degraded: e.Degraded, Target: e.Target,
-		Candidates: make([]candidate, len(e.Nodes)),
+		Candidates: account.Candidates(&e, class, w.Table),
 	}
 	if e.Len() > 0 || e.Target != "" {
 		x.TTL = new(policy.TTL.Of(&e.Choice, time.Now()))
-	}
-	best := 0.0
-	for i := range e.Nodes {
-		best = max(best, e.Nodes[i].Score)
-	}
-	for i := range e.Nodes {
-		a, n := &e.Nodes[i], &x.Candidates[i]
-		*n = candidate{
-			ID: w.Table.Inventory.Nodes[a.Node].ID, Fate: a.Fate, Share: round(a.Share, 4),
-			Delay: round(a.Delay.Seconds()*1000, 2), State: a.State, Health: round(a.Health, 3), Load: round(a.Load, 3),
-			Acceptance: round(a.Acceptance, 3), Weight: round(a.Weight, 3), Bias: round(a.Bias, 4), Tier: a.Tier,
-		}
-		if best > 0 {
-			n.Score = round(a.Score/best, 4)
-		}
-		if d := class.Point.DistanceTo(w.Place(a.Node)); d.Known() {
-			n.Distance = new(round(float64(d), 1))
-		}
-		if a.RTT > 0 {
-			n.RTT = new(round(a.RTT.Seconds()*1000, 2))
-		}
-		if a.Rule >= 0 {
-			n.Rule = new(a.Rule + 1)
-		}
 	}
 	return x
 }
@@ -183,12 +139,7 @@ func (x *explanation) print(to io.Writer) {
 	}
 	fmt.Fprintf(to, "\nclass     %s\nscope     /%d\n", x.Class, x.Scope)
 	fmt.Fprintf(to, "asked     %s of %s, policy %s\n", x.Type, serviceName(x.Service), x.Policy)
-	var chosen []string
-	for i := range x.Candidates {
-		if x.Candidates[i].Fate == steer.Chosen {
-			chosen = append(chosen, x.Candidates[i].ID)
-		}
-	}
+	chosen := account.Chosen(x.Candidates)
 	switch {
 	case x.Target != "":
 		chosen = []string{"CNAME " + x.Target}
@@ -206,7 +157,7 @@ func (x *explanation) print(to io.Writer) {
 	for i := range x.Candidates {
 		n := &x.Candidates[i]
 		fmt.Fprintf(t, "%s\t%v\t%.4g %%\t%.3f\t%s\t%s\t%s\t%v\t%.2f\t%.2f\t%.4g\t%d\t%s\n", n.ID, n.Fate, n.Share*100, n.Score,
-			unit(n.Distance, "%.0f km"), unit(n.RTT, "%.3g ms"), unit(&n.Delay, "%.3g ms"), n.State, n.Health, n.Load, n.Weight, n.Tier, n.notes())
+			unit(n.Distance, "%.0f km"), unit(n.RTT, "%.3g ms"), unit(&n.Delay, "%.3g ms"), n.State, n.Health, n.Load, n.Weight, n.Tier, notes(n))
 	}
 	t.Flush()
 	for line := range strings.Lines(text.String()) {
@@ -215,10 +166,10 @@ func (x *explanation) print(to io.Writer) {
 }
 
 // notes are what few nodes have.
-func (n *candidate) notes() string {
+func notes(n *account.Candidate) string {
 	var notes []string
-	if n.Rule != nil {
-		notes = append(notes, fmt.Sprintf("kept away by rule %d", *n.Rule))
+	if n.Rule > 0 {
+		notes = append(notes, fmt.Sprintf("kept away by rule %d", n.Rule))
 	}
 	if n.Acceptance < 1 {
 		notes = append(notes, fmt.Sprintf("accepts %.0f %%", n.Acceptance*100))
@@ -255,10 +206,4 @@ func unit(x *float64, format string) string {
 		return "-"
 	}
 	return fmt.Sprintf(format, *x)
-}
-
-// round rounds to a number of decimals.
-func round(x float64, decimals int) float64 {
-	unit := math.Pow10(decimals)
-	return math.Round(x*unit) / unit
 }

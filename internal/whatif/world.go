@@ -159,6 +159,3 @@ func (w *World) answers(node int, family steer.Family) bool {
 	return n.CNAME != "" || family == steer.Any ||
 		slices.ContainsFunc(n.Addrs, func(a netip.Addr) bool { return a.Is4() == (family == steer.IPv4) })
 }
-
-// Place returns where a node stands, by its index; nowhere if it does not say.
-func (w *World) Place(node int) geo.Point { return w.places[node] }

@@ -3,13 +3,11 @@ package geosched
 import (
 	"cmp"
 	"fmt"
-	"math"
-	"net/netip"
-	"time"
 
 	"github.com/miekg/dns"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/account"
 	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
@@ -48,7 +46,7 @@ type explanation struct {
 
 	// Candidates are all nodes of the service: the chosen ones first, then those
 	// who could have been, and then the others, the best first.
-	Candidates []candidateTerms `json:"candidates"`
+	Candidates []account.Candidate `json:"candidates"`
 }
 
 // policyTerms says by what was chosen.
@@ -77,29 +75,6 @@ type clientTerms struct {
 	Pinned    []string `json:"pinned,omitempty"` // the nodes that the operator named for the class
 }
 
-// candidateTerms says what became of a node.
-type candidateTerms struct {
-	ID         string           `json:"id"`
-	Fate       string           `json:"fate"` // what became of it, see steer.Fate
-	Addrs      []netip.Addr     `json:"addrs,omitempty"`
-	CNAME      string           `json:"cname,omitempty"` // in the place of addresses
-	State      healthfeed.State `json:"state"`
-	Reason     string           `json:"reason"` // who decided the state
-	Tier       int              `json:"tier"`
-	Rule       *int             `json:"rule,omitempty"`        // of the policy, that excludes it; the first is 0
-	Distance   *float64         `json:"distance_km,omitempty"` // kilometres from the client
-	RTT        *float64         `json:"rtt_ms,omitempty"`      // milliseconds, from the probers
-	Delay      float64          `json:"delay_ms"`              // milliseconds more than the fastest of its peers
-	Latency    float64          `json:"latency"`               // how soon it can answer, 1 for the soonest that takes clients
-	Load       float64          `json:"load"`                  // part of its capacity in use, 0 to 1
-	Health     float64          `json:"health"`                // 0 to 1
-	Acceptance float64          `json:"acceptance"`            // the part of its clients that it takes, 0 to 1
-	Bias       float64          `json:"bias"`                  // what the score has been multiplied with
-	Score      float64          `json:"score"`                 // 1 for the best of all
-	Weight     float64          `json:"weight"`                // among those that could be chosen, else 0
-	Share      float64          `json:"share"`                 // chance to be the first of the answer, 0 to 1
-}
-
 // explain says what a client would be answered and why.
 func (q *inquiry) explain() (*explanation, error) {
 	d, e, policy, err := q.settle()
@@ -112,37 +87,11 @@ func (q *inquiry) explain() (*explanation, error) {
 		Client: d.terms(),
 		Target: d.target(), Scope: d.scope, Why: d.Why.String(), Degraded: d.Degraded, TTL: q.g.ttl(&d),
 		Generation: d.table.Generation, Freshness: d.table.Freshness,
-		Candidates: make([]candidateTerms, len(e.Nodes)),
+		Candidates: account.Candidates(&e, d.class, d.table),
 	}
 	if q.g.shadow != nil && q.policy == "" && q.class == nil && !q.whatIf.given {
 		o := q.g.inShadow(&d, q.family(), q.client, q.aliasName())
 		x.Shadow = new(cmp.Or(o.target(), o.nodeIDs()))
-	}
-	best := 0.0
-	for i := range e.Nodes {
-		best = max(best, e.Nodes[i].Score)
-	}
-	for i := range e.Nodes {
-		a := &e.Nodes[i]
-		node, status := &d.table.Inventory.Nodes[a.Node], &d.table.Nodes[a.Node]
-		t := &x.Candidates[i]
-		*t = candidateTerms{
-			ID: node.ID, Fate: a.Fate.String(), Addrs: node.Addrs, CNAME: node.CNAME, State: a.State, Reason: status.Reason, Tier: a.Tier,
-			Delay: milliseconds(a.Delay), Latency: round(a.Latency, 3), Load: round(a.Load, 3), Bias: a.Bias, Health: round(a.Health, 3), Acceptance: round(a.Acceptance, 3),
-			Weight: round(a.Weight, 3), Share: round(a.Share, 4),
-		}
-		if best > 0 {
-			t.Score = round(a.Score/best, 4)
-		}
-		if a.Distance.Known() && d.class.Point.Known() {
-			t.Distance = new(round(float64(a.Distance), 1))
-		}
-		if a.Rule >= 0 {
-			t.Rule = new(a.Rule)
-		}
-		if a.RTT > 0 {
-			t.RTT = new(milliseconds(a.RTT))
-		}
 	}
 	return x, nil
 }
@@ -153,11 +102,11 @@ func termsOfPolicy(name string, p *steer.Policy) policyTerms {
 		strategy = steer.Strategies()[0]
 	}
 	t := policyTerms{
-		Name: name, Strategy: strategy.Traits().Name, Alpha: p.Alpha, Beta: p.Beta, Near: round(100*p.Near, 3),
-		Epsilon: float64(p.Epsilon), Soon: milliseconds(p.EpsilonRTT), Answers: p.Answers,
+		Name: name, Strategy: strategy.Traits().Name, Alpha: p.Alpha, Beta: p.Beta, Near: account.Round(100*p.Near, 3),
+		Epsilon: float64(p.Epsilon), Soon: account.Milliseconds(p.EpsilonRTT), Answers: p.Answers,
 	}
 	if p.Near < 0 {
-		t.Near = round(100*strategy.Traits().Near, 3)
+		t.Near = account.Round(100*strategy.Traits().Near, 3)
 	}
 	if t.Beta == 0 {
 		t.Alpha = 1 // it is distance alone, whatever is written
@@ -166,7 +115,7 @@ func termsOfPolicy(name string, p *steer.Policy) policyTerms {
 		t.Epsilon = float64(steer.DefaultEpsilon)
 	}
 	if t.Soon == 0 {
-		t.Soon = milliseconds(steer.DefaultEpsilonRTT)
+		t.Soon = account.Milliseconds(steer.DefaultEpsilonRTT)
 	}
 	return t
 }
@@ -181,15 +130,7 @@ func (d *decision) terms() clientTerms {
 		t.Prefix = d.client.String()
 	}
 	if c.Point.Known() {
-		t.Lat, t.Lon = new(round(c.Point.Lat(), 2)), new(round(c.Point.Lon(), 2))
+		t.Lat, t.Lon = new(account.Round(c.Point.Lat(), 2)), new(account.Round(c.Point.Lon(), 2))
 	}
 	return t
-}
-
-func milliseconds(d time.Duration) float64 { return round(float64(d)/float64(time.Millisecond), 2) }
-
-// round rounds to a number of decimals, for people.
-func round(x float64, decimals int) float64 {
-	unit := math.Pow10(decimals)
-	return math.Round(x*unit) / unit
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
 
+	"github.com/tandem-cdn/tandem/internal/account"
 	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
@@ -74,19 +75,13 @@ func (e *explanation) facts() []string {
 	c := &e.Client
 	client := fmt.Sprintf("client %s ecs=%s scope=%d class=%s", c.Prefix, c.ECS, e.Scope, c.Class)
 	facts := []string{client}
-	var chosen []string
-	for i := range e.Candidates {
-		t := &e.Candidates[i]
-		if t.Fate == steer.Chosen.String() {
-			chosen = append(chosen, t.ID)
-		}
-		if i < mostFacts {
-			facts = append(facts, t.String())
-		}
+	for i := range e.Candidates[:min(len(e.Candidates), mostFacts)] {
+		facts = append(facts, e.Candidates[i].String())
 	}
 	if n := len(e.Candidates) - mostFacts; n > 0 {
 		facts = append(facts, fmt.Sprintf("and %d nodes more, none better", n))
 	}
+	chosen := account.Chosen(e.Candidates)
 	if e.Target != "" {
 		chosen = []string{"CNAME " + e.Target}
 	}
@@ -101,45 +96,6 @@ func (e *explanation) facts() []string {
 		facts = append(facts, "shadow "+cmp.Or(*e.Shadow, "nothing"))
 	}
 	return facts
-}
-
-// String is one line about a candidate, without what does not matter.
-func (t *candidateTerms) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "node %s %s", t.ID, t.Fate)
-	if t.Share > 0 {
-		fmt.Fprintf(&b, " share=%.3g%%", t.Share*100)
-	}
-	fmt.Fprintf(&b, " score=%.3f", t.Score)
-	if t.Distance != nil {
-		fmt.Fprintf(&b, " distance=%.0fkm", *t.Distance)
-	}
-	if t.RTT != nil {
-		fmt.Fprintf(&b, " rtt=%.3gms", *t.RTT)
-	}
-	if t.Delay > 0 {
-		fmt.Fprintf(&b, " delay=%.3gms", t.Delay)
-	}
-	fmt.Fprintf(&b, " %v health=%.2f", t.State, t.Health)
-	if t.Acceptance < 1 {
-		fmt.Fprintf(&b, " accepts=%.0f%%", t.Acceptance*100)
-	}
-	if t.Load > 0 {
-		fmt.Fprintf(&b, " load=%.0f%%", t.Load*100)
-	}
-	if t.Bias != 1 {
-		fmt.Fprintf(&b, " bias=%.3g", t.Bias)
-	}
-	if t.Rule != nil {
-		fmt.Fprintf(&b, " rule=%d", *t.Rule)
-	}
-	if t.Tier > 0 {
-		fmt.Fprintf(&b, " tier=%d", t.Tier)
-	}
-	if t.Weight > 0 {
-		fmt.Fprintf(&b, " weight=%.4g", t.Weight)
-	}
-	return b.String()
 }
 
 // characterStrings cuts a text into the strings of a TXT record, which have at most

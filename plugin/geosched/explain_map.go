@@ -8,6 +8,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/account"
 	"github.com/tandem-cdn/tandem/internal/geoip"
 )
 
@@ -103,7 +104,7 @@ func (q *inquiry) draw(ctx context.Context) (*worldMap, error) {
 		w.Classes.add(c, winner, share, d.Why.String())
 	}
 	for i := range w.Nodes {
-		w.Nodes[i].Share = round(w.Nodes[i].Share/float64(len(classes)), 4)
+		w.Nodes[i].Share = account.Round(w.Nodes[i].Share/float64(len(classes)), 4)
 	}
 	return w, nil
 }
@@ -124,11 +125,11 @@ func (m *mapClasses) add(c *geoip.Class, node int, share float64, why string) {
 		m.Placed++
 	}
 	m.Key = append(m.Key, keyOf(c))
-	m.Lat = append(m.Lat, round(c.Point.Lat(), 2))
-	m.Lon = append(m.Lon, round(c.Point.Lon(), 2))
+	m.Lat = append(m.Lat, account.Round(c.Point.Lat(), 2))
+	m.Lon = append(m.Lon, account.Round(c.Point.Lon(), 2))
 	m.Coarse = append(m.Coarse, coarse)
 	m.Node = append(m.Node, node)
-	m.Share = append(m.Share, round(share, 3))
+	m.Share = append(m.Share, account.Round(share, 3))
 	m.Why = append(m.Why, why)
 }
 

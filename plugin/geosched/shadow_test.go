@@ -172,7 +172,7 @@ func TestShadowShown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if x.Policy.Name != "shadow default" || x.Candidates[0].ID != "pek" || x.Candidates[2].Fate != "excluded" || *x.Candidates[2].Rule != 0 || x.Shadow != nil {
+	if x.Policy.Name != "shadow default" || x.Candidates[0].ID != "pek" || x.Candidates[2].Fate != "excluded" || x.Candidates[2].Rule != 1 || x.Shadow != nil {
 		t.Errorf("got %+v", x)
 	}
 	if x, err = by("default"); err != nil || x.Candidates[0].ID != "lon" {
