@@ -169,7 +169,7 @@ func (p *parser) property() error {
 		return p.ns(args)
 	case "geoip":
 		if len(args) == 0 {
-			return p.ArgErr()
+			return p.Err("geoip wants FILE...")
 		}
 		for _, a := range args {
 			p.GeoIP.Files = append(p.GeoIP.Files, p.path(a))
@@ -302,7 +302,7 @@ func (p *parser) once(key, format, word string) error {
 // feed parses listen ADDR | from FILE|URL… | state FILE.
 func (p *parser) feed(args []string) error {
 	if len(args) == 0 {
-		return p.ArgErr()
+		return p.Err("feed wants listen ADDRESS, from FILE|URL... or state FILE")
 	}
 	key := "feed " + args[0]
 	if at, again := p.At[key]; again {
@@ -318,7 +318,7 @@ func (p *parser) feed(args []string) error {
 		})
 	case "from":
 		if len(args) == 1 {
-			return p.ArgErr()
+			return p.Err("feed from wants FILE|URL...")
 		}
 		for _, a := range args[1:] {
 			from, err := healthfeed.ParseFrom(a, p.root)
@@ -365,6 +365,8 @@ func (p *parser) finish() error {
 		return fail("check", "%q is for inline nodes; a nodes file has its own", "check")
 	case p.unmeasured():
 		return fail("weights", "latency counts and nobody measures it: want %q lines, or 0 for BETA", "check")
+	case p.SvcParams != "" && !slices.Contains(p.Types, dns.TypeHTTPS) && !slices.Contains(p.Types, dns.TypeSVCB):
+		return fail("svcparams", "%q is for HTTPS and SVCB records, and neither is among the %q", "svcparams", "types")
 	case len(p.Steer) == 0 && p.Records == nil:
 		return fail("geosched", "no name: want %q or %q", "steer NAME", "records FILE")
 	}

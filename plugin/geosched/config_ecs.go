@@ -11,7 +11,7 @@ var ecsWords = []string{"max", "trust"}
 // ecs parses on|off [max V4 V6] [trust CIDR…].
 func (p *parser) ecs(args []string) error {
 	if len(args) == 0 {
-		return p.ArgErr()
+		return p.Err("ecs wants on or off")
 	}
 	switch args[0] {
 	case "on":
@@ -76,7 +76,10 @@ func (p *parser) network(word string) (netip.Prefix, error) {
 	if addr, bad := netip.ParseAddr(word); bad == nil && addr.Zone() == "" {
 		prefix, err = addr.Prefix(addr.BitLen())
 	}
-	if err != nil || prefix != prefix.Masked() || prefix.Addr().Is4In6() {
+	if err == nil && prefix != prefix.Masked() {
+		return prefix, p.Errf("%q has bits set beyond its length, want %q", word, prefix.Masked().String())
+	}
+	if err != nil || prefix.Addr().Is4In6() {
 		return prefix, p.Errf("%q is not a network such as 192.0.2.0/24 or 2001:db8::/32", word)
 	}
 	return prefix, nil

@@ -54,7 +54,7 @@ func TestParseExplainRefuses(t *testing.T) {
 		{"http-open", "explain http 192.0.2.1:80", `explain http "192.0.2.1:80" is not a loopback address: want "allow" networks that may ask`},
 		{"http-everywhere", "explain http 0.0.0.0:80", `explain http "0.0.0.0:80" is not a loopback address`},
 		{"allow-nobody", "explain allow", `explain "allow" wants networks`},
-		{"allow-whom", "explain allow 10.0.0.1/8", `"10.0.0.1/8" is not a network`},
+		{"allow-whom", "explain allow 10.0.0.1/8", `"10.0.0.1/8" has bits set beyond its length, want "10.0.0.0/8"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := block("node lon 192.0.2.1 51.5 -0.12\nsteer www\n" + tt.lines)

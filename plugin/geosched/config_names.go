@@ -18,7 +18,7 @@ func (p *parser) steer(args []string) error {
 	}
 	switch n := len(args); {
 	case n == 0:
-		return p.ArgErr()
+		return p.Err("steer wants NAME... [service SERVICE]")
 	case n > 1 && args[n-1] == "service":
 		return p.Errf("steer %q wants the name of a service; a name that is called so ends in a dot or stands alone", "service")
 	}
@@ -40,7 +40,7 @@ func (p *parser) steer(args []string) error {
 // records parses FILE [shrink PCT].
 func (p *parser) records(args []string) error {
 	if len(args) == 0 {
-		return p.ArgErr()
+		return p.Err("records wants FILE [shrink PCT]")
 	}
 	p.Records = &recordsConfig{File: p.path(args[0]), Zones: p.Zones, Shrink: defaultShrink}
 	switch opts := args[1:]; {
@@ -83,7 +83,7 @@ func (p *parser) absolute(word string) ([]string, error) {
 // that is absolute, and may be anywhere, serves all of them.
 func (p *parser) ns(args []string) error {
 	if len(args) == 0 {
-		return p.ArgErr()
+		return p.Err("ns wants NAME...")
 	}
 	for _, a := range args {
 		name, err := names.Canonical(a, ".")

@@ -11,7 +11,7 @@ import (
 // node parses ID ADDR… LAT LON [WEIGHT], or a name that ends in a dot for ADDR.
 func (p *parser) node(args []string) error {
 	if len(args) == 0 {
-		return p.ArgErr()
+		return p.Err("node wants ID ADDRESS... LAT LON [WEIGHT]")
 	}
 	n := healthfeed.Node{ID: args[0], Weight: 100}
 	rest := args[1:]

@@ -73,7 +73,7 @@ func (p *parser) ttl(args []string) error {
 		args = args[:n-1]
 	}
 	if len(args) != 1 && len(args) != 2 {
-		return p.Errf("ttl wants NORMAL [DEGRADED] [adaptive], got %d arguments", len(args))
+		return p.Errf("ttl wants NORMAL [DEGRADED] [adaptive], got %q", strings.Join(args, " "))
 	}
 	if err := p.seconds(args[0], &t.Normal); err != nil {
 		return err
@@ -94,7 +94,7 @@ func (p *parser) ttl(args []string) error {
 // allDown parses all|best|static|empty|cname NAME [below PCT].
 func (p *parser) allDown(args []string) error {
 	if len(args) == 0 {
-		return p.ArgErr()
+		return p.Err("alldown wants all, best, static, empty or cname NAME")
 	}
 	l := &p.Policy.AllDown
 	var ok bool

@@ -124,7 +124,7 @@ func TestParseResort(t *testing.T) {
 		})
 	}
 	for text, want := range map[string]string{
-		"alldown":                      "Wrong argument count or unexpected line ending after 'alldown'",
+		"alldown":                      "alldown wants all, best, static, empty or cname NAME",
 		"alldown none":                 `alldown "none" is unknown, want all, best, static, empty or cname`,
 		"alldown all below":            `alldown option "below" wants a percentage, got ""`,
 		"alldown all below 101":        `"101" is not a number from 0 to 100`,
@@ -139,7 +139,7 @@ func TestParseResort(t *testing.T) {
 		"cache on":                     `cache "on" is unknown`,
 		"policy":                       "policy wants one argument, got 0",
 		"ttl adaptive":                 `"adaptive" is not a number`,
-		"ttl 60 adaptive 30":           "ttl wants NORMAL [DEGRADED] [adaptive], got 3 arguments",
+		"ttl 60 adaptive 30":           `ttl wants NORMAL [DEGRADED] [adaptive], got "60 adaptive 30"`,
 		"policy a.json\npolicy b.json": `"policy" is on line 4 already`,
 	} {
 		if _, err := block("nodes nodes.json\nsteer www\n" + text); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "Testfile:") {

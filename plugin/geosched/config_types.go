@@ -16,7 +16,7 @@ var typesAllowed = []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeHTTPS, dns.TypeSVCB
 // types parses TYPE….
 func (p *parser) types(args []string) error {
 	if len(args) == 0 {
-		return p.ArgErr()
+		return p.Err("types wants TYPE...")
 	}
 	p.Types = nil
 	for _, a := range args {
@@ -35,7 +35,7 @@ func (p *parser) types(args []string) error {
 // svcparams parses PARAM…, which are for all nodes that have none of their own.
 func (p *parser) svcparams(args []string) error {
 	if len(args) == 0 {
-		return p.ArgErr()
+		return p.Err("svcparams wants PARAMETER...")
 	}
 	p.SvcParams = strings.Join(args, " ")
 	if _, err := svcparams.Parse(p.SvcParams); err != nil {

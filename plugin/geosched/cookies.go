@@ -55,10 +55,10 @@ func (c *cookies) load() error {
 	secrets := make([]dnscookie.Secret, len(c.files))
 	for i, file := range c.files {
 		text, err := os.ReadFile(file)
-		if err == nil {
-			secrets[i], err = dnscookie.ParseSecret(string(text))
-		}
 		if err != nil {
+			return err
+		}
+		if secrets[i], err = dnscookie.ParseSecret(string(text)); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
 	}

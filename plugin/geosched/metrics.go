@@ -59,7 +59,7 @@ var (
 
 	reloads = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "reloads_total",
-		Help: "Changes of geoip, asn, nets, resolvers and records files that were loaded or refused.",
+		Help: "Changes of geoip, asn, nets, resolvers, policy, shadow, records and cookies files that were loaded or refused.",
 	}, []string{"result"})
 
 	recordsApplied = promauto.NewHistogramVec(prometheus.HistogramOpts{

@@ -138,7 +138,7 @@ func TestParseRateLimitErrors(t *testing.T) {
 		{"allow", `ratelimit "allow" wants networks`},
 		{"allow table 2048", `ratelimit "allow" wants networks`},
 		{"allow 192.0.2.0/33", `"192.0.2.0/33" is not a network`},
-		{"allow 192.0.2.0/24 192.0.2.1/24", `"192.0.2.1/24" is not a network`},
+		{"allow 192.0.2.0/24 192.0.2.1/24", `"192.0.2.1/24" has bits set beyond its length, want "192.0.2.0/24"`},
 		{"allow ::ffff:192.0.2.0/120", `"::ffff:192.0.2.0/120" is not a network`},
 		{"allow fe80::1%eth0", `"fe80::1%eth0" is not a network`},
 		{"50\nratelimit 60", `"ratelimit" is on line 4 already`},
