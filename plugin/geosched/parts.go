@@ -8,8 +8,9 @@ import (
 
 // parts is what an answer with one IPv4 address is made of, in one piece of memory
 // instead of eight. One with an IPv6 address has a second piece, so that all others
-// need not carry it: what is allocated has to be cleared and collected. Slices end where their part ends, so that whoever appends to
-// a section of the message gets another array, as plugins before us do.
+// need not carry it: what is allocated has to be cleared and collected. Slices end
+// where their part ends, so that whoever appends to a section of the message gets
+// another array, as plugins before us do.
 type parts struct {
 	msg      dns.Msg
 	question [1]dns.Question
