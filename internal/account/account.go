@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/geo"
 	"github.com/tandem-cdn/tandem/internal/geoip"
 	"github.com/tandem-cdn/tandem/internal/steer"
 )
@@ -62,8 +63,12 @@ func Candidates(e *steer.Explanation, class *geoip.Class, table *healthfeed.Tabl
 		if best > 0 {
 			c.Score = Round(a.Score/best, 4)
 		}
-		if a.Distance.Known() && class.Point.Known() {
-			c.Distance = new(Round(float64(a.Distance), 1))
+		if l := node.Location; l != nil {
+			// The true one: to choose by, what the operator named is near.
+			p, _ := geo.At(l.Lat, l.Lon) // nowhere if it is not on earth
+			if d := class.Point.DistanceTo(p); d.Known() {
+				c.Distance = new(Round(float64(d), 1))
+			}
 		}
 		if a.RTT > 0 {
 			c.RTT = new(Milliseconds(a.RTT))

@@ -29,10 +29,10 @@ func TestCandidates(t *testing.T) {
 	e := &steer.Explanation{Nodes: []steer.Account{
 		{
 			Node: 0, Fate: steer.Chosen, State: healthfeed.Up, Rule: -1, RTT: 12345 * time.Microsecond,
-			Terms: steer.Terms{Distance: 1.38, Delay: 2 * time.Millisecond, Latency: 0.71234, Load: 0.5, Health: 0.97},
+			Terms: steer.Terms{Delay: 2 * time.Millisecond, Latency: 0.71234, Load: 0.5, Health: 0.97},
 			Bias:  1.5, Score: 0.02, Acceptance: 0.25, Weight: 97, Share: 0.66666,
 		},
-		{Node: 1, Fate: steer.Excluded, State: healthfeed.Down, Rule: 0, Tier: 1, Terms: steer.Terms{Distance: geo.Unknown}, Bias: 1, Score: 0.01, Acceptance: 1},
+		{Node: 1, Fate: steer.Excluded, State: healthfeed.Down, Rule: 0, Tier: 1, Bias: 1, Score: 0.01, Acceptance: 1},
 	}}
 	all := Candidates(e, &geoip.Class{Point: london}, table)
 	for i, want := range []struct{ json, line string }{

@@ -252,3 +252,15 @@ func TestExplainIsTheAnswer(t *testing.T) {
 		t.Error("no answer was a CNAME")
 	}
 }
+
+// Who is pinned is as far away as he is, whatever that counts for.
+func TestExplainPinnedDistance(t *testing.T) {
+	nets := filepath.Join(t.TempDir(), "nets.txt")
+	write(t, nets, "81.2.69.128/25 node sea\n")
+	_, at := explainingAt(t, "nets "+nets+"\ngeoip "+cityDB(t, map[string][2]float64{"81.2.69.0/24": {51.5, -0.1}}))
+	var x explanation
+	fetch(t, at+"/v1/explain?name=www.cdn.example&client=81.2.69.129", 200, &x)
+	if d := x.Candidates[0].Distance; x.Candidates[0].ID != "sea" || x.Why != "pinned" || d == nil || *d < 5000 {
+		t.Errorf("got %+v", x.Candidates[0])
+	}
+}
