@@ -122,6 +122,7 @@ func judge(n *Node, records []Seen, before *Status, now time.Time) Status {
 	if n.State != AdminAuto {
 		s.Due = time.Time{} // the operator changes it, or nobody
 	}
+	s.ramp(n, before, now)
 	s.Since = now
 	if before != nil && before.State == s.State {
 		s.Since = before.Since

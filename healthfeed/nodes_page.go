@@ -24,6 +24,7 @@ type statusJSON struct {
 	RTT        RTT     `json:"rtt_us,omitzero"`
 	Health     float64 `json:"health"` // 0 to 1
 	Acceptance float64 `json:"acceptance"`
+	Ramp       float64 `json:"ramp"`
 	Load       Load    `json:"load,omitzero"`
 }
 
@@ -39,7 +40,7 @@ func (h *Hub) renderJSON(now time.Time) *page {
 		v.Nodes[i] = statusJSON{
 			ID: t.Inventory.Nodes[i].ID, State: s.State, Reason: s.Reason,
 			SinceMS: now.Sub(s.Since).Milliseconds(), RTT: s.RTT, Health: s.Health,
-			Acceptance: s.Acceptance, Load: s.Load,
+			Acceptance: s.Acceptance, Ramp: s.Ramp, Load: s.Load,
 		}
 	}
 	body, err := json.MarshalIndent(v, "", "  ")

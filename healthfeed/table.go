@@ -135,6 +135,10 @@ type Status struct {
 	// Acceptance is the fraction of the node's share that it can take, 0 to 1.
 	Acceptance float64
 
+	// Ramp is the part of its share, 0.1 to 1, that a node is given which took no
+	// clients and has returned within the last minute. It is 1 for others.
+	Ramp float64
+
 	// RTT is the median over the probers.
 	RTT RTT
 
@@ -150,11 +154,12 @@ type Status struct {
 	Due time.Time
 
 	// What the next Merge needs: the state before the operator's word, when
-	// the last vote stops or stopped to count, and whether this status is
-	// only held since.
+	// the last vote stops or stopped to count, whether this status is
+	// only held since, and when Ramp began, if it is less than 1.
 	measured State
 	hold     time.Time
 	held     bool
+	returned time.Time
 }
 
 // Lookup returns the status of the node with the given ID.

@@ -174,6 +174,9 @@ func notes(n *account.Candidate) string {
 	if n.Acceptance < 1 {
 		notes = append(notes, fmt.Sprintf("accepts %.0f %%", n.Acceptance*100))
 	}
+	if n.Ramp < 1 {
+		notes = append(notes, fmt.Sprintf("returned, with %.0f %%", n.Ramp*100))
+	}
 	if n.Bias != 1 && n.Bias != 0 {
 		notes = append(notes, fmt.Sprintf("bias %.3g", n.Bias))
 	}

@@ -36,6 +36,7 @@ type Candidate struct {
 	Load       float64          `json:"load"`                  // part of its capacity in use, 0 to 1
 	Health     float64          `json:"health"`                // 0 to 1
 	Acceptance float64          `json:"acceptance"`            // the part of its clients that it takes, 0 to 1
+	Ramp       float64          `json:"ramp"`                  // the part of its weight that it has, less than 1 if it has just returned
 	Bias       float64          `json:"bias"`                  // what the score has been multiplied with
 	Score      float64          `json:"score"`                 // 1 for the best of all
 	Weight     float64          `json:"weight"`                // among those that could be chosen, else 0
@@ -58,7 +59,7 @@ func Candidates(e *steer.Explanation, class *geoip.Class, table *healthfeed.Tabl
 			ID: node.ID, Fate: a.Fate.String(), Addrs: node.Addrs, CNAME: node.CNAME,
 			State: a.State, Reason: status.Reason, Tier: a.Tier, Rule: a.Rule + 1,
 			Delay: Milliseconds(a.Delay), Latency: Round(a.Latency, 3), Load: Round(a.Load, 3), Health: Round(a.Health, 3),
-			Acceptance: Round(a.Acceptance, 3), Bias: a.Bias, Weight: Round(a.Weight, 3), Share: Round(a.Share, 4),
+			Acceptance: Round(a.Acceptance, 3), Ramp: Round(a.Ramp, 3), Bias: a.Bias, Weight: Round(a.Weight, 3), Share: Round(a.Share, 4),
 		}
 		if best > 0 {
 			c.Score = Round(a.Score/best, 4)
@@ -107,6 +108,9 @@ func (c *Candidate) String() string {
 	fmt.Fprintf(&b, " %v health=%.2f", c.State, c.Health)
 	if c.Acceptance < 1 {
 		fmt.Fprintf(&b, " accepts=%.0f%%", c.Acceptance*100)
+	}
+	if c.Ramp < 1 {
+		fmt.Fprintf(&b, " ramp=%.0f%%", c.Ramp*100)
 	}
 	if c.Load > 0 {
 		fmt.Fprintf(&b, " load=%.0f%%", c.Load*100)

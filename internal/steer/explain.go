@@ -31,6 +31,7 @@ type Account struct {
 	Rule       int           // the first of Policy.Rules that keeps it from this client, or -1
 	Score      float64       // how good the node is for this client; only ratios count
 	Acceptance float64       // the part of its clients that it takes
+	Ramp       float64       // the part of its weight that it has, as it has just returned
 	Weight     float64       // its weight among those that could be chosen; 0 for others
 	Share      float64       // chance to be chosen first, when the same nodes refuse
 }
@@ -56,6 +57,7 @@ func (p *Policy) Explain(req *Request, table *healthfeed.Table) Explanation {
 			Rule:       -1,
 			Score:      c.score,
 			Acceptance: status.Acceptance,
+			Ramp:       status.Ramp,
 		}
 		if c.fate == Excluded {
 			a.Rule = bits.TrailingZeros64(p.ordersFor(req).against(c.member))

@@ -318,9 +318,9 @@ func (r *round) admit(m *member) (weight float64, fate Fate) {
 	case status.Health <= 0:
 		return 0, Sick
 	case status.State == healthfeed.Degraded:
-		return m.weight * status.Health / 2, 0
+		return m.weight * status.Ramp * status.Health / 2, 0
 	case r.Sticky:
-		return m.weight, 0 // health is measured anew all the time, and nobody is to move for it
+		return m.weight * status.Ramp, 0 // health is measured anew all the time, and nobody is to move for it
 	}
-	return m.weight * status.Health, 0
+	return m.weight * status.Ramp * status.Health, 0
 }

@@ -85,7 +85,7 @@ func measured(t testing.TB, prober, node city, lag time.Duration) healthfeed.Sta
 	t.Helper()
 	d := at(t, prober.lat, prober.lon).DistanceTo(at(t, node.lat, node.lon))
 	p50 := time.Duration(float64(d)*1.5/100*2*float64(time.Millisecond)) + 300*time.Microsecond + lag
-	return healthfeed.Status{State: up, Health: 1, Acceptance: 1, RTT: healthfeed.RTT{P50: p50.Microseconds(), P95: p50.Microseconds()}}
+	return healthfeed.Status{State: up, Health: 1, Acceptance: 1, Ramp: 1, RTT: healthfeed.RTT{P50: p50.Microseconds(), P95: p50.Microseconds()}}
 }
 
 // Wherever the prober is, clients go where they would go by distance alone, as far

@@ -5,12 +5,12 @@
 //	first tier, by score            ● ○ ●  ●   ●      ●   ○ = takes no clients
 //	the group: within near of best  └─┬─┘  └─┬─┘
 //	                                  │      └► when all of the first are full
-//	                                  └► one of it, by weight × health
+//	                                  └► one of it, by weight × health × ramp
 //
 // What makes a node better is up to a Strategy; by default the score falls with the
 // distance from the client, and with the time by which a node lags behind its peers.
-// A node that is filling up refuses a part of
-// its clients, who go to another of the group while there is one that takes them.
+// A node that is filling up refuses a part of its clients, who go to another of the
+// group while there is one that takes them.
 //
 // Choosing goes in rounds. Each round asks less of a node than the one before
 // it, and the first round in which anybody is left decides; so there is an

@@ -31,6 +31,7 @@ func nowhere(n *healthfeed.Node, _ *healthfeed.Status) { n.Location = nil }
 func heldDown(n *healthfeed.Node, s *healthfeed.Status) {
 	n.State, s.State = healthfeed.AdminDown, healthfeed.Down
 }
+func returned(n *healthfeed.Node, s *healthfeed.Status) { s.Ramp = 0.2 }
 func sick(n *healthfeed.Node, s *healthfeed.Status)     { s.Health = 0 }
 func full(n *healthfeed.Node, s *healthfeed.Status)     { s.Acceptance = 0 }
 func halfFull(n *healthfeed.Node, s *healthfeed.Status) { s.Acceptance = 0.5 }
@@ -47,7 +48,7 @@ func world(t testing.TB, specs ...nodeSpec) (*Set, *healthfeed.Table) {
 			Location: &healthfeed.Location{Lat: s.lat, Lon: s.lon},
 			Weight:   s.weight,
 		}
-		status := healthfeed.Status{State: s.state, Health: 1, Acceptance: 1}
+		status := healthfeed.Status{State: s.state, Health: 1, Acceptance: 1, Ramp: 1}
 		if s.with != nil {
 			s.with(&n, &status)
 		}
@@ -199,12 +200,12 @@ func TestAllDownNearestFirst(t *testing.T) {
 	}
 }
 
-// Shares within a group follow weight × health, and half of that when degraded. A
+// Shares within a group follow weight × health × ramp, and half of that when degraded. A
 // node takes of its share what it accepts, and the others share the rest as if it
 // were not there.
 func TestShares(t *testing.T) {
 	set, table := world(t,
-		nodeSpec{"a", 0, 0, 100, up, nil}, nodeSpec{"b", 0, 0, 300, up, nil},
+		nodeSpec{"a", 0, 0, 100, up, nil}, nodeSpec{"b", 0, 0, 1500, up, returned},
 		nodeSpec{"c", 0, 0, 200, up, halfFull}, nodeSpec{"d", 0, 0, 100, degraded, nil},
 	)
 	half := func(w float64) float64 { return (w/650 + w/450) / 2 } // with c, and without

@@ -288,6 +288,7 @@ async function explain(i) {
       swatch.style.background = colour(world.nodes.findIndex(m => m.id === n.id));
       id.append(swatch, n.id);
       row.title = `${n.state}, ${n.reason}; health ${n.health}, accepts ${percent(n.acceptance)}` +
+        (n.ramp < 1 ? `, returned, with ${percent(n.ramp)}` : "") +
         (n.rtt_ms ? `, rtt ${n.rtt_ms} ms, delay ${n.delay_ms} ms` : "");
       row.append(id, make("td", n.fate === "chosen" ? "group" : n.fate), make("td", n.distance_km === undefined ? "" : Math.round(n.distance_km), "n"),
         make("td", n.score.toFixed(3), "n"), make("td", n.share > 0 ? percent(n.share) : "", "n"));
