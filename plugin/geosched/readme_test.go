@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/coredns/caddy"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
 )
 
 // jsonOf returns the file in the README that begins with a key.
@@ -52,6 +54,9 @@ func TestReadme(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, err := healthfeed.ParseSnapshot([]byte(jsonOf(t, string(text), "records"))); err != nil {
+		t.Error(err)
 	}
 	blocks := strings.Split(string(text), "\n```corefile\n")[1:]
 	if len(blocks) < 4 {
