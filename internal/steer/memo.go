@@ -17,7 +17,8 @@ import (
 //
 // A key has one slot, and takes it from whoever had it; so there is no lock. Where more
 // than the draw is up to the dice, because a node of the group refuses a part of
-// its clients, or because nobody is left, it remembers just that.
+// its clients, or because nobody is left, it remembers just that, and so it does where
+// the group is large.
 type Memo struct {
 	table *healthfeed.Table
 	slots []atomic.Pointer[memory]
@@ -35,6 +36,10 @@ func (m *Memo) Table() *healthfeed.Table { return m.table }
 // memorable is the size of a set from which on a Memo is worth its memory.
 const memorable = 16
 
+// memorableGroup is the most nodes of a group that is remembered, which bounds what a
+// key takes.
+const memorableGroup = 32
+
 // Memorable reports whether a Memo makes choices from a set cheaper.
 func (p *Policy) Memorable(s *Set) bool { return s.n >= memorable && !p.strategy().Traits().Turns }
 
@@ -44,7 +49,7 @@ type memory struct {
 	req    Request // but for Dice and Turn
 	choice Choice  // without nodes
 	group  []remembered
-	torn   bool // more than the draw is up to the dice
+	torn   bool // more than the draw is up to the dice, or it is not worth it
 }
 
 type remembered struct {
@@ -75,7 +80,11 @@ func (m *Memo) Choose(p *Policy, req *Request) Choice {
 
 // note takes a candidate that can be drawn.
 func (k *memory) note(m *candidate) {
-	if k != nil {
+	switch {
+	case k == nil || k.torn:
+	case len(k.group) == memorableGroup:
+		k.group, k.torn = nil, true
+	default:
 		k.group = append(k.group, remembered{m.node, m.hash, m.weight})
 	}
 }

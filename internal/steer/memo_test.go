@@ -79,6 +79,28 @@ func TestMemoConcurrently(t *testing.T) {
 	wg.Wait()
 }
 
+// A key does not take more memory because the group is large: then choosing anew costs
+// little more than drawing.
+func TestMemoOfLargeGroups(t *testing.T) {
+	var nodes []nodeSpec
+	for i := range 2000 {
+		nodes = append(nodes, nodeSpec{fmt.Sprint("n", i), 0, 0, 100, up, nil})
+	}
+	set, table := world(t, nodes...)
+	memo := NewMemo(table, 64)
+	for key := range uint64(1000) {
+		req := &Request{Set: set, Key: key, Dice: key}
+		if got, want := memo.Choose(one, req), one.Choose(req, table); got != want {
+			t.Fatalf("remembered %+v, chosen %+v", got, want)
+		}
+	}
+	for i := range memo.slots {
+		if known := memo.slots[i].Load(); known != nil && cap(known.group) > memorableGroup {
+			t.Fatalf("room for %d nodes is kept", cap(known.group))
+		}
+	}
+}
+
 func BenchmarkMemo(b *testing.B) {
 	for _, n := range []int{3, 30, 300} {
 		rng := rand.New(rand.NewPCG(5, 6))
