@@ -131,8 +131,9 @@ func TestSwapsUnderLoad(t *testing.T) {
 		filepath.Join(dir, "nobody"), city, policy, records))
 	defer func() { stop(t, inst) }()
 	g = only(t)
+	before := g.feed.Table().Generation
 	nodes.put(0)
-	if _, err := g.feed.Next(t.Context(), g.feed.Table().Generation); err != nil {
+	if _, err := g.feed.Next(t.Context(), before); err != nil {
 		t.Fatal(err)
 	}
 
