@@ -78,13 +78,19 @@ func explain(c *call) (int, error) {
 			return 0, err
 		}
 	}
+	ttl := func(t steer.TTL) steer.TTL {
+		if *name == "" {
+			return t
+		}
+		return s.block.TTL(querylog.Canonical(*name), t)
+	}
 	if err := w.Has(*service); err != nil {
 		return 0, err
 	}
 	for i := range queries {
 		q := &queries[i]
 		class, scope := w.Locate(q)
-		x := explained(w, *service, class, family)
+		x := explained(w, *service, class, family, ttl)
 		x.Client, x.Type, x.Scope = q.Client.String(), *qtype, scope
 		if q.Resolver.IsValid() {
 			x.Resolver = q.Resolver.String()
@@ -116,7 +122,7 @@ func (s *sources) serviceOf(name string) (string, error) {
 }
 
 // explained explains one throw of the dice, always the same.
-func explained(w *whatif.World, service string, class *geoip.Class, family steer.Family) *explanation {
+func explained(w *whatif.World, service string, class *geoip.Class, family steer.Family, ttl func(steer.TTL) steer.TTL) *explanation {
 	e := w.Explain(service, class, family, 0)
 	policy, name := w.Policy(service)
 	x := &explanation{
@@ -126,7 +132,7 @@ func explained(w *whatif.World, service string, class *geoip.Class, family steer
 		Candidates: account.Candidates(&e, class, w.Table),
 	}
 	if e.Len() > 0 || e.Target != "" {
-		x.TTL = new(policy.TTL.Of(&e.Choice, time.Now()))
+		x.TTL = new(ttl(policy.TTL).Of(&e.Choice, time.Now()))
 	}
 	return x
 }

@@ -102,6 +102,9 @@ func (s *sources) files() (*lint.Files, error) {
 	}}
 	if s.block != nil {
 		files.Corefile = corefile(s.block)
+		if s.asWritten() {
+			files.Corefile.Refused = s.block.Check()
+		}
 	}
 	for _, f := range []struct {
 		name string
@@ -117,6 +120,13 @@ func (s *sources) files() (*lint.Files, error) {
 		*f.to = &lint.File{Name: f.name, Data: data}
 	}
 	return files, nil
+}
+
+// asWritten reports whether all files are those of the Corefile.
+func (s *sources) asWritten() bool {
+	b := s.block
+	return s.nodes == b.Nodes && s.policy == b.Policies && slices.Equal(s.geoip, b.Geography.Files) && s.asn == b.Geography.ASN &&
+		s.nets == b.Geography.Nets && s.resolvers == b.Geography.Resolvers
 }
 
 // corefile is what lint is told of a Corefile.

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io"
+	"log"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +20,7 @@ const twoNodes = `{"nodes": [
 func files(t *testing.T) {
 	t.Helper()
 	t.Chdir(t.TempDir())
+	log.SetOutput(io.Discard) // as main does
 	for name, text := range map[string]string{
 		"nodes.json": twoNodes,
 		"nets.txt":   "198.18.1.0/24 at 51.5 -0.12\n198.18.2.0/24 at 47.6 -122.33\n",

@@ -1,5 +1,7 @@
 package lint
 
+import "slices"
+
 // longNegative is for how many seconds a mistake may be remembered.
 const longNegative = 3600
 
@@ -26,5 +28,9 @@ func (r *run) corefile() {
 		r.ttl(r.Base.TTL, func(s Severity, check, format string, args ...any) {
 			r.add(c.TTL.File, c.TTL.Line, s, check, format, args...)
 		})
+	}
+	// The server says one mistake and ends, and it has been said here, perhaps better.
+	if c.Refused != nil && !slices.ContainsFunc(r.found, func(f Finding) bool { return f.Severity == Error }) {
+		r.found = append(r.found, Finding{Severity: Error, Check: "refused", Message: c.Refused.Error()})
 	}
 }

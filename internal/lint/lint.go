@@ -82,6 +82,7 @@ type Corefile struct {
 	Inventory *healthfeed.Inventory // of inline nodes, or nil
 	Steered   []Steered             // the names, but for those of a records file
 	Negative  uint32                // TTL of negative responses, in seconds
+	Refused   error                 // that the server ends with, or nil
 
 	TTL, NegTTL Place                 // where these are written
 	Node        func(id string) Place // where an inline node is written, or the block for ""
@@ -106,9 +107,9 @@ func Run(f *Files) []Finding {
 	r.nodes()
 	r.services()
 	r.policies()
-	r.corefile()
 	r.networks(f.Nets)
 	r.networks(f.Resolvers)
+	r.corefile()
 	slices.SortStableFunc(r.found, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
 	})

@@ -103,14 +103,37 @@ func newBlock(c *caddy.Controller) (*Block, error) {
 // Service returns the service that a name is steered to, "" for all nodes, and
 // whether it is steered at all. The name is absolute and in lower case.
 func (b *Block) Service(name string) (service string, ok bool) {
+	s := b.find(name)
+	if s == nil {
+		return "", false
+	}
+	return s.Service, true
+}
+
+// TTL returns what the TTLs of a policy are for a name, which may have one of its own.
+func (b *Block) TTL(name string, ttl steer.TTL) steer.TTL {
+	if s := b.find(name); s != nil {
+		return ttlOf(s, ttl)
+	}
+	return ttl
+}
+
+func (b *Block) find(name string) *steered {
 	f := b.names.find(name)
 	if to := b.config.Apex[name]; f.steered == nil && to != "" {
 		f = b.names.find(to)
 	}
-	if f.steered == nil {
-		return "", false
-	}
-	return f.steered.Service, true
+	return f.steered
+}
+
+// Check returns the error with which the server would refuse the block for what it
+// decides by: files, and what they say of each other. Nobody is asked for anything.
+func (b *Block) Check() error {
+	p, h := new(pool), new(holder)
+	defer p.release(h)
+	return newGeosched(b.config).decides(p, h, func(*healthfeed.Feed) (*healthfeed.Feed, error) {
+		return b.config.feedKey().open() // and not run
+	})
 }
 
 // Steered calls f for each steer line, with its file, line, name and service.

@@ -252,10 +252,7 @@ func (g *Geosched) ttl(d *decision) uint32 {
 	if d.Len() == 0 && d.Target == "" {
 		return g.config.Negative
 	}
-	ttl := d.plan.policy.TTL
-	if d.steered.OwnTTL {
-		ttl.Normal, ttl.Degraded = d.steered.TTL, min(ttl.Degraded, d.steered.TTL)
-	}
+	ttl := ttlOf(d.steered, d.plan.policy.TTL)
 	var now time.Time
 	if ttl.Adaptive {
 		now = time.Now()

@@ -5,10 +5,19 @@ import (
 	"sync/atomic"
 
 	"github.com/tandem-cdn/tandem/internal/names"
+	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
 // steered is what a name is steered to.
 type steered = names.Target
+
+// ttlOf is what the TTLs of a policy are for a name, which may have one of its own.
+func ttlOf(s *steered, ttl steer.TTL) steer.TTL {
+	if s.OwnTTL {
+		ttl.Normal, ttl.Degraded = s.TTL, min(ttl.Degraded, s.TTL)
+	}
+	return ttl
+}
 
 // nameTable is the names of a block: those of its Corefile, and those of the records
 // file as it was read last.

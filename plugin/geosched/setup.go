@@ -64,16 +64,20 @@ func setup(c *caddy.Controller) error {
 	return nil
 }
 
-// start acquires what g needs to answer. An error has the place in the Corefile
-// that led to it.
-func (g *Geosched) start(p *pool, h *holder) (err error) {
-	at := func(property string, err error) error {
-		pos, ok := g.config.At[property]
-		if !ok {
-			pos = g.config.At[pluginName]
-		}
-		return pos.wrap(err)
+// wrap gives an error the place of a property in the Corefile, or that of the block.
+func (c *config) wrap(property string, err error) error {
+	pos, ok := c.At[property]
+	if !ok {
+		pos = c.At[pluginName]
 	}
+	return pos.wrap(err)
+}
+
+// decides acquires what g needs to decide, and checks that the parts fit together. The
+// feed comes from open, which is told the one that the block had before, if any. An
+// error has the place in the Corefile that led to it.
+func (g *Geosched) decides(p *pool, h *holder, open func(before *healthfeed.Feed) (*healthfeed.Feed, error)) (err error) {
+	at := g.config.wrap
 	geography := func(err error) error { // the property is in the error
 		if e, is := errors.AsType[*geoip.Error](err); is {
 			return at(e.Property, err)
@@ -98,7 +102,7 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 			break
 		}
 	}
-	if g.feed, err = holdFeed(p, h, g.config.feedKey(), before); err != nil {
+	if g.feed, err = open(before); err != nil {
 		return at("nodes", err)
 	}
 	if g.policies, err = holdPolicies(p, h, g, &g.world, g.config.PolicyFile); err != nil {
@@ -142,7 +146,15 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 	if err := g.checkApexes(); err != nil {
 		return err
 	}
-	if err := g.checkAliases(); err != nil {
+	return g.checkAliases()
+}
+
+// start acquires what g needs to answer.
+func (g *Geosched) start(p *pool, h *holder) (err error) {
+	at := g.config.wrap
+	if err := g.decides(p, h, func(before *healthfeed.Feed) (*healthfeed.Feed, error) {
+		return holdFeed(p, h, g.config.feedKey(), before)
+	}); err != nil {
 		return err
 	}
 	if g.config.Cookies {
