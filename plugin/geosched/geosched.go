@@ -31,7 +31,6 @@ import (
 
 	"github.com/tandem-cdn/tandem/healthfeed"
 	"github.com/tandem-cdn/tandem/internal/geoip"
-	"github.com/tandem-cdn/tandem/internal/policy"
 	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
@@ -258,32 +257,6 @@ func (g *Geosched) ttl(d *decision) uint32 {
 		now = time.Now()
 	}
 	return ttl.Of(&d.Choice, now)
-}
-
-// newest returns the view of what there is now.
-func (g *Geosched) newest() *view {
-	book := g.policies.book.Load()
-	return g.viewOf(&g.world, book, g.feed.Table().Inventory, g.atlas.Trie())
-}
-
-// viewOf returns the view of a book, an inventory and a trie of a world.
-func (g *Geosched) viewOf(w *world, book *policy.Book, inv *healthfeed.Inventory, trie *geoip.Trie) *view {
-	if v := w.view.Load(); v != nil && v.inventory == inv && v.trie == trie && v.book == book {
-		return v
-	}
-	v := newView(g.config, w.policies.file, book, inv, trie)
-	if old := w.view.Swap(v); old == nil || old.inventory != inv || old.trie != trie || old.book != book {
-		if w == &g.world { // the shadow has the same to say
-			logMissing(missing(inv, *g.names.services()))
-			for _, err := range v.strangers {
-				log.Errorf("passed over: %v", err)
-			}
-		}
-		for _, err := range v.unruly {
-			log.Errorf("the default stands in, or nothing: %v", err)
-		}
-	}
-	return v
 }
 
 // tell sets the metadata of a decision, if the metadata plugin wants any.

@@ -161,29 +161,3 @@ func (n *plan) nextTurn() uint64 {
 	}
 	return n.turn.Load() + 1
 }
-
-// planFor makes the plan of a service, and notes in unruly what the policy and the
-// inventory have to say of each other that does not fit.
-func (v *view) planFor(file, service string) *plan {
-	name := policy.Default
-	if s, ok := v.inventory.Services[service]; ok {
-		name = s.Policy
-	}
-	p, ok := v.book.Lookup(name)
-	switch {
-	case ok:
-	case file == "":
-		v.unruly = append(v.unruly, fmt.Errorf("service %q wants the policy %q, and there is no policy file", service, name))
-	default:
-		v.unruly = append(v.unruly, fmt.Errorf("service %q wants the policy %q, which is not in %s", service, name, file))
-	}
-	if len(v.inventory.Nodes) > 0 { // or else they are still to come
-		for _, s := range p.Strangers(v.inventory) {
-			v.unruly = append(v.unruly, fmt.Errorf("%s: policy %q: there is no node %q", file, name, s))
-		}
-	}
-	if !ok {
-		name = policy.Default
-	}
-	return newPlan(name, p, v.set(service))
-}

@@ -118,12 +118,12 @@ func (g *Geosched) decides(p *pool, h *holder, open func(before *healthfeed.Feed
 	}
 	if g.config.Nodes != "" || len(g.config.Inline) > 0 { // or else the nodes are still to come
 		inv := g.feed.Table().Inventory
-		v := newView(g.config, g.policies.file, g.policies.book.Load(), inv, g.atlas.Trie())
+		v := newView(g.config, newRoster(g.config, g.policies.file, g.policies.book.Load(), inv), g.atlas.Trie())
 		if len(v.unruly) > 0 {
 			return at("policy", v.unruly[0])
 		}
 		if g.shadow != nil {
-			other := newView(g.config, g.shadow.policies.file, g.shadow.policies.book.Load(), inv, g.shadow.atlas.Trie())
+			other := newRoster(g.config, g.shadow.policies.file, g.shadow.policies.book.Load(), inv)
 			if len(other.unruly) > 0 {
 				return at("shadow", other.unruly[0])
 			}

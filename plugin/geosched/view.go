@@ -1,82 +1,31 @@
 package geosched
 
 import (
-	"cmp"
 	"fmt"
-	"net"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
 	"github.com/tandem-cdn/tandem/internal/geoip"
 	"github.com/tandem-cdn/tandem/internal/policy"
-	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
-// view is an inventory, prepared for answering, and what it lacks. It is immutable,
-// and rebuilt when a table comes with another inventory, or the trie or the book of
-// policies is a new one.
+// view is what a query sees beside the health of nodes: a roster and a trie, which were
+// made for each other, and in which respect they were not. It is replaced by whoever
+// finds a newer inventory, book of policies or trie.
 type view struct {
-	inventory *healthfeed.Inventory
+	*roster
 	trie      *geoip.Trie
-	book      *policy.Book
-	services  map[string]*service // "" is all nodes
-	addrs     [2][][]net.IP       // by family and node
-	params    []*params           // by node
-	ofBlock   *params
-	strangers []error  // nodes of the nets and resolvers files that do not exist, each a *geoip.Error
-	unruly    []error  // policies in use that do not exist, and nodes that policies name and do not
-	chosen    []chosen // counters, by node; all else does not change
+	strangers []error // nodes of the nets and resolvers files that do not exist, each a *geoip.Error
 }
 
-// service is the nodes that answer for a name.
-type service struct {
-	plan    *plan
-	alias   string   // the ID of one that is a name itself, or ""
-	targets []string // the names of all that are names
-	params  *params
-}
-
-// newView prepares the services of an inventory, all of them: records may steer to
-// another at any time. The file is that of the book, for errors.
-func newView(c *config, file string, book *policy.Book, inv *healthfeed.Inventory, trie *geoip.Trie) *view {
-	texts := make(paramsReader)
-	v := &view{inventory: inv, trie: trie, book: book, services: make(map[string]*service), ofBlock: texts.read(c.SvcParams)}
-	prepare := func(name string) {
-		s := &service{params: texts.read(inv.Services[name].SvcParams)}
-		s.plan = v.planFor(file, name)
-		nodes, _ := inv.Members(name)
-		for _, i := range nodes {
-			if n := &inv.Nodes[i]; n.CNAME != "" {
-				s.alias = cmp.Or(s.alias, n.ID)
-				s.targets = append(s.targets, n.CNAME)
-			}
-		}
-		v.services[name] = s
-	}
-	prepare("")
-	for name := range inv.Services {
-		prepare(name)
-	}
-	v.chosen = make([]chosen, len(inv.Nodes))
-	for f := range v.addrs {
-		v.addrs[f] = make([][]net.IP, len(inv.Nodes))
-	}
-	v.params = make([]*params, len(inv.Nodes))
-	for i := range inv.Nodes {
-		v.params[i] = texts.read(inv.Nodes[i].SvcParams)
-		for _, a := range inv.Nodes[i].Addrs {
-			f := steer.IPv6
-			if a = a.Unmap(); a.Is4() {
-				f = steer.IPv4
-			}
-			v.addrs[f][i] = append(v.addrs[f][i], a.AsSlice())
-		}
-	}
-	if len(inv.Nodes) == 0 {
+// newView looks for the nodes that the files of the trie name.
+func newView(c *config, r *roster, trie *geoip.Trie) *view {
+	v := &view{roster: r, trie: trie}
+	if len(r.inventory.Nodes) == 0 {
 		return v // they are still to come
 	}
 	for _, class := range trie.Pinned() {
 		for _, id := range class.Nodes {
-			if inv.Lookup(id) < 0 {
+			if r.inventory.Lookup(id) < 0 {
 				file := c.GeoIP.Nets
 				if class.Source == geoip.Resolvers {
 					file = c.GeoIP.Resolvers
@@ -91,22 +40,50 @@ func newView(c *config, file string, book *policy.Book, inv *healthfeed.Inventor
 	return v
 }
 
-// of returns a service. All nodes stand in for one that the inventory does not have,
-// because a wrong node answers and no node does not.
-func (v *view) of(name string) *service {
-	if s := v.services[name]; s != nil {
-		return s
-	}
-	return v.services[""]
+// newest returns the view of what there is now.
+func (g *Geosched) newest() *view {
+	book := g.policies.book.Load()
+	return g.viewOf(&g.world, book, g.feed.Table().Inventory, g.atlas.Trie())
 }
 
-// set returns the nodes of a service, or all of them in its place.
-func (v *view) set(service string) *steer.Set {
-	set, ok := steer.NewSet(v.inventory, service)
-	if !ok {
-		set, _ = steer.NewSet(v.inventory, "")
+// viewOf returns the view of a book, an inventory and a trie of a world. What is wrong
+// with it is logged by the first.
+func (g *Geosched) viewOf(w *world, book *policy.Book, inv *healthfeed.Inventory, trie *geoip.Trie) *view {
+	v := w.view.Load()
+	if v.is(book, inv) && v.trie == trie {
+		return v
 	}
-	return set
+	var r *roster
+	if v.is(book, inv) {
+		r = v.roster
+	} else {
+		r = newRoster(g.config, w.policies.file, book, inv)
+	}
+	v = newView(g.config, r, trie)
+	old := w.view.Swap(v)
+	again := old.is(book, inv)
+	if !again {
+		for _, err := range v.unruly {
+			log.Errorf("the default stands in, or nothing: %v", err)
+		}
+	}
+	if w != &g.world {
+		return v // the shadow has the same to say
+	}
+	if !again {
+		logMissing(missing(inv, *g.names.services()))
+	}
+	if !again || old.trie != trie {
+		for _, err := range v.strangers {
+			log.Errorf("passed over: %v", err)
+		}
+	}
+	return v
+}
+
+// is reports whether the view is of a book and an inventory. No view is not.
+func (v *view) is(book *policy.Book, inv *healthfeed.Inventory) bool {
+	return v != nil && v.book == book && v.inventory == inv
 }
 
 // missing returns the services that an inventory does not have. One without nodes is
