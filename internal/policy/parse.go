@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,10 +29,16 @@ const MaxTTL = 7 * 24 * 3600
 func Parse(name string, data []byte, base steer.Policy) (*Book, error) {
 	b := Only(base)
 	top, err := jsontree.Parse(data)
+	at, line := 0, 1 // of the policy last read
 	if err == nil {
 		err = jsontree.Fields(top, true, fields{
 			"policies": func(w word) error {
-				return jsontree.EachMember(w, func(name string, w word) error { return b.read(name, w, base) })
+				return jsontree.EachMember(w, func(name string, w word) error {
+					line += bytes.Count(data[at:w.At], []byte("\n"))
+					at = w.At
+					b.lines[name] = line
+					return b.read(name, w, base)
+				})
 			},
 		})
 	}
@@ -238,7 +245,8 @@ func rule(w word) (r steer.Rule, err error) {
 			return slices.Contains([]string{"AF", "AN", "AS", "EU", "NA", "OC", "SA"}, c)
 		}),
 		"countries": codes(&r.Countries, "a country of two letters such as GB", func(c string) bool {
-			return len(c) == 2 && c[0] >= 'A' && c[0] <= 'Z' && c[1] >= 'A' && c[1] <= 'Z'
+			return c != "UK" && // which GeoIP data call GB, so that nobody would ever be meant
+				len(c) == 2 && c[0] >= 'A' && c[0] <= 'Z' && c[1] >= 'A' && c[1] <= 'Z'
 		}),
 		"asns": filled(func(w word) error {
 			n, _ := w.Value.(json.Number)

@@ -30,11 +30,12 @@ const Default = "default"
 // A Book has policies by name.
 type Book struct {
 	policies map[string]*steer.Policy
+	lines    map[string]int // where they stand in the file
 }
 
 // Only returns a book with nothing but a default policy.
 func Only(base steer.Policy) *Book {
-	return &Book{map[string]*steer.Policy{Default: &base}}
+	return &Book{map[string]*steer.Policy{Default: &base}, map[string]int{}}
 }
 
 // Lookup returns the policy of a name. If there is none of that name, it returns the
@@ -45,6 +46,9 @@ func (b *Book) Lookup(name string) (*steer.Policy, bool) {
 	}
 	return b.policies[Default], false
 }
+
+// Line returns where in its file the policy of a name begins, or 0 if it is not there.
+func (b *Book) Line(name string) int { return b.lines[name] }
 
 // Names lists the policies, sorted.
 func (b *Book) Names() []string { return slices.Sorted(maps.Keys(b.policies)) }

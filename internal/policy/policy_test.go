@@ -88,6 +88,7 @@ func TestParseRefuses(t *testing.T) {
 		{"rule-without-nodes", `{"rules": [{"countries": ["DE"]}]}`, "a rule wants nodes"},
 		{"rule-of-both", `{"rules": [{"include": ["a"], "exclude": ["b"]}]}`, "not both"},
 		{"country", `{"rules": [{"include": ["a"], "countries": ["GBR"]}]}`, `"GBR" is not a country of two letters such as GB`},
+		{"country-uk", `{"rules": [{"include": ["a"], "countries": ["uk"]}]}`, `"uk" is not a country of two letters such as GB`},
 		{"country-empty", `{"rules": [{"include": ["a"], "countries": []}]}`, "the list is empty"},
 		{"continent", `{"rules": [{"include": ["a"], "continents": ["DE"]}]}`, `"DE" is not a continent`},
 		{"asn", `{"rules": [{"include": ["a"], "asns": [0]}]}`, "asns: 0 is not the number of an autonomous system"},
@@ -177,6 +178,19 @@ func TestAllDownStartsFromBase(t *testing.T) {
 		}
 		if p, _ := b.Lookup("p"); p.AllDown != tt.want {
 			t.Errorf("%s: got %+v, want %+v", tt.text, p.AllDown, tt.want)
+		}
+	}
+}
+
+// A policy can be found in its file.
+func TestLines(t *testing.T) {
+	b, err := Parse("policy.json", []byte("{\"policies\": {\n\"b\": {},\n\n\"a\": {\n\"answers\": 2}, \"c\": {}}}"), steer.Policy{Answers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{"b": 2, "a": 4, "c": 5, Default: 0} {
+		if got := b.Line(name); got != want {
+			t.Errorf("%s: line %d, want %d", name, got, want)
 		}
 	}
 }

@@ -85,7 +85,7 @@ func TestPolicyFileRefused(t *testing.T) {
 	for content, want := range map[string]string{
 		"{\"policies\": {\n\"video\": {\"answer\": 2}}}": `policy.json:2: policy "video": unknown field "answer"`,
 		`{"policies": {}}`: `service "video" wants the policy "video", which is not in`,
-		`{"policies": {"video": {"bias": {"lno": 2}}}}`:                                     `policy "video": there is no node "lno"`,
+		`{"policies": {"video": {"bias": {"lno": 2}}}}`:                                     `:1: policy "video": there is no node "lno"`,
 		`{"policies": {"video": {"rules": [{"exclude": ["lon"], "asns": [1]}]}}}`:           "AS1 is asked about, and there is no ASN file",
 		`{"policies": {"video": {"alldown": {"do": "cname", "cname": "www.cdn.example"}}}}`: "www.cdn.example. is steered here",
 		`{"policies": {"video": {"strategy": "weighted-round-robin", "sticky": "subnet"}}}`: "exclude each other",

@@ -91,7 +91,7 @@ func (r *roster) disagree(file string) (errs []error) {
 		}
 		looked[p] = true
 		for _, s := range p.Strangers(r.inventory) {
-			errs = append(errs, fmt.Errorf("%s: policy %q: there is no node %q", file, name, s))
+			errs = append(errs, fmt.Errorf("%s:%d: policy %q: there is no node %q", file, r.book.Line(name), name, s))
 		}
 	}
 	return errs
