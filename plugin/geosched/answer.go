@@ -49,7 +49,7 @@ func (c *config) familyOf(qtype uint16) steer.Family {
 // steer answers with nodes.
 func (q *query) steer(s *steered) (int, error) {
 	family := q.g.config.familyOf(q.qtype)
-	sample, span := draw(), q.g.tracing.begin(q)
+	w := q.watch()
 	d := q.g.decide(s, family, q.client(), q.aliasName())
 	var es []endpoint
 	if isSVCB(q.qtype) && d.target() == "" {
@@ -59,12 +59,7 @@ func (q *query) steer(s *steered) (int, error) {
 		}
 		es = q.endpoints(s, &d)
 	}
-	ttl := q.g.ttl(&d)
-	sample.decided(&d, ttl)
-	span.decided(q, &d, ttl)
-	d.by.count()
-	d.tell(q.ctx, ttl)
-	q.compare(&d, family)
+	w.decided(q, &d, family)
 	switch {
 	case len(d.table.Inventory.Nodes) == 0:
 		// The feed has not brought any node yet. A NODATA would be kept.
@@ -75,6 +70,25 @@ func (q *query) steer(s *steered) (int, error) {
 		return q.svcb(es, &d)
 	}
 	return q.addresses(family, &d)
+}
+
+// watch is for those who want to know how long a query takes and what comes of it.
+type watch struct {
+	sample sample
+	span   span
+}
+
+// watch begins before the query is decided.
+func (q *query) watch() watch { return watch{draw(), q.g.tracing.begin()} }
+
+// decided tells everybody of a decision that is answered.
+func (w watch) decided(q *query, d *decision, family steer.Family) {
+	ttl := q.g.ttl(d)
+	w.sample.decided(d, ttl)
+	w.span.decided(q, d, ttl)
+	d.by.count()
+	d.tell(q.ctx, ttl)
+	q.compare(d, family)
 }
 
 // addresses answers with A or AAAA records.

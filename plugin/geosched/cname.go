@@ -46,11 +46,10 @@ func (d *decision) mayAlias(name string) bool {
 // names the next plugin is not asked, since what it says would stand beside the
 // CNAME of other clients.
 func (q *query) steerOther(s *steered) (int, error) {
+	w := q.watch()
 	d := q.g.decide(s, steer.Any, q.client(), q.aliasName())
 	if to := d.target(); to != "" {
-		d.by.count()
-		d.tell(q.ctx, q.g.ttl(&d))
-		q.compare(&d, steer.Any)
+		w.decided(q, &d, steer.Any)
 		return q.alias(to, &d)
 	}
 	if d.view.of(s.Service).alias == "" && q.g.passes(strings.ToLower(q.qname)) {

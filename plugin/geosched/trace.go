@@ -105,30 +105,34 @@ func (e *patient) ExportSpans(ctx context.Context, batch []sdk.ReadOnlySpan) err
 	return nil
 }
 
-// span is the trace of one query, or nothing.
-type span struct{ trace.Span }
-
-// begin begins the span of a query. It does nothing without tracing.
-func (t *tracing) begin(q *query) span {
-	if t == nil {
-		return span{}
-	}
-	_, s := t.tracer.Start(q.ctx, pluginName, trace.WithSpanKind(trace.SpanKindServer))
-	return span{s}
+// span is the trace of one query that has begun, or nothing.
+type span struct {
+	tracing *tracing
+	begun   time.Time
 }
 
-// decided ends the span with a decision. The address of the client stays out of it:
-// the class is what decided.
+// begin begins the span of a query. It does nothing without tracing.
+func (t *tracing) begin() (s span) {
+	if t != nil {
+		s = span{t, time.Now()}
+	}
+	return s
+}
+
+// decided makes the span when there is a decision. The address of the client stays
+// out of it: the class is what decided.
 func (s span) decided(q *query, d *decision, ttl uint32) {
-	if s.Span == nil {
+	if s.tracing == nil {
 		return
 	}
-	if s.IsRecording() {
-		s.SetAttributes(
+	_, made := s.tracing.tracer.Start(q.ctx, pluginName, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(s.begun))
+	if made.IsRecording() {
+		made.SetAttributes(
 			attribute.String("dns.question.name", q.qname),
 			attribute.String("dns.question.type", dns.Type(q.qtype).String()),
 			attribute.String("geosched.zone", q.zone),
 			attribute.StringSlice("geosched.nodes", d.ids()),
+			attribute.String("geosched.target", d.target()),
 			attribute.String("geosched.why", d.Why.String()),
 			attribute.Bool("geosched.degraded", d.Degraded),
 			attribute.String("geosched.class", d.class.String()),
@@ -138,5 +142,5 @@ func (s span) decided(q *query, d *decision, ttl uint32) {
 			attribute.Int64("geosched.table.generation", int64(d.table.Generation)),
 		)
 	}
-	s.End()
+	made.End()
 }

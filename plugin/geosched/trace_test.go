@@ -119,6 +119,26 @@ func TestTracing(t *testing.T) {
 	}
 }
 
+// A CNAME is decided, too, for whatever type; and what nobody decided has no span.
+func TestTracingAlias(t *testing.T) {
+	c := receiveSpans(t, http.StatusOK)
+	inst := run(t, "\tgeosched {\nnode hkg cdn.other.example. 22.3 114.2\nnode lon 192.0.2.1 51.5 -0.12\nsteer www\ntracing\n}")
+	ask(t, inst, question("www.cdn.example.", dns.TypeTXT, "1.0.16.0/24")) // Asia
+	ask(t, inst, question("www.cdn.example.", dns.TypeTXT, "193.0.6.0/24"))
+	ask(t, inst, question("www.cdn.example.", dns.TypeA, "1.0.16.0/24"))
+	stop(t, inst)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.spans) != 2 {
+		t.Fatalf("%d spans: %v", len(c.spans), c.spans)
+	}
+	for i, qtype := range []string{"TXT", "A"} {
+		if s := c.spans[i]; s["dns.question.type"] != qtype || s["geosched.nodes"] != "hkg " || s["geosched.target"] != "cdn.other.example." {
+			t.Errorf("span %d: %v", i, s)
+		}
+	}
+}
+
 // What is not drawn is not sent.
 func TestTracingSample(t *testing.T) {
 	c := receiveSpans(t, http.StatusOK)
