@@ -233,7 +233,7 @@ func (p *parser) property() error {
 // one calls f with the only argument.
 func (p *parser) one(name string, args []string, f func(string) error) error {
 	if len(args) != 1 {
-		return p.Errf("%s wants one argument, got %d", name, len(args))
+		return p.Errf("%s wants one argument, got %q", name, strings.Join(args, " "))
 	}
 	return f(args[0])
 }
