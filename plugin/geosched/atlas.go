@@ -16,9 +16,7 @@ import (
 	"github.com/tandem-cdn/tandem/internal/geoip"
 )
 
-// atlas is the class trie and the files that it was made of. A newer file is
-// found by looking, not by being notified: a ConfigMap swaps a symbolic link two
-// directories up, and an update may come over NFS.
+// atlas is the class trie and the files that it was made of.
 type atlas struct {
 	config geoip.Config // but for ASNs
 
@@ -39,15 +37,12 @@ type asker struct {
 	*Geosched
 }
 
-// lookInterval is how often the files are looked at. Only a test changes it.
-var lookInterval = 5 * time.Second
-
 // openAtlas loads the files, and an error names the one that is missing or
 // wrong.
 func openAtlas(c geoip.Config) (*atlas, error) {
 	a := &atlas{config: c, asked: make(map[asker][]uint32)}
 	a.config.ASNs = nil
-	if err := patiently(func() error { return a.load(a.look(), wanted(c.ASNs)) }); err != nil {
+	if err := patiently(func() error { return a.load(look(a.files()...), wanted(c.ASNs)) }); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -74,7 +69,7 @@ func holdAtlas(p *pool, h *holder, g *Geosched, what string, c geoip.Config) (*a
 		log.Infof("geography: %v", a.Trie())
 		ctx, cancel := context.WithCancel(context.Background())
 		if len(a.files()) > 0 {
-			go a.run(ctx)
+			go keepLooking(ctx, a.reload)
 		}
 		return a, cancel, nil
 	})
@@ -117,7 +112,7 @@ func (a *atlas) ask(h *holder, g *Geosched, asns []uint32) error {
 		return nil
 	}
 	seen, tried := a.seen, a.tried
-	if err := patiently(func() error { return a.load(a.look(), a.wanted()) }); err != nil {
+	if err := patiently(func() error { return a.load(look(a.files()...), a.wanted()) }); err != nil {
 		a.seen, a.tried = seen, tried // what is wrong with the files is for reload to find
 		a.askMu.Lock()
 		defer a.askMu.Unlock()
@@ -160,49 +155,14 @@ func (a *atlas) files() []string {
 	return files
 }
 
-// look returns what tells one version of the files from another.
-func (a *atlas) look() []os.FileInfo {
-	var infos []os.FileInfo
-	for _, f := range a.files() {
-		info, err := os.Stat(f)
-		if err != nil {
-			info = nil
-		}
-		infos = append(infos, info)
-	}
-	return infos
-}
-
-func same(a, b os.FileInfo) bool {
-	if a == nil || b == nil {
-		return a == nil && b == nil
-	}
-	// The mode, because a file that could not be read may be let be read.
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && a.Mode() == b.Mode()
-}
-
-// run follows the files until ctx ends.
-func (a *atlas) run(ctx context.Context) {
-	tick := time.NewTicker(lookInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			a.reload()
-		}
-	}
-}
-
 // reload loads the files again if one of them has changed, or what is asked. When
 // a file is wrong or gone the last good trie stays, and the next attempt is at the
 // next change.
 func (a *atlas) reload() {
 	a.loading.Lock()
 	defer a.loading.Unlock()
-	files, asns := a.look(), a.wanted()
-	if slices.EqualFunc(files, a.seen, same) && slices.Equal(asns, a.tried) {
+	files, asns := look(a.files()...), a.wanted()
+	if unchanged(a.seen, files) && slices.Equal(asns, a.tried) {
 		return
 	}
 	if err := a.load(files, asns); errors.Is(err, errChanging) {
@@ -216,9 +176,7 @@ func (a *atlas) reload() {
 	log.Infof("geography: %v", a.Trie())
 }
 
-// load makes the trie of the files as they were looked at, which is what counts only if
-// they are still the same afterwards: a file that is overwritten may be read when half
-// of it has been written. The caller holds loading.
+// load makes the trie of the files as they were looked at. The caller holds loading.
 func (a *atlas) load(files []os.FileInfo, asns []uint32) error {
 	a.seen, a.tried = files, asns
 	c := a.config
@@ -230,7 +188,7 @@ func (a *atlas) load(files []os.FileInfo, asns []uint32) error {
 	} else {
 		trie, err = geoip.Load(c)
 	}
-	for i, now := range a.look() {
+	for i, now := range look(a.files()...) {
 		if !same(now, files[i]) {
 			return fmt.Errorf("%s: %w", a.files()[i], errChanging)
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -25,7 +24,7 @@ type cookies struct {
 	files []string
 	now   func() time.Time
 
-	// owned by run
+	// owned by reload
 	seen []os.FileInfo
 
 	secrets atomic.Pointer[[]dnscookie.Secret] // the first signs; written by run
@@ -41,12 +40,12 @@ func holdCookies(p *pool, h *holder, files []string) (*cookies, error) {
 			c.secrets.Store(&[]dnscookie.Secret{s})
 			return c, func() {}, nil
 		}
-		c.seen = c.look()
+		c.seen = look(c.files...)
 		if err := c.load(); err != nil {
 			return nil, nil, err
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		go c.run(ctx)
+		go keepLooking(ctx, c.reload)
 		return c, cancel, nil
 	})
 }
@@ -66,35 +65,11 @@ func (c *cookies) load() error {
 	return nil
 }
 
-func (c *cookies) look() []os.FileInfo {
-	infos := make([]os.FileInfo, len(c.files))
-	for i, file := range c.files {
-		if info, err := os.Stat(file); err == nil {
-			infos[i] = info
-		}
-	}
-	return infos
-}
-
-// run follows the files until ctx ends.
-func (c *cookies) run(ctx context.Context) {
-	tick := time.NewTicker(lookInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			c.reload()
-		}
-	}
-}
-
 // reload reads the files again if one of them has changed. When one is wrong or gone
 // the secrets stay.
 func (c *cookies) reload() {
-	now := c.look()
-	if slices.EqualFunc(now, c.seen, same) {
+	now := look(c.files...)
+	if unchanged(c.seen, now) {
 		return
 	}
 	c.seen = now

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync/atomic"
-	"time"
 
 	"github.com/tandem-cdn/tandem/internal/policy"
 	"github.com/tandem-cdn/tandem/internal/steer"
@@ -21,11 +20,11 @@ type policies struct {
 	// accept returns what is wrong with a book, and prepares for it.
 	accept func(*policy.Book) error
 
-	// owned by run
-	seen  os.FileInfo // the file as of the last attempt; nil where there was none
-	again bool        // it was right, but the geography could not be made ready for it
+	// owned by reload
+	seen  []os.FileInfo // the file as of the last attempt
+	again bool          // it was right, but the geography could not be made ready for it
 
-	book atomic.Pointer[policy.Book] // written by run
+	book atomic.Pointer[policy.Book] // written by reload
 }
 
 // holdPolicies returns the policies of a world of a block, followed until h is
@@ -46,12 +45,12 @@ func holdPolicies(p *pool, h *holder, g *Geosched, w *world, file string) (*poli
 		return s, s.accept(b)
 	}
 	return hold(p, h, fmt.Sprintf("policy %p", w), func() (*policies, func(), error) {
-		s.seen = stat(s.file)
+		s.seen = look(s.file)
 		if err := s.load(); err != nil {
 			return nil, nil, err
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		go s.run(ctx)
+		go keepLooking(ctx, s.reload)
 		return s, cancel, nil
 	})
 }
@@ -65,15 +64,6 @@ func (g *Geosched) checkWaysOut(b *policy.Book) error {
 		}
 	}
 	return nil
-}
-
-// stat returns what tells one version of a file from another, nil if there is none.
-func stat(file string) os.FileInfo {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil
-	}
-	return info
 }
 
 func (s *policies) load() error {
@@ -92,26 +82,12 @@ func (s *policies) load() error {
 	return nil
 }
 
-// run follows the file until ctx ends.
-func (s *policies) run(ctx context.Context) {
-	tick := time.NewTicker(lookInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			s.reload()
-		}
-	}
-}
-
 // reload loads the file again if it has changed. When it is wrong or gone the last
 // good book stays, and the next attempt is at the next change; or, if it is the
 // geography that is wrong, at once, because that may change by itself.
 func (s *policies) reload() {
-	now := stat(s.file)
-	news := !same(now, s.seen)
+	now := look(s.file)
+	news := !unchanged(s.seen, now)
 	if !news && !s.again {
 		return
 	}

@@ -324,12 +324,12 @@ func TestPolicyFileIsFollowed(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "policy.json")
 		write(t, file, `{}`)
 		s := &policies{file: file, base: steer.Policy{Answers: 1}, accept: func(*policy.Book) error { return nil }}
-		s.seen = stat(file)
+		s.seen = look(file)
 		if err := s.load(); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		go s.run(ctx)
+		go keepLooking(ctx, s.reload)
 		answers := func() int {
 			time.Sleep(2 * lookInterval)
 			synctest.Wait()

@@ -32,7 +32,7 @@ const guardedNames = 100
 type recordsFile struct {
 	config recordsConfig
 
-	// owned by run
+	// owned by reload
 	file    *records.File
 	seen    os.FileInfo // the file as of the last attempt; nil when it was not there
 	settled bool        // it had not changed for a while then
@@ -50,21 +50,6 @@ type follower struct {
 	block *Geosched
 }
 
-// errChanging says that the file was written to while it was read.
-var errChanging = errors.New("it changes while it is read")
-
-// patiently reads a file for somebody who cannot look again later, a few times if it is
-// being written.
-func patiently(read func() error) (err error) {
-	for range 10 {
-		if err = read(); !errors.Is(err, errChanging) {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	return err
-}
-
 // holdRecords returns the records of a configuration, from the pool.
 func holdRecords(p *pool, h *holder, c recordsConfig) (*recordsFile, error) {
 	key, err := json.Marshal(c)
@@ -78,7 +63,7 @@ func holdRecords(p *pool, h *holder, c recordsConfig) (*recordsFile, error) {
 		}
 		log.Infof("records: %d names from %s", f.current.Len(), c.File)
 		ctx, cancel := context.WithCancel(context.Background())
-		go f.run(ctx)
+		go keepLooking(ctx, f.reload)
 		return f, cancel, nil
 	})
 }
@@ -106,32 +91,14 @@ func openRecords(c recordsConfig) (*recordsFile, error) {
 	return f, nil
 }
 
-// run follows the file until ctx ends.
-func (f *recordsFile) run(ctx context.Context) {
-	tick := time.NewTicker(lookInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			f.reload()
-		}
-	}
-}
-
 // reload reads the file again if it has changed. A version that is wrong is refused,
 // and the last good one stays.
 func (f *recordsFile) reload() {
 	began := time.Now()
-	now, err := os.Stat(f.config.File)
-	if err != nil {
-		now = nil
-	}
-	if same(now, f.seen) && f.settled {
+	news := !same(f.seen, look(f.config.File)[0])
+	if !news && f.settled {
 		return
 	}
-	news := !same(now, f.seen)
 	v, err := f.read(began)
 	if errors.Is(err, errChanging) {
 		return // until it has settled
@@ -156,10 +123,8 @@ func (f *recordsFile) reload() {
 	}
 }
 
-// read reads a version of the file. An overwritten file is read while it is written, so
-// a version counts only if nothing has happened to the file meanwhile. And since
-// clocks of file systems are coarse, a file that has changed just now is looked at
-// again, whatever they say.
+// read reads a version of the file. Since clocks of file systems are coarse, a file
+// that has changed just now is read again the next time, whatever they say.
 func (f *recordsFile) read(now time.Time) (*records.Version, error) {
 	f.seen, f.settled = nil, true
 	in, err := os.Open(f.config.File)
