@@ -123,6 +123,9 @@ func printReport(to io.Writer, r *whatif.Report, unread uint64) {
 	t.km("95 % have less", r.Before.P95, r.After.P95)
 	t.percent("unknown", r.Before.Unknown, r.After.Unknown)
 	t.print(to)
+	if r.Elsewhere > 0 {
+		fmt.Fprintf(to, "\nthe clients of %.2f %% of the queries stand elsewhere now; both distances are from there\n", r.Elsewhere*100)
+	}
 	fmt.Fprintf(to, "\nchurn: %.2f %% of the queries are answered otherwise\n", r.Churn*100)
 	for _, m := range r.Movers {
 		fmt.Fprintf(to, "  %.2f %%  %s\n", m.Share*100, m.Class)

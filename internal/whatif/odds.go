@@ -19,9 +19,8 @@ type Odds struct {
 
 // An Outcome is one of the answers that are possible.
 type Outcome struct {
-	ID       string       // of the node; or Nobody; or "CNAME " and the name that is answered instead
-	Share    float64      // chance, more than 0 and at most 1
-	Distance geo.Distance // from the client; Unknown if either is nowhere
+	ID    string  // of the node; or Nobody; or "CNAME " and the name that is answered instead
+	Share float64 // chance, more than 0 and at most 1
 
 	node int // index into the inventory, or -1
 }
@@ -75,7 +74,7 @@ func (w *World) throw(s *service, class *geoip.Class, family steer.Family, dice 
 		// depend on who was first before, so the rest has the chances of all.
 		e := w.explain(s, class, steer.Any, dice)
 		left := share
-		for _, out := range w.outcomes(s, class, &e) {
+		for _, out := range w.outcomes(s, &e) {
 			if out.node >= 0 && !w.answers(out.node, family) || out.ID == Nobody {
 				continue
 			}
@@ -89,22 +88,22 @@ func (w *World) throw(s *service, class *geoip.Class, family steer.Family, dice 
 		share = left
 	}
 	e := w.explain(s, class, family, dice)
-	for _, out := range w.outcomes(s, class, &e) {
+	for _, out := range w.outcomes(s, &e) {
 		out.Share *= share
 		add(out, e.Why)
 	}
 }
 
 // outcomes are those of one throw of the dice.
-func (w *World) outcomes(s *service, class *geoip.Class, e *steer.Explanation) []Outcome {
+func (w *World) outcomes(s *service, e *steer.Explanation) []Outcome {
 	at := func(node int, share float64) Outcome {
-		return Outcome{w.Table.Inventory.Nodes[node].ID, share, class.Point.DistanceTo(w.places[node]), node}
+		return Outcome{w.Table.Inventory.Nodes[node].ID, share, node}
 	}
 	switch {
 	case e.Target != "":
-		return []Outcome{{aliasPrefix + e.Target, 1, geo.Unknown, -1}}
+		return []Outcome{{aliasPrefix + e.Target, 1, -1}}
 	case e.Len() == 0:
-		return []Outcome{{Nobody, 1, geo.Unknown, -1}}
+		return []Outcome{{Nobody, 1, -1}}
 	case s.policy.Sticky && !s.turns():
 		return []Outcome{at(e.Node(0), 1)}
 	}
@@ -115,6 +114,14 @@ func (w *World) outcomes(s *service, class *geoip.Class, e *steer.Explanation) [
 		}
 	}
 	return out
+}
+
+// distance is how far an outcome is from a place; Unknown if either is nowhere.
+func (w *World) distance(out *Outcome, from geo.Point) geo.Distance {
+	if out.node < 0 {
+		return geo.Unknown
+	}
+	return from.DistanceTo(w.places[out.node])
 }
 
 // turns reports whether the nodes of the service take turns, which wins over sticky.

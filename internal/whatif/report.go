@@ -27,6 +27,11 @@ type Report struct {
 	Before Way `json:"before"`
 	After  Way `json:"after"`
 
+	// Elsewhere is the share of queries whose clients stand elsewhere by the files of
+	// after. Both ways begin where those say, or nobody could tell a correction of the
+	// map from a move.
+	Elsewhere float64 `json:"elsewhere"`
+
 	Movers []Mover `json:"movers"` // the classes of clients that move the most
 }
 
@@ -133,13 +138,14 @@ func (p pairs[K]) add(key K, which int, share float64) {
 // Report computes the odds for all queries so far.
 func (c *Comparison) Report() *Report {
 	r := &Report{Skipped: c.skipped}
+	worlds := [...]*World{c.before, c.after}
 	for _, n := range c.counts {
 		r.Queries += n
 	}
 	nodes, whys, movers := make(pairs[string]), make(pairs[steer.Why]), make(map[int]float64)
 	var ways [2]ways
 	known := make(map[side]*Odds)
-	for i, w := range [...]*World{c.before, c.after} {
+	for i, w := range worlds {
 		for _, n := range w.Table.Inventory.Nodes {
 			nodes.add(n.ID, i, 0)
 		}
@@ -152,17 +158,22 @@ func (c *Comparison) Report() *Report {
 	for _, m := range meetings {
 		share := float64(c.counts[m]) / float64(r.Queries)
 		var odds [2]*Odds
-		for i, w := range [...]*World{c.before, c.after} {
+		for i, w := range worlds {
 			s := side{i, m.services[i], m.family, m.classes[i]}
 			if known[s] == nil {
 				known[s] = new(w.Odds(s.service, &w.Trie.Classes()[s.class], s.family))
 			}
 			odds[i] = known[s]
 		}
+		from := c.after.Trie.Classes()[m.classes[1]].Point
+		if from != c.before.Trie.Classes()[m.classes[0]].Point {
+			r.Elsewhere += share
+		}
 		for i, o := range odds {
-			for _, out := range o.Outcomes {
+			for j := range o.Outcomes {
+				out := &o.Outcomes[j]
 				nodes.add(out.ID, i, share*out.Share)
-				ways[i].add(out.Distance, share*out.Share)
+				ways[i].add(worlds[i].distance(out, from), share*out.Share)
 			}
 			for why, chance := range o.Why {
 				if chance > 0 {
@@ -175,7 +186,7 @@ func (c *Comparison) Report() *Report {
 			movers[m.classes[0]] += moved
 		}
 	}
-	r.Churn = rounded(r.Churn)
+	r.Churn, r.Elsewhere = rounded(r.Churn), rounded(r.Elsewhere)
 	r.Before, r.After = ways[0].sum(), ways[1].sum()
 	for _, id := range slices.SortedFunc(maps.Keys(nodes), byNode) {
 		r.Nodes = append(r.Nodes, Row{id, rounded(nodes[id][0]), rounded(nodes[id][1])})

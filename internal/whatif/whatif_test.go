@@ -112,7 +112,7 @@ func TestOdds(t *testing.T) {
 				if i > 0 {
 					got += ", "
 				}
-				got += fmt.Sprintf("%s %.3f %v", out.ID, out.Share, out.Distance)
+				got += fmt.Sprintf("%s %.3f %v", out.ID, out.Share, w.distance(&out, class.Point))
 			}
 			for why, chance := range o.Why {
 				if chance > 0 {
@@ -326,6 +326,29 @@ pinned 0.000 0.200, nearest 1.000 0.800,
 nets 51.5,-0.12 0.400`
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// Who has always been answered by the same node has not moved because the map of his
+// network was wrong.
+func TestDistanceIsFromTheNewPlace(t *testing.T) {
+	before := world(t, nodes, "198.18.1.0/24 at 51.5 -0.12\n198.18.2.0/24 at 51.5 -0.12\n198.18.3.0/24 at 51.5 -0.12\n", "")
+	after := world(t, nodes, "198.18.1.0/24 at 51.5 -0.12\n198.18.2.0/24 at 52.5 -0.12\n198.18.3.0/24 at 47.6 -122.3\n", "")
+	for _, tt := range []struct {
+		client                string
+		before, after, others float64
+	}{
+		{"198.18.1.0/24", 0, 0, 0},
+		{"198.18.2.0/24", 111, 111, 1}, // a degree to the north, and London all the same
+		{"198.18.3.0/24", 7700, 0, 1},  // it was in Seattle all the time
+		{"client=198.18.2.0/24 count=3", 111, 111, 1},
+	} {
+		c := Compare(before, after, toAll(""))
+		c.Add(query(t, tt.client))
+		r := c.Report()
+		if math.Abs(r.Before.Mean-tt.before) > 20 || math.Abs(r.After.Mean-tt.after) > 20 || r.Elsewhere != tt.others {
+			t.Errorf("%s: before %v, after %v, elsewhere %v", tt.client, r.Before, r.After, r.Elsewhere)
+		}
 	}
 }
 
