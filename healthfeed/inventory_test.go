@@ -22,7 +22,7 @@ func TestParseInventoryRefuses(t *testing.T) {
 		{"list", "[]", "n:1: a list is not an object {…}"},
 		{"null", "null", "n:1: null is not an object {…}"},
 		{"word", "nodes", "n:1: invalid character 'o' in literal null (expecting 'u')"},
-		{"bom", "\ufeff{}", "n:1: invalid character 'ï' looking for beginning of value"},
+		{"bom", "\ufeff{}", "n:1: the file begins with a byte-order mark; write it without one (RFC 8259, section 8.1)"},
 		{"no-nodes", "{}", "n:1: there are no nodes"},
 		{"empty-nodes", "{\"nodes\":\n[]}", "n:1: there are no nodes"},
 		{"nodes-object", "{\n\"nodes\": {}}", "n:2: an object is not a list […]"},

@@ -79,6 +79,9 @@ func checkSyntax(data []byte) error {
 	if !errors.As(err, &syntax) {
 		return err
 	}
+	if bytes.HasPrefix(data, []byte("\uFEFF")) {
+		return &Error{0, errors.New("the file begins with a byte-order mark; write it without one (RFC 8259, section 8.1)")}
+	}
 	written := bytes.TrimRight(data, " \t\r\n")
 	if len(written) == 0 {
 		return errors.New("the file is empty")

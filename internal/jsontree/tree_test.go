@@ -50,6 +50,7 @@ func TestRead(t *testing.T) {
 		{"comma", "{\"name\": \"a\",\n}", `1: a comma is followed by '}'`},
 		{"cut", "{\"name\":\n", "1: unexpected end of the file"},
 		{"empty", " \n", "1: the file is empty"},
+		{"byte-order-mark", "\uFEFF{\"id\": \"a\"}", "1: the file begins with a byte-order mark; write it without one (RFC 8259, section 8.1)"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tandem-cdn/tandem/healthfeed"
 	"github.com/tandem-cdn/tandem/internal/geoip"
+	"github.com/tandem-cdn/tandem/internal/names"
 	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
@@ -225,7 +226,7 @@ func (p *parser) property() error {
 		if len(args) == 0 {
 			args = fall.Root.Zones
 		}
-		return p.zones(args, &p.Fall.Zones)
+		return p.fallthroughs(args)
 	}
 	return p.Errf("unknown property %q", name)
 }
@@ -249,6 +250,23 @@ func (p *parser) zones(words []string, to *[]string) error {
 		for _, z := range zones {
 			if !slices.Contains(*to, z) {
 				*to = append(*to, z)
+			}
+		}
+	}
+	return nil
+}
+
+// fallthroughs parses [ZONES…]. One that has no name in common with ours does nothing,
+// and is rather a slip of the pen.
+func (p *parser) fallthroughs(words []string) error {
+	for _, word := range words {
+		from := len(p.Fall.Zones)
+		if err := p.zones([]string{word}, &p.Fall.Zones); err != nil {
+			return err
+		}
+		for _, z := range p.Fall.Zones[from:] {
+			if !slices.ContainsFunc(p.Zones, func(ours string) bool { return names.Below(z, ours) || names.Below(ours, z) }) {
+				return p.Errf("fallthrough %q is not in the zone %s", word, strings.Join(p.Zones, " or "))
 			}
 		}
 	}

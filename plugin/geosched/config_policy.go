@@ -124,6 +124,9 @@ func (p *parser) allDown(args []string) error {
 	if err := p.number(strings.TrimSuffix(args[1], "%"), 0, 100, &percent); err != nil {
 		return err
 	}
+	if percent == 0 {
+		return p.Errf("alldown option %q is never with %q: nothing is less; leave it out to mean when nobody is left", args[0], args[1])
+	}
 	l.Below = percent / 100
 	return nil
 }

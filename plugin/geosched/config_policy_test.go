@@ -127,6 +127,8 @@ func TestParseResort(t *testing.T) {
 		"alldown":                      "alldown wants all, best, static, empty or cname NAME",
 		"alldown none":                 `alldown "none" is unknown, want all, best, static, empty or cname`,
 		"alldown all below":            `alldown option "below" wants a percentage, got ""`,
+		"alldown all below 0":          `alldown option "below" is never with "0"`,
+		"alldown best below 0%":        `alldown option "below" is never with "0%"`,
 		"alldown all below 101":        `"101" is not a number from 0 to 100`,
 		"alldown all above 5":          `alldown option "above" is unknown, want below`,
 		"alldown cname":                `alldown "cname" wants a name`,

@@ -315,7 +315,7 @@ func TestFallthrough(t *testing.T) {
 		{"apex", "fallthrough", behind, "", dns.TypeSOA, "NOERROR 203.0.113.9"},
 		{"axfr", "fallthrough", behind, "", dns.TypeAXFR, "REFUSED"},
 		{"zone-that-falls-through", "fallthrough cdn.example", behind, "static", dns.TypeA, "NOERROR 203.0.113.9"},
-		{"zone-that-does-not", "fallthrough cdn.test", behind, "static", dns.TypeA, "NXDOMAIN auth SOA"},
+		{"zone-that-does-not", "fallthrough b.cdn.example", behind, "static", dns.TypeA, "NXDOMAIN auth SOA"},
 		{"no-fallthrough", "", behind, "static", dns.TypeA, "NXDOMAIN auth SOA"},
 		{"nobody-follows", "fallthrough", nil, "static", dns.TypeA, "NXDOMAIN auth SOA"},
 	}

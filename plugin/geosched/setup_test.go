@@ -230,6 +230,8 @@ func TestParseRefuses(t *testing.T) {
 		{"ecs-max-33", good + "ecs on max 33 56", `Testfile:4 - Error during parsing: "33" is not a number from 1 to 32`},
 		{"ecs-max-129", good + "ecs on max 24 129", `Testfile:4 - Error during parsing: "129" is not a number from 1 to 128`},
 		{"fallthrough-not-a-zone", good + "fallthrough a..b", `Testfile:4 - Error during parsing: "a..b" is not a zone`},
+		{"fallthrough-elsewhere", good + "fallthrough cdn.test x.cdn.tset", `Testfile:4 - Error during parsing: fallthrough "x.cdn.tset" is not in the zone cdn.example. or cdn.test.`},
+		{"fallthrough-not-quite", good + "fallthrough acdn.test", `Testfile:4 - Error during parsing: fallthrough "acdn.test" is not in the zone cdn.example. or cdn.test.`},
 		{"alldown", good + "alldown none", `Testfile:4 - Error during parsing: alldown "none" is unknown`},
 		{"feed-nothing", good + "feed", `Testfile:4 - Error during parsing: feed wants listen ADDRESS, from FILE|URL... or state FILE`},
 		{"feed-unknown", good + "feed etcd http://x", `Testfile:4 - Error during parsing: feed "etcd" is unknown`},
