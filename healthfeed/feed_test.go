@@ -135,7 +135,7 @@ func TestTableIsReplacedAtMostTenTimesASecond(t *testing.T) {
 		before := f.Table().Generation
 		for seq := range uint64(1000) {
 			r := says("p", seq+1, nil)
-			r.Nodes["n"] = Observation{State: Up, Health: 100, RTT: RTT{int64(seq), 2000}}
+			r.Nodes["n"] = Observation{State: Up, Health: 100, RTT: RTT{P50: int64(seq), P95: 2000}}
 			offer(t, f, r)
 			time.Sleep(time.Millisecond)
 		}

@@ -159,7 +159,7 @@ func votesOn(id string, records []Seen, now time.Time) []vote {
 func (s *Status) count(votes []vote) {
 	var down, draining, degraded int
 	var health []float64
-	var p50, p95 []int64
+	var p50, p95, ewma []int64
 	var loaded time.Time
 	for _, v := range votes {
 		switch v.State {
@@ -175,6 +175,9 @@ func (s *Status) count(votes []vote) {
 		}
 		if v.RTT.P50 > 0 {
 			p50, p95 = append(p50, v.RTT.P50), append(p95, v.RTT.P95)
+		}
+		if smoothed := v.RTT.Smoothed(); smoothed > 0 {
+			ewma = append(ewma, smoothed)
 		}
 		if v.Load != (Load{}) && (s.Load == (Load{}) || v.at.After(loaded)) {
 			s.Load, loaded = v.Load, v.at
@@ -201,7 +204,7 @@ func (s *Status) count(votes []vote) {
 	} else {
 		s.Health = max(leastHealth, median(health))
 	}
-	s.RTT = RTT{P50: median(p50), P95: median(p95)}
+	s.RTT = RTT{P50: median(p50), P95: median(p95), EWMA: median(ewma)}
 }
 
 // expect finds out when the state may change. A prober says what it sees coming; one

@@ -31,7 +31,7 @@ var t0 = time.Unix(1_766_217_618, 0)
 func says(prober string, seq uint64, states map[string]State) Record {
 	r := Record{Prober: prober, Epoch: 1, Seq: seq, IntervalMS: 2000, TTLMS: 15000, Nodes: map[string]Observation{}}
 	for id, s := range states {
-		o := Observation{State: s, Health: 90, RTT: RTT{1000, 2000}}
+		o := Observation{State: s, Health: 90, RTT: RTT{1000, 2000, 1500}}
 		if s == Down {
 			o = Observation{State: s}
 		}
@@ -248,22 +248,25 @@ func TestLoadIsOfWhoKnows(t *testing.T) {
 // better health. One that says down measures no health.
 func TestMedians(t *testing.T) {
 	inv := watched(t, "n")
-	seen := func(prober string, state State, health float64, p50 int64) Seen {
+	seen := func(prober string, state State, health float64, p50, ewma int64) Seen {
 		r := says(prober, 1, nil)
-		r.Nodes["n"] = Observation{State: state, Health: health, RTT: RTT{p50, 2 * p50}}
+		r.Nodes["n"] = Observation{State: state, Health: health, RTT: RTT{p50, 2 * p50, ewma}}
 		return Seen{r, t0}
 	}
-	a, b, c := seen("a", Up, 90, 3000), seen("b", Up, 70, 1000), seen("c", Up, 80, 2000)
-	down := seen("d", Down, 0, 0)
+	a, b, c := seen("a", Up, 90, 3000, 3300), seen("b", Up, 70, 1000, 0), seen("c", Up, 80, 2000, 2200)
+	down := seen("d", Down, 0, 0, 0)
+	average := seen("e", Up, 80, 0, 2100)
 	for _, test := range []struct {
 		seen   []Seen
 		health float64
 		rtt    RTT
 	}{
-		{[]Seen{a}, 0.9, RTT{3000, 6000}},
-		{[]Seen{a, b}, 0.9, RTT{3000, 6000}},
-		{[]Seen{a, b, c}, 0.8, RTT{2000, 4000}},
-		{[]Seen{b, c, down}, 0.8, RTT{2000, 4000}},
+		{[]Seen{a}, 0.9, RTT{3000, 6000, 3300}},
+		{[]Seen{b}, 0.7, RTT{1000, 2000, 1000}}, // a prober without an average has a median
+		{[]Seen{a, b}, 0.9, RTT{3000, 6000, 3300}},
+		{[]Seen{a, b, c}, 0.8, RTT{2000, 4000, 2200}},
+		{[]Seen{b, c, down}, 0.8, RTT{2000, 4000, 2200}},
+		{[]Seen{a, b, average}, 0.8, RTT{3000, 6000, 2100}},
 	} {
 		s := Merge(inv, test.seen, nil, t0).Nodes[0]
 		if s.State != Up || s.Health != test.health || s.RTT != test.rtt {
@@ -299,7 +302,7 @@ func randomSeen(r *rand.Rand, ids []string) []Seen {
 				if r.IntN(4) > 0 {
 					record.Nodes[id] = Observation{
 						State: State(r.IntN(int(Abstain) + 1)), Health: float64(r.IntN(101)),
-						RTT: RTT{int64(r.IntN(1000)), 1000}, Load: Load{CPU: float64(r.IntN(3)) / 2},
+						RTT: RTT{int64(r.IntN(1000)), 1000, int64(r.IntN(2) * r.IntN(1000))}, Load: Load{CPU: float64(r.IntN(3)) / 2},
 						DueMS: 1000 * int64(r.IntN(3)),
 					}
 				}

@@ -1,6 +1,7 @@
 package healthfeed
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +13,7 @@ import (
 //
 //	{"prober": "dns-1", "epoch": 1766217618123, "seq": 88123,
 //	 "interval_ms": 2000, "ttl_ms": 15000,
-//	 "nodes": {"lon1": {"state": "up", "health": 97, "rtt_us": {"p50": 4339, "p95": 6147}}}}
+//	 "nodes": {"lon1": {"state": "up", "health": 97, "rtt_us": {"p50": 4339, "p95": 6147, "ewma": 4280}}}}
 //
 // Readers pass over fields they do not know.
 type Record struct {
@@ -53,11 +54,20 @@ type Observation struct {
 	Load Load `json:"load,omitzero"`
 }
 
-// RTT is a round-trip time distribution in microseconds; zero means unknown.
+// RTT is what is known of the round-trip time, in microseconds; zero means unknown.
 type RTT struct {
+	// P50 and P95 are quantiles of the last rounds, for people and for health.
 	P50 int64 `json:"p50"`
 	P95 int64 `json:"p95"`
+
+	// EWMA is a moving average, which is what nodes are compared by. Not every prober
+	// has one to give.
+	EWMA int64 `json:"ewma,omitempty"`
 }
+
+// Smoothed returns what nodes are compared by: EWMA, or the median of a prober that has
+// none; zero when unknown.
+func (r RTT) Smoothed() int64 { return cmp.Or(r.EWMA, r.P50) }
 
 // Load is what a node says of itself. A zero field means idle or unknown, which
 // steer alike.
@@ -127,6 +137,9 @@ func (o *Observation) validate() error {
 	}
 	if o.RTT.P50 < 0 || o.RTT.P95 < o.RTT.P50 {
 		return fmt.Errorf("rtt_us p50 %d, p95 %d are not in order", o.RTT.P50, o.RTT.P95)
+	}
+	if o.RTT.EWMA < 0 {
+		return fmt.Errorf("rtt_us ewma %d is negative", o.RTT.EWMA)
 	}
 	l := &o.Load
 	for _, v := range [...]float64{l.CPU, l.Mem, l.RPS, l.OKRPS, l.EPS, l.Mbps, l.Conns, l.InFlight, l.Hit} {

@@ -139,7 +139,7 @@ type Status struct {
 	// clients and has returned within the last minute. It is 1 for others.
 	Ramp float64
 
-	// RTT is the median over the probers.
+	// RTT has the medians over the probers. Its EWMA is there if any of its times is.
 	RTT RTT
 
 	// Load is what the node said of itself last.

@@ -80,7 +80,7 @@ func open(s shape) (*feed, error) {
 		config.Sources = append(config.Sources, healthfeed.From(from))
 	}
 	if s.Prober != "" {
-		config.Sources = append(config.Sources, probe.New(s.Prober, config.Log))
+		config.Sources = append(config.Sources, probe.New(s.Prober, probe.History, config.Log))
 	}
 	f, err := healthfeed.Open(config)
 	if err != nil {

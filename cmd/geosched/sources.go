@@ -161,7 +161,7 @@ func (s *sources) base() steer.Policy {
 	if s.block != nil {
 		return s.block.Base
 	}
-	return steer.Policy{Answers: 1, Near: -1, TTL: steer.TTL{Normal: 300, Degraded: 60}}
+	return geosched.BasePolicy()
 }
 
 // book has the policies, and nothing but the default without a file.

@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// history is the weight of what was before in a moving average. With a
+	// History is the weight of what was before in a moving average, by default. With a
 	// round every 2 s, two thirds of the average are the last 12 s.
-	history = 0.85
+	History = 0.85
 
 	// ringSize is how many good rounds the quantiles look back on.
 	ringSize = 64
@@ -21,9 +21,12 @@ const (
 
 // An average keeps the numbers that health is made of, for one check.
 type average struct {
+	history float64 // the weight of what was before in smoothed; set at construction
+
 	began        time.Time // end of the first round
 	rounds       int
 	availability float64 // moving average of 1 for a good round and 0 for a failed one
+	smoothed     float64 // moving average of the good rounds, as nanoseconds; see smooth
 	ring         [ringSize]time.Duration
 	filled       int // entries of ring in use
 	next         int // entry of ring that is written next
@@ -46,19 +49,38 @@ func (a *average) note(passed bool, rtt time.Duration, now time.Time) {
 		a.availability = x
 	}
 	a.rounds++
-	a.availability = history*a.availability + (1-history)*x
+	a.availability = History*a.availability + (1-History)*x
 	if !passed {
 		return
 	}
 	a.ring[a.next] = rtt
 	a.next = (a.next + 1) % ringSize
 	a.filled = min(a.filled+1, ringSize)
+	a.smooth()
 
 	median, _ := a.quantiles()
 	minute := a.minuteOf(now)
 	slot := minute % baseMinutes
 	if a.minute[slot] != minute || median < a.best[slot] {
 		a.minute[slot], a.best[slot] = minute, median
+	}
+}
+
+// smooth moves the average by the median of the last three good rounds, so that a single
+// one, a packet that was lost and sent again after a second, moves nothing: with it in
+// the average, such a node would be 150 ms behind its peers and wait for 40 s to be one of
+// them again. Two in a row do count. As long as there are less than three, the
+// shortest is the likeliest.
+func (a *average) smooth() {
+	last := func(i int) time.Duration { return a.ring[(a.next+ringSize-i)%ringSize] }
+	switch a.filled {
+	case 1:
+		a.smoothed = float64(last(1))
+	case 2:
+		a.smoothed = float64(min(last(1), last(2)))
+	default:
+		median := max(min(last(1), last(2)), min(max(last(1), last(2)), last(3)))
+		a.smoothed = a.history*a.smoothed + (1-a.history)*float64(median)
 	}
 }
 
@@ -73,14 +95,15 @@ func (a *average) quantiles() (p50, p95 time.Duration) {
 	return sorted[a.filled/2], sorted[min(a.filled*95/100, a.filled-1)]
 }
 
-// rtt returns the quantiles in the form of a record; what is measured is at least
-// 1 µs, since 0 means unknown.
+// rtt returns the quantiles and the moving average in the form of a record; what is
+// measured is at least 1 µs, since 0 means unknown.
 func (a *average) rtt() healthfeed.RTT {
 	if a.filled == 0 {
 		return healthfeed.RTT{}
 	}
 	p50, p95 := a.quantiles()
-	return healthfeed.RTT{P50: max(1, p50.Microseconds()), P95: max(1, p95.Microseconds())}
+	us := func(d time.Duration) int64 { return max(1, d.Microseconds()) }
+	return healthfeed.RTT{P50: us(p50), P95: us(p95), EWMA: us(time.Duration(a.smoothed).Round(time.Microsecond))}
 }
 
 // minuteOf numbers the minutes since the first round, from 1; the wall clock may

@@ -9,7 +9,7 @@ import (
 )
 
 func averageOf(rounds string, rtt time.Duration) (*average, time.Time) {
-	a, now := &average{}, t0
+	a, now := &average{history: History}, t0
 	for _, r := range rounds {
 		now = now.Add(2 * time.Second)
 		a.note(r == '+', rtt, now)
@@ -34,20 +34,50 @@ func TestQuantiles(t *testing.T) {
 	if got := a.rtt(); got != (healthfeed.RTT{}) {
 		t.Errorf("nothing measured: %v", got)
 	}
+	a.history = 0.5       // half of the time before, and half of one round ago
 	for i := range 1000 { // 937 to 1000 ms are the last 64
 		a.note(true, time.Duration(i+1)*time.Millisecond, t0)
 	}
-	if got, want := a.rtt(), (healthfeed.RTT{P50: 969_000, P95: 997_000}); got != want {
+	if got, want := a.rtt(), (healthfeed.RTT{P50: 969_000, P95: 997_000, EWMA: 998_000}); got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	a = average{}
+	a = average{history: History}
 	a.note(true, 0, t0)
-	if got := a.rtt(); got != (healthfeed.RTT{P50: 1, P95: 1}) {
+	if got := a.rtt(); got != (healthfeed.RTT{P50: 1, P95: 1, EWMA: 1}) {
 		t.Errorf("a very short trip is unknown: %v", got)
 	}
 	a.note(false, time.Hour, t0)
 	if got := a.rtt(); got.P95 != 1 {
 		t.Errorf("a failed round counts: %v", got)
+	}
+}
+
+func TestSmoothed(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		history float64
+		rounds  []int64 // ms
+		want    float64 // ms
+	}{
+		{"first", 0.85, []int64{20}, 20},
+		{"first-is-a-spike", 0.85, []int64{900, 20}, 20},
+		{"second-is-a-spike", 0.85, []int64{20, 900}, 20},
+		{"spike", 0.85, []int64{20, 20, 20, 900}, 20},
+		{"spike-is-over", 0.85, []int64{20, 20, 20, 900, 20, 20, 20}, 20},
+		{"every-third-is-a-spike", 0.85, []int64{20, 900, 20, 20, 900, 20, 20, 900, 20}, 20},
+		{"two-in-a-row", 0.85, []int64{20, 20, 120, 120}, 0.85*20 + 0.15*120},
+		{"three-in-a-row", 0.85, []int64{20, 20, 120, 120, 120}, 0.85*(0.85*20+0.15*120) + 0.15*120},
+		{"lost-rounds-do-not-count", 0.85, []int64{20, 20, -1, 120, -1, 120}, 0.85*20 + 0.15*120},
+		{"no-history", 0, []int64{20, 20, 20, 120, 110}, 110},
+		{"long-history", 0.999, []int64{20, 20, 20, 120, 120}, 20.1},
+	} {
+		a := average{history: test.history}
+		for _, ms := range test.rounds {
+			a.note(ms >= 0, time.Duration(ms)*time.Millisecond, t0)
+		}
+		if got := float64(a.rtt().EWMA) / 1000; !near(got, test.want) {
+			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
+		}
 	}
 }
 

@@ -40,18 +40,21 @@ const (
 type Prober struct {
 	// set at construction
 	name    string
+	history float64
 	log     *slog.Logger
 	attempt attemptFunc
 }
 
 // New returns a Prober whose records carry the given name, which must be 1 to 64
 // characters of letters, digits, '.', '_' and '-', and differ from that of all
-// other probers of the same nodes. A nil log is [slog.Default].
-func New(prober string, log *slog.Logger) *Prober {
+// other probers of the same nodes. In the moving average of round-trip times, what was
+// before has the weight history, at least 0 and less than 1, and the last rounds the
+// rest; [History] is a good one. A nil log is [slog.Default].
+func New(prober string, history float64, log *slog.Logger) *Prober {
 	if log == nil {
 		log = slog.Default()
 	}
-	return &Prober{name: prober, log: log, attempt: attempt}
+	return &Prober{name: prober, history: history, log: log, attempt: attempt}
 }
 
 // String implements [healthfeed.Source].

@@ -42,7 +42,7 @@ func inventory(t *testing.T, checks map[string][]healthfeed.Check) *healthfeed.I
 func open(t *testing.T, inv *healthfeed.Inventory) *healthfeed.Feed {
 	t.Helper()
 	before := runtime.NumGoroutine()
-	f, err := healthfeed.Open(healthfeed.Config{Inventory: inv, Log: quiet, Sources: []healthfeed.Source{New("test", quiet)}})
+	f, err := healthfeed.Open(healthfeed.Config{Inventory: inv, Log: quiet, Sources: []healthfeed.Source{New("test", History, quiet)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestFlappingForReal(t *testing.T) {
 }
 
 func BenchmarkRecord(b *testing.B) {
-	r := &publisher{Prober: New("bench", quiet), targets: map[healthfeed.Check]*target{}, ballots: map[string]*ballot{}}
+	r := &publisher{Prober: New("bench", History, quiet), targets: map[healthfeed.Check]*target{}, ballots: map[string]*ballot{}}
 	var nodes []healthfeed.Node
 	for i := range 250 {
 		addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})

@@ -97,7 +97,7 @@ func (m *mutable) Run(ctx context.Context, f *healthfeed.Feed) error {
 // start runs a feed with a prober in w, and returns how to change the inventory.
 func start(t *testing.T, w *world) (f *healthfeed.Feed, inventories chan<- *healthfeed.Inventory) {
 	t.Helper()
-	p := New("test", quiet)
+	p := New("test", History, quiet)
 	p.attempt = w.attempt
 	m := &mutable{make(chan *healthfeed.Inventory)}
 	f, err := healthfeed.Open(healthfeed.Config{Log: quiet, Sources: []healthfeed.Source{m, p}})
@@ -312,7 +312,7 @@ func TestFlapping(t *testing.T) {
 // A record that the feed refuses ends Run, so that it is seen.
 func TestBadName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := New("no spaces", quiet)
+		p := New("no spaces", History, quiet)
 		p.attempt = newWorld().attempt
 		f, err := healthfeed.Open(healthfeed.Config{Log: quiet, Inventory: nodes(t, map[string]healthfeed.Check{"a": pulse("a:1")})})
 		if err != nil {
@@ -353,7 +353,7 @@ func TestSuperseded(t *testing.T) {
 // The next prober of the same name comes after this one.
 func TestEpochGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := New("test", quiet)
+		p := New("test", History, quiet)
 		p.attempt = newWorld().attempt
 		f, err := healthfeed.Open(healthfeed.Config{Log: quiet, Inventory: nodes(t, map[string]healthfeed.Check{"a": pulse("a:1")})})
 		if err != nil {

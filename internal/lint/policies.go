@@ -48,7 +48,7 @@ func (r *run) policies() {
 			for _, s := range p.Strangers(r.inventory) {
 				found("rules", Warning, "stranger", "%q picks no node", s)
 			}
-			if p.Beta > 0 && !r.measured() {
+			if p.Beta > 0 && r.weighs(name) && !r.measured() {
 				found("weights", Warning, "unmeasured", "latency counts, and no node has checks to measure it")
 			}
 			for _, service := range users[name] {
@@ -77,6 +77,12 @@ func (r *run) ttl(t steer.TTL, found func(s Severity, check, format string, args
 	if t.Normal > 0 && t.Degraded == t.Normal && !t.Adaptive {
 		found(Note, "ttl", "the TTL is no shorter while a node is down")
 	}
+}
+
+// weighs reports whether a policy says itself how much latency counts.
+func (r *run) weighs(name string) bool {
+	of := member(member(r.ruled.top, "policies"), name)
+	return member(member(of, "weights"), "beta").Value != nil
 }
 
 // measured reports whether any node has checks.

@@ -26,7 +26,7 @@ type Account struct {
 	State      healthfeed.State
 	Tier       int           // of the inventory
 	Terms                    // what the score is made of
-	RTT        time.Duration // median, 0 when unknown
+	RTT        time.Duration // by which it is compared with its peers, 0 when unknown
 	Bias       float64       // what the score has been multiplied with
 	Rule       int           // the first of Policy.Rules that keeps it from this client, or -1
 	Score      float64       // how good the node is for this client; only ratios count

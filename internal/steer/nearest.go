@@ -8,9 +8,11 @@ import (
 
 // Defaults of a Policy.
 const (
+	DefaultAlpha      = 0.4
+	DefaultBeta       = 0.6
 	DefaultNear       = 0.05
 	DefaultEpsilon    = geo.Distance(50)
-	DefaultEpsilonRTT = 5 * time.Millisecond
+	DefaultEpsilonRTT = 50 * time.Millisecond
 )
 
 // nearest is the default strategy: near nodes, and among neighbours fast ones. The

@@ -11,8 +11,8 @@ import (
 	"github.com/tandem-cdn/tandem/internal/geo"
 )
 
-// mixed is the policy of `weights 0.4 0.6`.
-var mixed = &Policy{Answers: 1, Near: DefaultNear, Alpha: 0.4, Beta: 0.6, Epsilon: DefaultEpsilon, EpsilonRTT: DefaultEpsilonRTT}
+// mixed is the policy of who writes none.
+var mixed = &Policy{Answers: 1, Near: DefaultNear, Alpha: DefaultAlpha, Beta: DefaultBeta, Epsilon: DefaultEpsilon, EpsilonRTT: DefaultEpsilonRTT}
 
 func TestScore(t *testing.T) {
 	tests := []struct {
@@ -25,11 +25,11 @@ func TestScore(t *testing.T) {
 		{"here", 0.4, 0.6, 0, 0, 1},
 		{"distance-alone-is-rescaled", 0.4, 0.6, 50, 0, 0.5},
 		{"shares-need-not-add-up-to-1", 4, 6, 50, 0, 0.5},
-		{"delay-of-epsilon-halves-the-latency-term", 0.4, 0.6, 0, 5 * time.Millisecond, 0.7},
+		{"delay-of-epsilon-halves-the-latency-term", 0.4, 0.6, 0, 50 * time.Millisecond, 0.7},
 		{"delay-without-end-leaves-alpha", 0.4, 0.6, 0, math.MaxInt64 / 2, 0.4},
-		{"both", 0.4, 0.6, 50, 15 * time.Millisecond, 0.275},
+		{"both", 0.4, 0.6, 50, 150 * time.Millisecond, 0.275},
 		{"distance-only", 1, 0, 50, time.Second, 0.5},
-		{"latency-only", 0, 1, 50, 5 * time.Millisecond, 0.25},
+		{"latency-only", 0, 1, 50, 50 * time.Millisecond, 0.25},
 		{"nobody-set-the-shares", 0, 0, 50, time.Second, 0.5},
 		{"nowhere", 0.4, 0.6, geo.Unknown, 0, 0},
 	}
@@ -124,10 +124,10 @@ func TestProberDoesNotAttract(t *testing.T) {
 				closest, fastest := 1e9, 1e9
 				for _, c := range threeContinents {
 					closest = min(closest, float64(from.DistanceTo(at(t, c.lat, c.lon)))+50)
-					fastest = min(fastest, float64(measured(t, prober, c, 0).RTT.P50)/1000+5)
+					fastest = min(fastest, float64(measured(t, prober, c, 0).RTT.P50)/1000+50)
 				}
 				if nearest(func(d geo.Distance, ms float64) float64 {
-					return p.Alpha*closest/float64(d+50) + p.Beta*fastest/(ms+5)
+					return p.Alpha*closest/float64(d+50) + p.Beta*fastest/(ms+50)
 				}) != want {
 					attracted++
 				}

@@ -90,7 +90,7 @@ func delay(rtt, fastest time.Duration) time.Duration {
 // a time.Duration cannot.
 const longest = time.Hour
 
-// rtt is the median round-trip time of a status, 0 when unknown.
+// rtt is the round-trip time by which a node is compared with its peers, 0 when unknown.
 func rtt(s *healthfeed.Status) time.Duration {
-	return time.Duration(min(s.RTT.P50, longest.Microseconds())) * time.Microsecond
+	return time.Duration(min(s.RTT.Smoothed(), longest.Microseconds())) * time.Microsecond
 }

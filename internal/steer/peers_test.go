@@ -83,6 +83,23 @@ func TestDelay(t *testing.T) {
 	}
 }
 
+// Nodes are compared by the moving average, or by the median where a prober has none.
+func TestTimeThatCounts(t *testing.T) {
+	for _, tt := range []struct {
+		rtt  healthfeed.RTT
+		want time.Duration
+	}{
+		{healthfeed.RTT{P50: 5000, P95: 9000, EWMA: 4000}, 4 * time.Millisecond},
+		{healthfeed.RTT{P50: 5000, P95: 9000}, 5 * time.Millisecond},
+		{healthfeed.RTT{}, 0},
+		{healthfeed.RTT{P50: 1, P95: 1, EWMA: math.MaxInt64}, longest},
+	} {
+		if got := rtt(&healthfeed.Status{RTT: tt.rtt}); got != tt.want {
+			t.Errorf("%+v: got %v, want %v", tt.rtt, got, tt.want)
+		}
+	}
+}
+
 func rttOf(ms int64) func(*healthfeed.Node, *healthfeed.Status) {
 	return func(_ *healthfeed.Node, s *healthfeed.Status) { s.RTT = healthfeed.RTT{P50: ms * 1000, P95: ms * 1000} }
 }

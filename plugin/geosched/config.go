@@ -17,6 +17,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/healthfeed/probe"
 	"github.com/tandem-cdn/tandem/internal/geoip"
 	"github.com/tandem-cdn/tandem/internal/names"
 	"github.com/tandem-cdn/tandem/internal/steer"
@@ -50,6 +51,7 @@ type config struct {
 	Explain *explainConfig // nil when nothing is explained
 
 	Policy     steer.Policy // what all policies start from
+	EWMA       float64      // of this process's probes; see probe.New
 	PolicyFile string       // empty for none
 	Cache      int          // groups to remember, 0 for none
 	Shadow     string       // a policy file that nobody is answered by; empty for none
@@ -100,7 +102,8 @@ func parse(c *caddy.Controller) (*config, error) {
 		config: config{
 			ECS:      true,
 			Types:    []uint16{dns.TypeA, dns.TypeAAAA},
-			Policy:   steer.Policy{Answers: 1, Near: -1, Epsilon: steer.DefaultEpsilon, TTL: steer.TTL{Normal: defaultTTL}},
+			Policy:   BasePolicy(),
+			EWMA:     probe.History,
 			Negative: defaultNegative,
 			Cache:    defaultCache,
 			NS:       make(map[string][]string),
@@ -138,6 +141,16 @@ const (
 	defaultDegraded = 60
 	defaultNegative = 60
 )
+
+// BasePolicy is what policies start from when the Corefile says nothing.
+func BasePolicy() steer.Policy {
+	return steer.Policy{
+		Answers: 1, Near: -1,
+		Alpha: steer.DefaultAlpha, Beta: steer.DefaultBeta,
+		Epsilon: steer.DefaultEpsilon,
+		TTL:     steer.TTL{Normal: defaultTTL, Degraded: defaultDegraded},
+	}
+}
 
 func (p *parser) here() position { return position{p.File(), p.Line()} }
 
@@ -383,6 +396,8 @@ func (p *parser) finish() error {
 		return fail("check", "%q is for inline nodes; a nodes file has its own", "check")
 	case p.unmeasured():
 		return fail("weights", "latency counts and nobody measures it: want %q lines, or 0 for BETA", "check")
+	case p.smooths() && len(p.From) > 0:
+		return fail("weights", "%q is about the probes of this process, and there are none with %q: what counts is the one of the prober", "ewma", "feed from")
 	case p.SvcParams != "" && !slices.Contains(p.Types, dns.TypeHTTPS) && !slices.Contains(p.Types, dns.TypeSVCB):
 		return fail("svcparams", "%q is for HTTPS and SVCB records, and neither is among the %q", "svcparams", "types")
 	case len(p.Steer) == 0 && p.Records == nil:

@@ -10,7 +10,7 @@ import (
 	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
-// weights parses ALPHA BETA [near PCT] [eps KM MS].
+// weights parses ALPHA BETA [near PCT] [eps KM MS] [ewma LAMBDA].
 func (p *parser) weights(args []string) error {
 	if len(args) < 2 {
 		return p.Errf("weights wants ALPHA BETA, got %q", strings.Join(args, " "))
@@ -58,8 +58,17 @@ func (p *parser) weights(args []string) error {
 			}
 			p.Policy.Epsilon, p.Policy.EpsilonRTT = geo.Distance(km), time.Duration(ms*float64(time.Millisecond))
 			opts = opts[3:]
+		case "ewma":
+			if len(opts) < 2 {
+				return p.Errf("weights option %q wants the weight of history", option)
+			}
+			if err := p.number(opts[1], 0, 0.999, &p.EWMA); err != nil {
+				return err
+			}
+			p.At["ewma"] = p.here()
+			opts = opts[2:]
 		default:
-			return p.Errf("weights option %q is unknown, want near or eps", option)
+			return p.Errf("weights option %q is unknown, want near, eps or ewma", option)
 		}
 	}
 	return nil
@@ -167,7 +176,12 @@ func (p *parser) number(word string, least, most float64, to *float64) error {
 	return nil
 }
 
-// unmeasured reports whether latency is to count that nobody measures.
+// smooths reports whether the Corefile says how its own probes are averaged.
+func (p *parser) smooths() bool { _, ok := p.At["ewma"]; return ok }
+
+// unmeasured reports whether somebody wrote that latency is to count, and nobody
+// measures it. That it does by default is no mistake: then distance decides.
 func (p *parser) unmeasured() bool {
-	return p.Policy.Beta > 0 && len(p.Inline) > 0 && len(p.checks) == 0 && len(p.From) == 0
+	_, written := p.At["weights"]
+	return written && p.Policy.Beta > 0 && len(p.Inline) > 0 && len(p.checks) == 0 && len(p.From) == 0
 }

@@ -32,7 +32,7 @@ func TestParseWeights(t *testing.T) {
 		name, text string
 		want       steer.Policy
 	}{
-		{"nothing", "", policy(0, 0, -1, 0, 0)},
+		{"nothing", "", policy(0.4, 0.6, -1, 0, 0)},
 		{"shares", "weights 0.4 0.6", policy(0.4, 0.6, -1, 0, 0)},
 		{"shares-of-half", "weights 0.1 0.1", policy(0.5, 0.5, -1, 0, 0)},
 		{"distance-alone", "weights 1 0 near 20", policy(1, 0, 0.2, 0, 0)},
@@ -63,8 +63,11 @@ func TestParseWeightsRefuses(t *testing.T) {
 		{"nan", "weights NaN 1", `"NaN" is not a number from 0 to 1`},
 		{"infinity", "weights 0 inf", `"inf" is not a number from 0 to 1`},
 		{"both-zero", "weights 0 0.0", `weights "0" and "0.0" cannot both be 0`},
-		{"unknown-option", "weights 0.4 0.6 far 5", `weights option "far" is unknown, want near or eps`},
-		{"ewma", "weights 0.4 0.6 ewma 0.85", `weights option "ewma" is unknown, want near or eps`},
+		{"unknown-option", "weights 0.4 0.6 far 5", `weights option "far" is unknown, want near, eps or ewma`},
+		{"ewma-alone", "weights 0.4 0.6 ewma", `weights option "ewma" wants the weight of history`},
+		{"ewma-1", "weights 0.4 0.6 ewma 1", `"1" is not a number from 0 to 0.999`},
+		{"ewma-negative", "weights 0.4 0.6 ewma -0.1", `"-0.1" is not a number from 0 to 0.999`},
+		{"ewma-twice", "weights 0.4 0.6 ewma 0 near 5 ewma 0", `weights option "ewma" is given twice`},
 		{"near-alone", "weights 0.4 0.6 near", `weights option "near" wants a percentage`},
 		{"near-100", "weights 0.4 0.6 near 100", `"100" is not a number from 0 to 99`},
 		{"near-word", "weights 0.4 0.6 near here", `"here" is not a number from 0 to 99`},
@@ -90,10 +93,35 @@ func TestParseWeightsRefuses(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), `Testfile:4 - latency counts and nobody measures it`) {
 		t.Errorf("nobody measures: %v", err)
 	}
-	for _, measured := range []string{"weights 0.4 0.6\ncheck tcp :80", "weights 0.4 0.6\nfeed from http://hub.example", "weights 1 0"} {
+	for _, measured := range []string{"", "weights 0.4 0.6\ncheck tcp :80", "weights 0.4 0.6\nfeed from http://hub.example", "weights 1 0"} {
 		if _, err := block("node lon 192.0.2.1 51.5 -0.12\nsteer www\n" + measured); err != nil {
 			t.Errorf("%q: %v", measured, err)
 		}
+	}
+}
+
+// The weight of history is about the probes, so it is part of what blocks share them by,
+// and where nobody probes it is a mistake.
+func TestParseEWMA(t *testing.T) {
+	var keys []feedKey
+	for text, want := range map[string]float64{"": 0.85, "weights 1 0": 0.85, "weights 0.4 0.6 ewma 0.5": 0.5, "weights 0.4 0.6 near 5 ewma 0": 0} {
+		c, err := block("nodes nodes.json\nsteer www\n" + text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.EWMA != want {
+			t.Errorf("%q: got %v, want %v", text, c.EWMA, want)
+		}
+		if !slices.ContainsFunc(keys, func(k feedKey) bool { return reflect.DeepEqual(k, c.feedKey()) }) {
+			keys = append(keys, c.feedKey())
+		}
+	}
+	if len(keys) != 3 {
+		t.Errorf("%d feeds, want one for each weight: %+v", len(keys), keys)
+	}
+	_, err := block("feed from http://hub.example\nsteer www\nweights 0.4 0.6 ewma 0.85")
+	if want := `Testfile:4 - "ewma" is about the probes of this process`; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 
@@ -153,7 +181,7 @@ func TestParseResort(t *testing.T) {
 // FuzzWeights: whatever the words, they are refused with their place or make a
 // policy that can be chosen by.
 func FuzzWeights(f *testing.F) {
-	for _, words := range []string{"0.4 0.6", "1 0 near 99", "0 5e-324 eps 0.1 0.1 near 0%", "1e-300 1e-300 eps 20000 10000", "0x1p-3 .5 near 1_0", "NaN inf", "near near near"} {
+	for _, words := range []string{"0.4 0.6", "1 0 near 99", "0 5e-324 eps 0.1 0.1 near 0%", "1e-300 1e-300 eps 20000 10000", "0x1p-3 .5 near 1_0", "0.4 0.6 ewma 0.85", "NaN inf", "near near near"} {
 		f.Add(words)
 	}
 	f.Fuzz(func(t *testing.T, words string) {
@@ -185,13 +213,13 @@ func TestWeights(t *testing.T) {
 			{"id": "lon2", "addrs": ["192.0.2.2"], "location": {"lat": 51.52, "lon": -0.1}},
 			{"id": "sea1", "addrs": ["192.0.2.3"], "location": {"lat": 47.6, "lon": -122.3}}]},
 		"records": [{"age_ms": 0, "prober": "sea", "epoch": 1, "seq": 1, "interval_ms": 60000, "ttl_ms": 600000, "nodes": {
-			"lon1": {"state": "up", "health": 100, "rtt_us": {"p50": 190000, "p95": 200000}},
+			"lon1": {"state": "up", "health": 100, "rtt_us": {"p50": 140000, "p95": 200000, "ewma": 190000}},
 			"lon2": {"state": "up", "health": 100, "rtt_us": {"p50": 140000, "p95": 150000}},
 			"sea1": {"state": "up", "health": 100, "rtt_us": {"p50": 500, "p95": 600}}}}]}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	tests := []struct{ name, weights, want string }{
-		{"by-distance", "", "192.0.2.1 192.0.2.2"},
+		{"latency-counts-by-default", "", "192.0.2.2"},
 		{"by-distance-in-words", "weights 1 0", "192.0.2.1 192.0.2.2"},
 		{"latency-counts", "weights 0.4 0.6", "192.0.2.2"},
 		{"latency-alone", "weights 0 1", "192.0.2.2"},
@@ -237,7 +265,7 @@ func TestWeightsOfOwnProbes(t *testing.T) {
 	wait(t, g, func(table *healthfeed.Table) bool {
 		fast, _ := table.Lookup("fast")
 		slow, _ := table.Lookup("slow")
-		return fast.RTT.P50 > 0 && slow.RTT.P50 > fast.RTT.P50+100_000 // or the machine is busy
+		return fast.RTT.EWMA > 0 && slow.RTT.EWMA > fast.RTT.EWMA+100_000 // or the machine is busy
 	})
 	if got := summary(serve(t, g, question("www.cdn.example.", dns.TypeA, ""), resolver)); got != "NOERROR 192.0.2.1" {
 		t.Errorf("got %s, want the fast one", got)

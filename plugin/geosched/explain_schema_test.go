@@ -68,7 +68,7 @@ func TestExplainJSON(t *testing.T) {
 			`"generation":1,` +
 			`"nodes":[{"id":"lon","addrs":["192.0.2.1"]}]}`},
 		{"/v1/explain?name=www.cdn.example&client=198.51.100.7", `{"name":"www.cdn.example.","type":"A","zone":"cdn.example.","service":"web",` +
-			`"policy":{"name":"default","strategy":"nearest","alpha":1,"beta":0,"near_pct":5,"eps_km":50,"eps_ms":5,"answers":1},` +
+			`"policy":{"name":"default","strategy":"nearest","alpha":0.4,"beta":0.6,"near_pct":5,"eps_km":50,"eps_ms":50,"answers":1},` +
 			`"client":{"prefix":"198.51.100.7/32","ecs":"used",` +
 			`"class":"nets 51.5,-0.1","source":"nets","lat":51.5,"lon":-0.1},` +
 			`"scope":24,"why":"nearest","degraded":false,"ttl_s":300,` +
@@ -77,7 +77,7 @@ func TestExplainJSON(t *testing.T) {
 			`{"id":"far","fate":"tier","cname":"cdn.other.example.","state":"up","reason":"no checks","tier":1,"delay_ms":0,"latency":0,"load":0,"health":1,"acceptance":1,"ramp":1,"bias":1,"score":0,"weight":0,"share":0},` +
 			`{"id":"sea","fate":"draining","addrs":["192.0.2.2"],"state":"draining","reason":"operator","tier":0,"distance_km":7700.6,"delay_ms":0,"latency":0.007,"load":0,"health":1,"acceptance":1,"ramp":1,"bias":1,"score":0.0066,"weight":0,"share":0}]}`},
 		{"/v1/map", `{"name":"www.cdn.example.","type":"A","policies":["default"],` +
-			`"policy":{"name":"default","strategy":"nearest","alpha":1,"beta":0,"near_pct":5,"eps_km":50,"eps_ms":5,"answers":1},` +
+			`"policy":{"name":"default","strategy":"nearest","alpha":0.4,"beta":0.6,"near_pct":5,"eps_km":50,"eps_ms":50,"answers":1},` +
 			`"generation":1,"freshness":"static",` +
 			`"nodes":[` +
 			`{"id":"far","state":"up","reason":"no checks","wins":0,"share":0},{"id":"lon","lat":51.5,"lon":-0.12,"state":"up","reason":"no checks","wins":7,"share":1},` +

@@ -49,7 +49,7 @@ func TestExplainChaos(t *testing.T) {
 		"node pek standby score=0.209 distance=10571km up health=1.00",
 		"node lon down score=0.307 distance=7203km down health=0.00",
 		"answer A sea ttl=300 why=nearest degraded=false",
-		fmt.Sprintf("policy default strategy=nearest alpha=1 beta=0 near=5%% table=%d fresh", g.feed.Table().Generation),
+		fmt.Sprintf("policy default strategy=nearest alpha=0.4 beta=0.6 near=5%% table=%d fresh", g.feed.Table().Generation),
 	}
 	if got := facts(t, r); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -20,9 +20,10 @@ type feedKey struct {
 	Inline []healthfeed.Node `json:",omitempty"`
 	From   []string          `json:",omitempty"`
 	State  string            `json:",omitempty"`
+	EWMA   float64
 }
 
-func (c *config) feedKey() feedKey { return feedKey{c.Nodes, c.Inline, c.From, c.StateFile} }
+func (c *config) feedKey() feedKey { return feedKey{c.Nodes, c.Inline, c.From, c.StateFile, c.EWMA} }
 
 // open opens the feed, which does not run yet.
 func (k feedKey) open() (*healthfeed.Feed, error) {
@@ -39,7 +40,7 @@ func (k feedKey) open() (*healthfeed.Feed, error) {
 		c.Inventory = inv
 	}
 	if len(k.From) == 0 {
-		c.Sources = append(c.Sources, probe.New(healthfeed.HostProber("dns"), c.Log))
+		c.Sources = append(c.Sources, probe.New(healthfeed.HostProber("dns"), k.EWMA, c.Log))
 	}
 	for _, from := range k.From {
 		c.Sources = append(c.Sources, healthfeed.From(from))

@@ -80,7 +80,7 @@ func TestParse(t *testing.T) {
 	if c.Negative != 5 {
 		t.Errorf("negttl %d", c.Negative)
 	}
-	if want := (steer.Policy{Answers: 3, Near: -1, Epsilon: steer.DefaultEpsilon, TTL: steer.TTL{Normal: 300, Degraded: 60}}); !reflect.DeepEqual(c.Policy, want) {
+	if want := (steer.Policy{Answers: 3, Near: -1, Alpha: 0.4, Beta: 0.6, Epsilon: steer.DefaultEpsilon, TTL: steer.TTL{Normal: 300, Degraded: 60}}); !reflect.DeepEqual(c.Policy, want) {
 		t.Errorf("got %+v", c.Policy)
 	}
 	if !c.ECS || c.GeoIP.MaxV4 != 20 || c.GeoIP.MaxV6 != 48 || strings.Join(c.GeoIP.Files, " ") != "a.mmdb /b.mmdb" || c.GeoIP.Nets != "nets.txt" ||
