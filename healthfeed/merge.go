@@ -95,11 +95,13 @@ func newest(seen []Seen) []Seen {
 // judge decides one node: the operator's word first, then the votes, then what
 // was known before, then nothing.
 func judge(n *Node, records []Seen, before *Status, now time.Time) Status {
-	s := Status{Health: 1, Acceptance: 1}
+	s := Status{Health: 1}
 	votes := votesOn(n.ID, records, now)
+	var said *report
 	switch {
 	case len(votes) > 0:
 		s.count(votes)
+		said = s.hear(votes)
 		s.expect(votes)
 	case len(n.Checks) == 0:
 		s.State, s.Reason = Up, "no checks"
@@ -123,6 +125,7 @@ func judge(n *Node, records []Seen, before *Status, now time.Time) Status {
 		s.Due = time.Time{} // the operator changes it, or nobody
 	}
 	s.ramp(n, before, now)
+	s.accept(n, said, before, now)
 	s.Since = now
 	if before != nil && before.State == s.State {
 		s.Since = before.Since
@@ -160,7 +163,6 @@ func (s *Status) count(votes []vote) {
 	var down, draining, degraded int
 	var health []float64
 	var p50, p95, ewma []int64
-	var loaded time.Time
 	for _, v := range votes {
 		switch v.State {
 		case Down:
@@ -178,9 +180,6 @@ func (s *Status) count(votes []vote) {
 		}
 		if smoothed := v.RTT.Smoothed(); smoothed > 0 {
 			ewma = append(ewma, smoothed)
-		}
-		if v.Load != (Load{}) && (s.Load == (Load{}) || v.at.After(loaded)) {
-			s.Load, loaded = v.Load, v.at
 		}
 		if v.ends.After(s.hold) {
 			s.hold = v.ends
@@ -250,10 +249,12 @@ func median[T cmp.Ordered](values []T) T {
 }
 
 // sameStatus reports whether a reader would see no difference. Until when
-// votes count is not a difference as long as they agree, and what is due is news with
-// every round of a prober and changes nothing yet.
+// votes count is not a difference as long as they agree, what is due is news with
+// every round of a prober and changes nothing yet, and what the control of load has
+// in mind is seen when it acts.
 func sameStatus(a, b Status) bool {
 	a.hold, b.hold = time.Time{}, time.Time{}
 	a.Due, b.Due = time.Time{}, time.Time{}
+	a.control, b.control = control{}, control{}
 	return a == b
 }

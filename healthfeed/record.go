@@ -51,6 +51,10 @@ type Observation struct {
 	// under way, or that the prober does not tell.
 	DueMS int64 `json:"due_ms,omitempty"`
 
+	// Accept is which part of its clients the prober's own feed has the node take
+	// at present, 0 to 1; 0 means that the prober does not tell. See [Status].
+	Accept float64 `json:"accept,omitempty"`
+
 	Load Load `json:"load,omitzero"`
 }
 
@@ -131,6 +135,9 @@ func (o *Observation) validate() error {
 	}
 	if !(o.Health >= 0 && o.Health <= 100) || !(o.Score >= 0 && o.Score <= 100) {
 		return fmt.Errorf("health %v or score %v is outside 0 to 100", o.Health, o.Score)
+	}
+	if !(o.Accept >= 0 && o.Accept <= 1) {
+		return fmt.Errorf("accept %v is outside 0 to 1", o.Accept)
 	}
 	if o.DueMS < 0 {
 		return fmt.Errorf("due_ms %d is negative", o.DueMS)

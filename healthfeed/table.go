@@ -132,7 +132,9 @@ type Status struct {
 	// least 0.1 unless State is Down.
 	Health float64
 
-	// Acceptance is the fraction of the node's share that it can take, 0 to 1.
+	// Acceptance is the part of the clients that want the node which it can take,
+	// 0.05 to 1 in steps of 0.01. It follows from the node's load and capacity, and is
+	// 1 for a node that reports no load.
 	Acceptance float64
 
 	// Ramp is the part of its share, 0.1 to 1, that a node is given which took no
@@ -142,7 +144,7 @@ type Status struct {
 	// RTT has the medians over the probers. Its EWMA is there if any of its times is.
 	RTT RTT
 
-	// Load is what the node said of itself last.
+	// Load is what the node says of itself, the median over the probers that know.
 	Load Load
 
 	// Since is when State began, on this process's clock.
@@ -155,11 +157,13 @@ type Status struct {
 
 	// What the next Merge needs: the state before the operator's word, when
 	// the last vote stops or stopped to count, whether this status is
-	// only held since, and when Ramp began, if it is less than 1.
+	// only held since, when Ramp began, if it is less than 1, and what the control
+	// of load knows.
 	measured State
 	hold     time.Time
 	held     bool
 	returned time.Time
+	control  control
 }
 
 // Lookup returns the status of the node with the given ID.

@@ -103,6 +103,7 @@ func (p *Prober) Run(ctx context.Context, f *healthfeed.Feed) error {
 		}
 		last = time.Now()
 		if record := r.next(last); record != nil {
+			f.Table().Grant(record)
 			if err := f.Offer(&healthfeed.Snapshot{Records: []healthfeed.Aged{{Record: *record}}}); err != nil {
 				return err
 			}

@@ -1,0 +1,191 @@
+package healthfeed
+
+import (
+	"math"
+	"time"
+)
+
+// The control of load finds out which part of the clients who want a node it can take:
+// its acceptance a. Clients whom it refuses go elsewhere.
+//
+//	clients who want it ── D ──► × a ──► rps ──► node
+//	                              ▲               │ rps, ok_rps, cpu, mbps, conns
+//	                              └─ 0.8·Ĉ/D ◄────┘
+//	                                 Ĉ ← ok_rps/u      what it could serve, however busy it is
+//	                                 D ← rps/ā         who would come if it refused nobody
+//
+// Neither Ĉ nor D changes when a does, so a does not chase its own effect: what is
+// measured now is compared with the mean ā of what was granted while the clients of now got
+// their answers. A loop around cpu alone swings for ever, since those answers live on.
+//
+// Every reader of the feed does this for itself, in step with the reports. A prober says
+// in its records what it arrived at, and whoever reads them leans that way: a reader that
+// starts begins there, and two that differ approach each other.
+const (
+	controlPeriod = 5 * time.Second
+	fullLoad      = 0.8              // of what a node can serve, what it is to be given
+	leastAccept   = 0.05             // so that there is always a measurement
+	mostShed      = 0.25             // at most so much less at a time
+	mostReturn    = 0.05             // and so much more
+	deadband      = 0.03             // relative; less is noise
+	answerLife    = time.Minute      // that of ā; see the design page
+	leaning       = 0.25             // to what others say, at a time
+	keepCapacity  = 0.85             // of Ĉ
+	keepDemand    = 0.7              // of D
+	busyEnough    = 0.2              // u from which on Ĉ can be told
+	leastCapacity = 0.25             // Ĉ by what is configured
+	mostCapacity  = 1.5              // the same
+	decayHalf     = time.Minute      // of a refusal that no report supports
+	decayEnd      = 3 * time.Minute  // after which it is gone
+	slowPeriod    = 15 * time.Second // where no rps are reported
+	busy, notBusy = 0.85, 0.75       // u
+	slowestShed   = 0.8              // of a, at most
+	slowReturn    = 0.02
+)
+
+// control is what the control of load knows of one node. The zero value knows nothing,
+// and the node has all of its clients.
+type control struct {
+	accept   float64   // a, exactly; Status.Acceptance is rounded
+	mean     float64   // ā
+	capacity float64   // Ĉ in requests per second; 0 if unknown
+	demand   float64   // D in requests per second; 0 if unknown
+	stepped  time.Time // when a was last considered
+	report   time.Time // when the newest report was seen
+	ends     time.Time // when it stops to count
+}
+
+// utilisation is which part of the node is used, 0 to 1: the most used of CPU, and of
+// connections and traffic as far as the inventory has a capacity for them.
+func utilisation(l *Load, c *Capacity) float64 {
+	u := l.CPU
+	if c.Conns > 0 {
+		u = max(u, l.Conns/c.Conns)
+	}
+	if c.Mbps > 0 {
+		u = max(u, l.Mbps/c.Mbps)
+	}
+	return min(u, 1)
+}
+
+// next is the state after a report, which is nil if there is no fresh one, at now.
+func (c control) next(r *report, n *Node, taking bool, now time.Time) control {
+	if c.accept == 0 {
+		if r == nil {
+			return control{}
+		}
+		c = control{accept: 1, capacity: n.Capacity.RPS, stepped: now}
+		if r.accept > 0 {
+			c.accept = r.accept
+		}
+		c.mean = c.accept
+	}
+	if r == nil {
+		if now.Sub(c.ends) >= decayEnd {
+			return control{}
+		}
+		return c
+	}
+	newer, since := r.at.After(c.report), now.Sub(c.stepped)
+	if a := c.at(now); a != c.accept {
+		c.accept, c.mean, c.demand = a, a, 0 // a gap: nobody knows how many came
+	}
+	c.report, c.ends = r.at, r.ends
+	u := utilisation(&r.Load, &n.Capacity)
+	if !taking || !newer || since < controlPeriod || r.RPS == 0 && since < slowPeriod {
+		return c
+	}
+	c.mean += (c.accept - c.mean) * -math.Expm1(-float64(since)/float64(answerLife))
+	c.stepped = now
+	c.lean(r.accept)
+	if r.RPS == 0 {
+		c.feel(u)
+	} else {
+		c.steer(&r.Load, u, n.Capacity.RPS)
+	}
+	return c
+}
+
+// lean goes some of the way to what others grant, as if it had always been there.
+func (c *control) lean(others float64) {
+	if others == 0 {
+		return
+	}
+	shift := leaning * (others - c.accept)
+	c.demand *= c.mean / (c.mean + shift)
+	c.accept, c.mean = c.accept+shift, c.mean+shift
+}
+
+// measure learns how much the node can serve. What is known says nothing while the node
+// has little to do; if that is because it is held back, the operator's word counts again.
+func (c *control) measure(l *Load, u, configured float64) {
+	served := l.RPS
+	if l.OKRPS > 0 {
+		served = l.OKRPS
+	}
+	can := served / u
+	switch {
+	case u > busyEnough && configured > 0:
+		can = min(max(can, leastCapacity*configured), mostCapacity*configured)
+	case u > busyEnough:
+	case c.accept == 1 || c.capacity == 0:
+		return
+	case configured > 0:
+		can = configured
+	default:
+		can = 2 * c.capacity
+	}
+	if c.capacity == 0 {
+		c.capacity = can
+	}
+	c.capacity = keepCapacity*c.capacity + (1-keepCapacity)*can
+}
+
+// steer moves a to where demand and capacity want it.
+func (c *control) steer(l *Load, u, configured float64) {
+	c.measure(l, u, configured)
+	if c.capacity == 0 {
+		return
+	}
+	room := fullLoad * c.capacity
+	wants := min(l.RPS/max(leastAccept, c.mean), room/leastAccept) // more makes no difference, but would be remembered
+	if c.demand == 0 {
+		c.demand = wants
+	}
+	c.demand = keepDemand*c.demand + (1-keepDemand)*wants
+	want := min(max(room/c.demand, leastAccept), 1)
+	if want > 1-deadband {
+		want = 1
+	}
+	if math.Abs(want-c.accept) >= deadband*c.accept || want == 1 {
+		c.move(want)
+	}
+}
+
+// feel moves a where nobody knows how many come: slowly, by how busy the node is.
+func (c *control) feel(u float64) {
+	switch c.demand = 0; {
+	case u > busy:
+		c.accept = max(leastAccept, c.accept*max(slowestShed, 1-(u-(busy+notBusy)/2)))
+	case u < notBusy:
+		c.accept = min(1, c.accept+slowReturn)
+	}
+}
+
+// move takes a step towards want: fast to shed, slow to return.
+func (c *control) move(want float64) {
+	c.accept += min(max(want-c.accept, -mostShed), mostReturn)
+}
+
+// at is the acceptance at a time. While a report counts it is as found; then the node gets
+// its clients back, half of those that it lacks in a minute.
+func (c *control) at(now time.Time) float64 {
+	gap := now.Sub(c.ends)
+	switch {
+	case c.accept == 0:
+		return 1
+	case gap <= 0 || c.ends.IsZero():
+		return c.accept
+	}
+	return 1 - (1-c.accept)*math.Exp2(-float64(gap)/float64(decayHalf))
+}
