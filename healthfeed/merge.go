@@ -223,6 +223,9 @@ func (s *Status) expect(votes []vote) {
 		if v.fresh {
 			at = v.at.Add(bounded(v.DueMS))
 		}
+		if v.fresh && (v.State == Down && s.State == Up || v.State == Up && s.State == Down) {
+			continue // who is outvoted makes no difference by coming round
+		}
 		if known := v.fresh && v.DueMS > 0 || !v.fresh && !agreed; known && (s.Due.IsZero() || at.Before(s.Due)) {
 			s.Due = at
 		}

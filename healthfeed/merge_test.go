@@ -386,6 +386,8 @@ func TestDue(t *testing.T) {
 		{"failing", []Seen{vote("a", Up, 4000, time.Second)}, 3 * time.Second},
 		{"recovering", []Seen{vote("a", Down, 20_000, 0)}, 20 * time.Second},
 		{"the-first", []Seen{vote("a", Up, 9000, 0), vote("b", Up, 4000, 0), vote("c", Up, 0, 0)}, 4 * time.Second},
+		{"outvoted-and-down", []Seen{vote("a", Up, 0, 0), vote("b", Up, 0, 0), vote("c", Down, 20_000, 0)}, 0},
+		{"outvoted-and-up", []Seen{vote("a", Down, 20_000, 0), vote("b", Down, 30_000, 0), vote("c", Up, 4000, 0)}, 20 * time.Second},
 		{"overdue", []Seen{vote("a", Up, 1000, 3*time.Second)}, -2 * time.Second},
 		{"far-away", []Seen{vote("a", Up, 1<<60, 0)}, maxAge},
 		{"silent-and-up", []Seen{vote("a", Up, 4000, ttl+1)}, 0},

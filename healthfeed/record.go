@@ -46,8 +46,8 @@ type Observation struct {
 	Breaker string  `json:"breaker,omitempty"` // the node's circuit to its origin: closed, half or open
 	SinceMS int64   `json:"since_ms,omitempty"`
 
-	// DueMS is in how many milliseconds the vote changes if the rounds go on as the
-	// last one did: the node has begun to fail or to recover. 0 means that nothing is
+	// DueMS is in how many milliseconds the vote may next change: the node has begun to
+	// fail, or it is down and is up again at the earliest then. 0 means that nothing is
 	// under way, or that the prober does not tell.
 	DueMS int64 `json:"due_ms,omitempty"`
 

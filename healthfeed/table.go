@@ -150,9 +150,9 @@ type Status struct {
 	// Since is when State began, on this process's clock.
 	Since time.Time
 
-	// Due is when State may next change by what is under way, on this process's
-	// clock: the node has begun to fail or to recover, or nobody speaks for it any
-	// more. It is zero when nothing is under way.
+	// Due is when State may next change, on this process's clock: the node has begun to
+	// fail, it is down and may have recovered then, or nobody speaks for it any more.
+	// It is zero when nothing is under way, or nobody says what.
 	Due time.Time
 
 	// What the next Merge needs: the state before the operator's word, when

@@ -89,11 +89,13 @@ func (h *hysteresis) fail(now time.Time) bool {
 	return true
 }
 
-// due returns when the state changes if rounds go on as the last one did, one each
-// interval; zero if it does not.
+// due returns when the state may next change, with one round each interval: when a check
+// that has begun to fail is down if it goes on, and when one that is down is up again
+// if all rounds pass from now on, even if none has yet. It is zero for one that
+// passes.
 func (h *hysteresis) due(interval time.Duration, now time.Time) time.Time {
 	switch {
-	case h.state == healthfeed.Down && h.good > 0:
+	case h.state == healthfeed.Down:
 		rise := now.Add(time.Duration(max(h.rise-h.good, 1)) * interval)
 		if rise.Before(h.heldTill) {
 			return h.heldTill

@@ -51,7 +51,7 @@ func TestHysteresis(t *testing.T) {
 	}
 }
 
-// When the state is to change, and that it does then if the rounds go on like that.
+// When the state may next change, and that it does then at the earliest.
 func TestDue(t *testing.T) {
 	for _, test := range []struct {
 		name, rounds string
@@ -62,8 +62,9 @@ func TestDue(t *testing.T) {
 		{"first-failure", "+x", 4 * time.Second},
 		{"second-failure", "+xx", 2 * time.Second},
 		{"never-up", "x", 4 * time.Second},
-		{"down", "+xxx", 0},
-		{"longer-down", "+xxxxx", 0},
+		{"down", "+xxx", 20 * time.Second},
+		{"longer-down", "+xxxxx", 20 * time.Second},
+		{"down-once-more", "+xxx++++++++++xxx", 30 * time.Second},
 		{"first-success", "+xxx+", 18 * time.Second},
 		{"ninth-success", "+xxx+++++++++", 2 * time.Second},
 		{"up-again", "+xxx++++++++++", 0},
@@ -80,12 +81,15 @@ func TestDue(t *testing.T) {
 		if due.IsZero() {
 			continue
 		}
-		was, last := h.state, test.rounds[len(test.rounds)-1:]
+		was, next := h.state, "x"
+		if was == healthfeed.Down {
+			next = "+"
+		}
 		for now.Before(due) {
 			if h.state != was {
 				t.Errorf("%s: changed before it was due", test.name)
 			}
-			play(&h, &now, 2*time.Second, last)
+			play(&h, &now, 2*time.Second, next)
 		}
 		if h.state == was {
 			t.Errorf("%s: did not change when it was due", test.name)

@@ -36,7 +36,7 @@ type view struct {
 	health  float64          // 0 to 100
 	rtt     healthfeed.RTT
 	load    healthfeed.Load
-	due     time.Time // when state changes if rounds go on like this; zero if it does not
+	due     time.Time // when state may next change; zero if nothing is under way
 	failing time.Time // start of the first of the failed rounds in a row; zero if the last one passed
 	late    bool      // the last round had to wait too long for its turn
 	doubted bool      // set by the publisher; taken away by a round that passes

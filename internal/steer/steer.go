@@ -98,8 +98,8 @@ type Choice struct {
 	// change when that node returns, so it should be kept for a shorter time only.
 	Degraded bool
 
-	// Due is when the choice may next change by what is under way already, such
-	// as a node that has begun to fail; zero if nothing is. It is in the past if
+	// Due is when the choice may next change by what is under way already: a node has
+	// begun to fail, or is down and may return; zero if nothing is. It is in the past if
 	// that may be at any moment.
 	Due time.Time
 

@@ -11,16 +11,18 @@ type TTL struct {
 	Normal   uint32 // of an answer that a healthy CDN gives
 	Degraded uint32 // of others, at most Normal
 
-	// Adaptive makes it the time until the choice may next change by what is
-	// under way, from Degraded to Normal; Normal if nothing is, even if a node is
-	// down: it does not come back before there are signs of it.
+	// Adaptive makes it the time until the choice may next change, from Degraded to
+	// Normal: until a node of it that has begun to fail is down, or one that is
+	// down may be back, with or without signs of it. It is Normal while nothing is
+	// under way, and Degraded while nobody says when that will be over, or nobody is
+	// alive.
 	Adaptive bool
 }
 
 // Of returns the TTL of a choice that is made now.
 func (t TTL) Of(c *Choice, now time.Time) uint32 {
 	switch {
-	case !t.Adaptive && c.Degraded:
+	case c.Degraded && (!t.Adaptive || c.Due.IsZero() || c.Why == AllDown):
 		return t.Degraded
 	case !t.Adaptive || c.Due.IsZero():
 		return t.Normal
@@ -39,8 +41,11 @@ func (r *round) expect(m *candidate) {
 		return
 	}
 	due := r.table.Nodes[m.node].Due
-	if m.weight > 0 && !m.accepts || m.fate == Full || m.fate == Sick {
+	switch {
+	case m.weight > 0 && !m.accepts, m.fate == Full, m.fate == Sick:
 		due = anyMoment // the feed says how much it accepts as often as it says anything
+	case m.fate == IsDown && due.IsZero():
+		due = anyMoment // and a prober that does not say when need not know before
 	}
 	if !due.IsZero() && (r.due.IsZero() || due.Before(r.due)) {
 		r.due = due

@@ -31,11 +31,15 @@ func TestTTL(t *testing.T) {
 		{"not-longer-than-normal", []nodeSpec{lon("a", up, due(time.Hour))}, 300, 300},
 		{"overdue", []nodeSpec{lon("a", up, due(-time.Second))}, 300, 60},
 		{"a-node-elsewhere-fails", []nodeSpec{well, sea(up, due(time.Second))}, 300, 300},
-		{"down-and-no-sign-of-life", []nodeSpec{lon("a", dead, nil), sea(up, nil)}, 60, 300},
-		{"coming-back", []nodeSpec{lon("a", dead, due(80*time.Second)), sea(up, nil)}, 60, 80},
+		{"down-and-nobody-says-until-when", []nodeSpec{lon("a", dead, nil), sea(up, nil)}, 60, 60},
+		{"one-of-two-does-not-say", []nodeSpec{lon("a", dead, due(80*time.Second)), lon("b", dead, nil), sea(up, nil)}, 60, 60},
+		{"down-for-a-while", []nodeSpec{lon("a", dead, due(80*time.Second)), sea(up, nil)}, 60, 80},
+		{"down-for-long", []nodeSpec{well, lon("b", dead, due(time.Hour))}, 60, 300},
+		{"down-elsewhere", []nodeSpec{well, sea(dead, nil)}, 300, 300},
+		{"only-without-weight", []nodeSpec{lon("a", up, func(n *healthfeed.Node, _ *healthfeed.Status) { n.Weight = 0 })}, 60, 60},
 		{"full", []nodeSpec{well, lon("b", up, full)}, 60, 60},
 		{"refuses", []nodeSpec{lon("b", up, accepting(1e-9)), sea(up, nil)}, 60, 60},
-		{"all-down", []nodeSpec{lon("a", dead, nil), sea(dead, due(70*time.Second))}, 60, 70},
+		{"all-down", []nodeSpec{lon("a", dead, nil), sea(dead, due(70*time.Second))}, 60, 60},
 		{"held-down-does-not-matter", []nodeSpec{well, lon("b", up, heldDown)}, 300, 300},
 	}
 	for _, tt := range tests {
