@@ -24,10 +24,9 @@ type Memo struct {
 	slots []atomic.Pointer[memory]
 }
 
-// NewMemo returns an empty Memo for a table. It has room for as many groups as
-// entries, rounded up to a power of two.
+// NewMemo returns an empty Memo for a table, with room for so many groups, at least 1.
 func NewMemo(table *healthfeed.Table, entries int) *Memo {
-	return &Memo{table, make([]atomic.Pointer[memory], 1<<bits.Len(uint(max(entries, 1)-1)))}
+	return &Memo{table, make([]atomic.Pointer[memory], max(entries, 1))}
 }
 
 // Table is what the Memo is about.
@@ -62,7 +61,8 @@ type remembered struct {
 // Memorable. It allocates when it has to remember.
 func (m *Memo) Choose(p *Policy, req *Request) Choice {
 	key := mix(req.Key ^ req.Set.salt ^ uint64(req.Family)<<1)
-	slot := &m.slots[key&uint64(len(m.slots)-1)]
+	at, _ := bits.Mul64(key, uint64(len(m.slots))) // key as a fraction of all
+	slot := &m.slots[at]
 	if known := slot.Load(); known != nil && known.is(p, req) {
 		if known.torn {
 			return p.Choose(req, m.table)

@@ -50,11 +50,12 @@ type config struct {
 	Limit   *rateLimit     // nil for none
 	Explain *explainConfig // nil when nothing is explained
 
-	Policy     steer.Policy // what all policies start from
-	EWMA       float64      // of this process's probes; see probe.New
-	PolicyFile string       // empty for none
-	Cache      int          // groups to remember, 0 for none
-	Shadow     string       // a policy file that nobody is answered by; empty for none
+	Policy     steer.Policy  // what all policies start from
+	EWMA       float64       // of this process's probes; see probe.New
+	PolicyFile string        // empty for none
+	Cache      int           // groups to remember, 0 for none
+	CacheLife  time.Duration // for which they are kept at most
+	Shadow     string        // a policy file that nobody is answered by; empty for none
 
 	Tracing *tracingConfig // nil for none
 
@@ -105,9 +106,9 @@ func parse(c *caddy.Controller) (*config, error) {
 			Policy:   BasePolicy(),
 			EWMA:     probe.History,
 			Negative: defaultNegative,
-			Cache:    defaultCache,
-			NS:       make(map[string][]string),
-			At:       make(map[string]position),
+			Cache:    defaultCache, CacheLife: defaultCacheLife,
+			NS: make(map[string][]string),
+			At: make(map[string]position),
 		},
 	}
 	blocks := 0
@@ -234,7 +235,7 @@ func (p *parser) property() error {
 	case "sticky":
 		return p.one(name, args, p.sticky)
 	case "cache":
-		return p.one(name, args, p.cache)
+		return p.cache(args)
 	case "fallthrough":
 		if len(args) == 0 {
 			args = fall.Root.Zones

@@ -149,21 +149,30 @@ func (p *parser) sticky(word string) error {
 	return nil
 }
 
-// defaultCache is how many groups are remembered by default.
-const defaultCache = 8192
+// How many groups are remembered by default, and for how long at most.
+const (
+	defaultCache     = 10_000
+	defaultCacheLife = 30 * time.Second
+)
 
-// cache parses ENTRIES|off.
-func (p *parser) cache(word string) error {
-	if word == "off" {
+// cache parses ENTRIES [DURATION] | off.
+func (p *parser) cache(args []string) error {
+	if len(args) == 1 && args[0] == "off" {
 		p.Cache = 0
 		return nil
 	}
-	n, err := strconv.Atoi(word)
+	if len(args) != 1 && len(args) != 2 || args[0] == "off" {
+		return p.Errf("cache wants ENTRIES [DURATION] or off, got %q", strings.Join(args, " "))
+	}
+	n, err := strconv.Atoi(args[0])
 	if err != nil || n < 1 || n > 1<<20 {
-		return p.Errf("cache %q is unknown, want off or a number from 1 to %d", word, 1<<20)
+		return p.Errf("cache %q is unknown, want off or a number from 1 to %d", args[0], 1<<20)
 	}
 	p.Cache = n
-	return nil
+	if len(args) == 2 {
+		p.CacheLife, err = p.duration(args[1])
+	}
+	return err
 }
 
 // number parses a decimal number.

@@ -125,6 +125,23 @@ func TestParseEWMA(t *testing.T) {
 	}
 }
 
+func TestParseCache(t *testing.T) {
+	for text, want := range map[string]config{
+		"":               {Cache: 10_000, CacheLife: 30 * time.Second},
+		"cache 500":      {Cache: 500, CacheLife: 30 * time.Second},
+		"cache 1 1500ms": {Cache: 1, CacheLife: 1500 * time.Millisecond},
+		"cache off":      {CacheLife: 30 * time.Second},
+	} {
+		c, err := block("nodes nodes.json\nsteer www\n" + text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Cache != want.Cache || c.CacheLife != want.CacheLife {
+			t.Errorf("%q: got %d for %v", text, c.Cache, c.CacheLife)
+		}
+	}
+}
+
 func TestParseResort(t *testing.T) {
 	tests := []struct {
 		name, text string
@@ -164,7 +181,11 @@ func TestParseResort(t *testing.T) {
 		"alldown all\nalldown all":     `"alldown" is on line 4 already`,
 		"sticky yes":                   `sticky "yes" is unknown, want off or subnet`,
 		"sticky":                       "sticky wants one argument, got \"\"",
-		"cache":                        "cache wants one argument, got \"\"",
+		"cache":                        `cache wants ENTRIES [DURATION] or off, got ""`,
+		"cache off 30s":                `cache wants ENTRIES [DURATION] or off, got "off 30s"`,
+		"cache 10 1s 1s":               `cache wants ENTRIES [DURATION] or off, got "10 1s 1s"`,
+		"cache 10 30":                  `"30" is not a duration such as 2s or 500ms`,
+		"cache 10 0s":                  `"0s" is not a duration`,
 		"cache 0":                      `cache "0" is unknown, want off or a number from 1 to 1048576`,
 		"cache on":                     `cache "on" is unknown`,
 		"policy":                       "policy wants one argument, got \"\"",

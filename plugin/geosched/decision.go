@@ -69,7 +69,7 @@ func (g *Geosched) situation(w *world, table *healthfeed.Table, s *steered, c cl
 	d.client = c.prefix(d.by)
 	d.plan = d.view.of(s.Service).plan
 	if g.config.Cache > 0 && d.plan.memorable {
-		d.memo = w.memoOf(table, g.config.Cache)
+		d.memo = w.recall.of(table, g.config.Cache, g.config.CacheLife)
 	}
 	return d
 }
@@ -84,17 +84,6 @@ func (d *decision) choose(family steer.Family, aliases bool) {
 		return
 	}
 	d.Choice = d.plan.policy.Choose(&req, d.table)
-}
-
-// memoOf returns the memo of a table.
-func (w *world) memoOf(table *healthfeed.Table, entries int) *steer.Memo {
-	old := w.memo.Load()
-	if old != nil && old.Table() == table {
-		return old
-	}
-	m := steer.NewMemo(table, entries)
-	w.memo.CompareAndSwap(old, m) // or somebody else has made one
-	return m
 }
 
 // request is what to choose by.

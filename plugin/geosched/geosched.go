@@ -27,7 +27,6 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
-	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
 // Geosched is the plugin of one server block.
@@ -68,11 +67,19 @@ type world struct {
 	view atomic.Pointer[view]
 
 	// the groups of the newest table, replaced likewise
-	memo atomic.Pointer[steer.Memo]
+	recall recall
 }
 
 func newGeosched(c *config) *Geosched {
 	return &Geosched{config: c, dice: rand.Uint64}
+}
+
+// forget lets go of what would outlive a block that is asked no more.
+func (g *Geosched) forget() {
+	g.recall.forget()
+	if g.shadow != nil {
+		g.shadow.recall.forget()
+	}
 }
 
 // Name implements plugin.Handler.

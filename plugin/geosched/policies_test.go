@@ -266,11 +266,11 @@ func TestCache(t *testing.T) {
 		}
 	}
 	same("all up")
-	memo := cached.memo.Load()
+	memo := cached.recall.current.Load()
 	if memo == nil || memo.Table() != cached.feed.Table() {
 		t.Fatalf("the memo is not of the table")
 	}
-	if plain.memo.Load() != nil {
+	if plain.recall.current.Load() != nil {
 		t.Error("cache off remembers")
 	}
 	before := answer(t, cached, "www", "8.8.8.0/24")

@@ -51,7 +51,7 @@ func setup(c *caddy.Controller) error {
 	})
 	// The new instance has started when the old one is shut down, so nothing
 	// that both use is closed in between.
-	c.OnShutdown(func() error { shared.release(h); return nil })
+	c.OnShutdown(func() error { shared.release(h); g.forget(); return nil })
 	// The server says nothing to an instance that fails to start. Its
 	// predecessor hears of it.
 	c.OnRestartFailed(func() error { shared.sweep(); return nil })
