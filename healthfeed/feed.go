@@ -47,6 +47,9 @@ type Feed struct {
 	// current is written by Open and by the merge loop alone
 	current atomic.Pointer[publication]
 
+	// owned by the merge loop
+	outages map[string]int // services of which nobody is alive, as they were logged; nil before the first look
+
 	refused   atomic.Uint64
 	unwritten atomic.Uint64
 }

@@ -202,6 +202,64 @@ func TestFeedLogsChangesOnce(t *testing.T) {
 	})
 }
 
+// That a node is down is a warning, and that nobody of a service is left an error; each
+// is said once, and once when it is over.
+func TestFeedLogsOutages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inv := watched(t, "a", "b", "c")
+		inv.Nodes[0].Labels = map[string]string{"of": "web"}
+		inv.Services = map[string]Service{"web": {Select: map[string]string{"of": "web"}}, "none": {Select: map[string]string{"of": "none"}}}
+		var log logbook
+		f := open(t, Config{Inventory: inv, Log: log.logger()})
+		seq := uint64(0)
+		say := func(states map[string]State) {
+			for range 3 {
+				seq++
+				offer(t, f, says("p", seq, states))
+				time.Sleep(time.Second)
+			}
+		}
+		expect := func(when string, counts map[string]int) {
+			t.Helper()
+			for words, want := range counts {
+				if got := log.count(words); got != want {
+					t.Errorf("%s: %d lines of %q, want %d", when, got, words, want)
+				}
+			}
+		}
+		say(map[string]State{"a": Up, "b": Up, "c": Up})
+		expect("well", map[string]int{"level=WARN": 0, "level=ERROR": 0})
+		say(map[string]State{"a": Down, "b": Up, "c": Draining})
+		expect("one-down", map[string]int{
+			`level=WARN msg="node changed" node=a state=down was=up reason="1 of 1 probers"`: 1, "level=WARN": 1,
+			`level=ERROR msg="nobody of the service is alive" service=web nodes=1`: 1, "level=ERROR": 1,
+		})
+		say(map[string]State{"a": Down, "b": Down, "c": Draining})
+		expect("who-drains-lives", map[string]int{"level=WARN": 2, "level=ERROR": 1})
+		say(map[string]State{"a": Down, "b": Down, "c": Down})
+		expect("all-down", map[string]int{"service=* nodes=3": 1, "level=ERROR": 2})
+		say(map[string]State{"a": Up, "b": Down, "c": Down})
+		expect("one-back", map[string]int{
+			`level=INFO msg="node changed" node=a state=up was=down`: 1, "level=ERROR": 2,
+			`level=INFO msg="the outage of the service is over" service=web`: 1, "is over\" service=*": 1, "is over": 2,
+		})
+	})
+}
+
+// What was down when the process ended, and is all the time, is said by the next one.
+func TestFeedLogsOutageAtStart(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "feed.json")
+	do(t, WriteFile(state, snapshotOf(t, watched(t, "n"), says("p", 1, map[string]State{"n": Down}))))
+	synctest.Test(t, func(t *testing.T) {
+		var log logbook
+		open(t, Config{Inventory: watched(t, "n"), StateFile: state, Log: log.logger()})
+		time.Sleep(5 * time.Second)
+		if n := log.count("nobody of the service is alive"); n != 1 {
+			t.Errorf("%d lines", n)
+		}
+	})
+}
+
 func TestOpen(t *testing.T) {
 	dir := t.TempDir()
 	bad := filepath.Join(dir, "bad.json")

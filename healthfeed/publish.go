@@ -72,29 +72,17 @@ func (f *Feed) merge(now time.Time) {
 	f.mu.Unlock()
 	old := f.current.Load()
 	t := Merge(inv, seen, old.table, now)
-	if t.Generation == old.table.Generation {
+	news := t.Generation != old.table.Generation
+	if news {
+		f.logChanges(old.table, t)
+	}
+	if f.outages == nil || !sameLife(old.table, t) {
+		f.logOutages(t)
+	}
+	if !news {
 		f.current.Store(&publication{table: t, next: old.next})
 		return
 	}
-	f.logChanges(old.table, t)
 	f.current.Store(&publication{table: t, next: make(chan struct{})})
 	close(old.next)
-}
-
-// logChanges writes one line for a new inventory, for every node whose state
-// changed, and for another freshness.
-func (f *Feed) logChanges(old, t *Table) {
-	if old.Inventory != t.Inventory {
-		f.config.Log.Info("inventory changed", "nodes", len(t.Nodes), "before", len(old.Nodes))
-	}
-	for i := range t.Nodes {
-		id := t.Inventory.Nodes[i].ID
-		was, known := old.Lookup(id)
-		if is := &t.Nodes[i]; !known || was.State != is.State {
-			f.config.Log.Info("node changed", "node", id, "state", is.State.String(), "was", was.State.String(), "reason", is.Reason)
-		}
-	}
-	if old.Freshness != t.Freshness {
-		f.config.Log.Info("feed changed", "freshness", t.Freshness.String(), "was", old.Freshness.String())
-	}
 }

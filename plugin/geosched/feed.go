@@ -69,6 +69,7 @@ func holdFeed(p *pool, h *holder, k feedKey, before *healthfeed.Feed) (*healthfe
 		ctx, cancel := context.WithCancel(context.Background())
 		opened := f.Table()
 		go runFeed(ctx, f)
+		go followNodes(ctx, f, p.prepare)
 		// The first query comes as soon as the server has started, and what was
 		// offered is in the table only when the feed has merged it.
 		for range 100 {
@@ -84,6 +85,21 @@ func holdFeed(p *pool, h *holder, k feedKey, before *healthfeed.Feed) (*healthfe
 func runFeed(ctx context.Context, f *healthfeed.Feed) {
 	if err := f.Run(ctx); err != nil {
 		log.Errorf("the feed ended, its last table stays: %v", err)
+	}
+}
+
+// followNodes calls changed for each new inventory of a feed until ctx ends.
+func followNodes(ctx context.Context, f *healthfeed.Feed, changed func()) {
+	t := f.Table()
+	for {
+		next, err := f.Next(ctx, t.Generation)
+		if err != nil {
+			return
+		}
+		if next.Inventory != t.Inventory {
+			changed()
+		}
+		t = next
 	}
 }
 

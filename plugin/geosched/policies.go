@@ -50,7 +50,7 @@ func holdPolicies(p *pool, h *holder, g *Geosched, w *world, file string) (*poli
 			return nil, nil, err
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		go keepLooking(ctx, s.reload)
+		go keepLooking(ctx, func() { s.reload(); p.prepare() })
 		return s, cancel, nil
 	})
 }

@@ -1,8 +1,11 @@
 package geosched
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
+	golog "log"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,6 +80,62 @@ func TestPolicyFile(t *testing.T) {
 	if v := g.newest(); len(v.unruly) != 1 || !strings.Contains(v.unruly[0].Error(), `service "video" wants the policy "video", which is not in `+file) {
 		t.Errorf("got %v", v.unruly)
 	}
+}
+
+// What a new file makes of the others is said when it is taken, once, and nobody has to ask
+// for it.
+func TestStaleReferencesAreLoggedAtOnce(t *testing.T) {
+	defer func(was time.Duration) { lookInterval = was }(lookInterval)
+	lookInterval = 20 * time.Millisecond
+	nodes := inventory(t, twoServices)
+	dir := t.TempDir()
+	file, candidate, nets := filepath.Join(dir, "policy.json"), filepath.Join(dir, "candidate.json"), filepath.Join(dir, "nets.txt")
+	write(t, file, `{"policies": {"video": {}}}`)
+	write(t, candidate, `{"policies": {"video": {}}}`)
+	write(t, nets, "8.0.0.0/8 node lon\n")
+	var out lockedBuffer
+	golog.SetOutput(&out)
+	defer golog.SetOutput(io.Discard)
+	g := serving(t, "nodes "+nodes+"\nsteer www service web\nsteer video service video\npolicy "+file+"\nshadow "+candidate+"\nnets "+nets)
+	for _, step := range []struct{ file, text, want string }{
+		{file, `{"policies": {"video": {"bias": {"rome": 2}}}}`, file + `:1: policy "video": there is no node "rome"`},
+		{candidate, `{"policies": {"video": {"bias": {"oslo": 2}}}}`, candidate + `:1: policy "video": there is no node "oslo"`},
+		{nets, "8.0.0.0/8 node lon\n9.0.0.0/8 node bonn lon\n", nets + `:2: there is no node "bonn"`},
+		{nodes, strings.Replace(twoServices, `"video"`, `"videos"`, 1), `service "video" is not in the inventory`},
+	} {
+		write(t, step.file, step.text)
+		for began := time.Now(); !strings.Contains(out.String(), step.want); time.Sleep(5 * time.Millisecond) {
+			if time.Since(began) > 20*time.Second {
+				t.Fatalf("the log does not say %s:\n%s", step.want, out.String())
+			}
+		}
+	}
+	for range 100 { // which say nothing more
+		serve(t, g, question("www.cdn.example.", dns.TypeA, ""), resolver)
+	}
+	for want, most := range map[string]int{`"rome"`: 2, `"oslo"`: 2, `"bonn"`: 2, "is not in the inventory": 1} { // the last file makes a view, too
+		if n := strings.Count(out.String(), want); n > most {
+			t.Errorf("%d lines about %s", n, want)
+		}
+	}
+}
+
+// A lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
 
 // What is wrong at the start is said with its place.

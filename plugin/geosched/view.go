@@ -81,6 +81,18 @@ func (g *Geosched) viewOf(w *world, book *policy.Book, inv *healthfeed.Inventory
 	return v
 }
 
+// prepare makes the views of all blocks that answer, so that what is wrong with new
+// files is logged when they are taken, and not with the next query.
+func (p *pool) prepare() {
+	for _, g := range p.blocks() {
+		g.newest()
+		if s := g.shadow; s != nil {
+			book := s.policies.book.Load()
+			g.viewOf(s, book, g.feed.Table().Inventory, s.atlas.Trie())
+		}
+	}
+}
+
 // is reports whether the view is of a book and an inventory. No view is not.
 func (v *view) is(book *policy.Book, inv *healthfeed.Inventory) bool {
 	return v != nil && v.book == book && v.inventory == inv
