@@ -28,10 +28,11 @@ const (
 	mostShed      = 0.25             // at most so much less at a time
 	mostReturn    = 0.05             // and so much more
 	deadband      = 0.03             // relative; less is noise
-	answerLife    = time.Minute      // that of ā; see the design page
+	answerLife    = 45 * time.Second // that of ā; see the design page
 	leaning       = 0.25             // to what others say, at a time
 	keepCapacity  = 0.85             // of Ĉ
-	keepDemand    = 0.7              // of D
+	keepDemand    = 0.7              // of D, where it falls
+	keepLess      = 0.4              // of D, where it rises
 	busyEnough    = 0.2              // u from which on Ĉ can be told
 	leastCapacity = 0.25             // Ĉ by what is configured
 	mostCapacity  = 1.5              // the same
@@ -152,14 +153,19 @@ func (c *control) steer(l *Load, u, configured float64) {
 	if c.demand == 0 {
 		c.demand = wants
 	}
-	c.demand = keepDemand*c.demand + (1-keepDemand)*wants
+	keep := keepDemand
+	if wants > c.demand {
+		keep = keepLess
+	}
+	c.demand = keep*c.demand + (1-keep)*wants
 	want := min(max(room/c.demand, leastAccept), 1)
 	if want > 1-deadband {
 		want = 1
 	}
-	if math.Abs(want-c.accept) >= deadband*c.accept || want == 1 {
-		c.move(want)
+	if want < 1 && (math.Abs(want-c.accept) < deadband*c.accept || (want < c.accept) != (l.RPS > room)) {
+		return // it makes no difference, or leads away from where the node ought to be: ā is off
 	}
+	c.accept += min(max(want-c.accept, -mostShed), mostReturn)
 }
 
 // feel moves a where nobody knows how many come: slowly, by how busy the node is.
@@ -170,11 +176,6 @@ func (c *control) feel(u float64) {
 	case u < notBusy:
 		c.accept = min(1, c.accept+slowReturn)
 	}
-}
-
-// move takes a step towards want: fast to shed, slow to return.
-func (c *control) move(want float64) {
-	c.accept += min(max(want-c.accept, -mostShed), mostReturn)
 }
 
 // at is the acceptance at a time. While a report counts it is as found; then the node gets

@@ -158,7 +158,8 @@ func TestControlAgrees(t *testing.T) {
 		t.Errorf("who begins has %v, the other %v", got, want)
 	}
 	// One that was told nonsense while it was cut off comes back.
-	b.table.Nodes[0].control.accept, b.table.Nodes[0].control.mean = 1, 1
+	b.table.Nodes[0].control.accept = 1
+	b.table.Nodes[0].control.mean = 1
 	crowd(inv, &many, now.Add(time.Second), 4*time.Minute, a, b)
 	if x, y := a.table.Nodes[0].Acceptance, b.table.Nodes[0].Acceptance; math.Abs(x-y) > 0.02 {
 		t.Errorf("they grant %v and %v", x, y)
