@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -16,8 +18,11 @@ func init() {
 	caddy.RegisterModule(adminAPI{})
 }
 
-// adminAPI answers GET /edgehealth/nodes on the admin endpoint with what the
-// feed of the running configuration knows.
+// adminAPI answers on the admin endpoint:
+//
+//	GET  /edgehealth/nodes    what the feed of the running configuration knows
+//	GET  /edgehealth/drain    whether this node drains
+//	POST /edgehealth/drain    drain it; DELETE takes that back
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -37,6 +42,7 @@ func (adminAPI) Provision(ctx caddy.Context) error { return registerMetrics(ctx)
 func (adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: "/edgehealth/nodes", Handler: caddy.AdminHandlerFunc(serveNodes)},
+		{Pattern: "/edgehealth/drain", Handler: caddy.AdminHandlerFunc(serveDrain)},
 	}
 }
 
@@ -62,19 +68,12 @@ type nodeJSON struct {
 
 // serveNodes answers /edgehealth/nodes.
 func serveNodes(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		return caddy.APIError{
-			HTTPStatus: http.StatusMethodNotAllowed,
-			Err:        fmt.Errorf("method %s is not allowed here", r.Method),
-		}
+	if err := onlyMethods(w, r, http.MethodGet, http.MethodHead); err != nil {
+		return err
 	}
-	app, ok := active()
-	if !ok {
-		return caddy.APIError{
-			HTTPStatus: http.StatusNotFound,
-			Err:        errors.New("the running configuration has no edgehealth app"),
-		}
+	app, err := activeOrNotFound()
+	if err != nil {
+		return err
 	}
 	t := app.Table()
 	answer := nodesJSON{
@@ -97,6 +96,70 @@ func serveNodes(w http.ResponseWriter, r *http.Request) error {
 			Load:       s.Load,
 		}
 	}
+	return writeJSON(w, answer)
+}
+
+// drainJSON is the answer of /edgehealth/drain.
+type drainJSON struct {
+	State       string     `json:"state"` // serving, draining or drained
+	Since       *time.Time `json:"since,omitempty"`
+	InFlight    int64      `json:"inflight"`
+	Connections int64      `json:"connections"`
+}
+
+// serveDrain answers /edgehealth/drain. What is asked for twice is done once, and
+// is no error. It needs no app: the drain is this process's own.
+func serveDrain(w http.ResponseWriter, r *http.Request) error {
+	if err := onlyMethods(w, r, http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete); err != nil {
+		return err
+	}
+	n := here()
+	switch r.Method {
+	case http.MethodPost:
+		if n.drain.start(time.Now()) {
+			caddy.Log().Named("edgehealth").Info("draining: probers are told to send no new clients")
+		}
+	case http.MethodDelete:
+		if n.drain.stop() {
+			caddy.Log().Named("edgehealth").Info("serving again: the drain is taken back")
+		}
+	}
+	state, since := n.drain.began()
+	c := n.counts()
+	answer := drainJSON{State: state.String(), InFlight: c.inFlight, Connections: c.connections}
+	if !since.IsZero() {
+		since = since.Round(time.Millisecond)
+		answer.Since = &since
+	}
+	return writeJSON(w, answer)
+}
+
+// onlyMethods refuses other methods.
+func onlyMethods(w http.ResponseWriter, r *http.Request, methods ...string) error {
+	if slices.Contains(methods, r.Method) {
+		return nil
+	}
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	return caddy.APIError{
+		HTTPStatus: http.StatusMethodNotAllowed,
+		Err:        fmt.Errorf("method %s is not allowed here", r.Method),
+	}
+}
+
+// activeOrNotFound returns the app of the running configuration.
+func activeOrNotFound() (*App, error) {
+	app, ok := active()
+	if !ok {
+		return nil, caddy.APIError{
+			HTTPStatus: http.StatusNotFound,
+			Err:        errors.New("the running configuration has no edgehealth app"),
+		}
+	}
+	return app, nil
+}
+
+// writeJSON answers with one line of JSON.
+func writeJSON(w http.ResponseWriter, answer any) error {
 	body, err := json.Marshal(answer)
 	if err != nil {
 		return caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: err}

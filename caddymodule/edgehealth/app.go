@@ -6,6 +6,11 @@
 //	own checks ──┘  (one per           ├─► GET /edgehealth/nodes
 //	                 process)          └─► caddy_edgehealth_* metrics
 //
+//	requests ──► directive edgehealth ──► load, drain ──► answers to probes
+//
+// And it tells those who probe how this node is: the directive counts what the
+// sites do, and answers.
+//
 // The feed outlives configurations. It lives in a [caddy.UsagePool] under a key
 // made of the settings that shape it, so a reload that leaves these alone keeps
 // its connections and everything it has learnt, and a reload that fails does not

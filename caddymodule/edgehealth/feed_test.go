@@ -195,7 +195,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("no line %s in %v", want, got)
 		}
 	}
-	if len(got) != 2*len(states)+4 {
-		t.Errorf("%d lines, want a state set for each node, age, generation, refused, fail open: %v", len(got), got)
+	if len(got) != 2*len(states)+4+5 {
+		t.Errorf("%d lines, want a state set for each node, age, generation, refused, fail open, and five of this node: %v", len(got), got)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/tandem-cdn/tandem/healthfeed"
 )
 
-// The metrics. Nodes come from the operator's inventory, never from a client.
+// The metrics of the feed, for as long as the running configuration has one. Nodes come from the operator's inventory, never from a client.
 var (
 	descNodeState = prometheus.NewDesc("caddy_edgehealth_node_state",
 		"1 for the state that the node is in, 0 for the others.", []string{"node", "state"}, nil)
@@ -23,6 +23,18 @@ var (
 		"Inputs of the feed (records, inventories) that were refused.", nil, nil)
 	descFailOpen = prometheus.NewDesc("caddy_edgehealth_fail_open_total",
 		"Choices of an upstream that were made among all, because the feed left no healthy one.", nil, nil)
+)
+
+// The metrics of this node, which it has with or without a feed.
+var (
+	descDraining = prometheus.NewDesc("caddy_edgehealth_draining",
+		"1 while this node announces that it wants no new clients.", nil, nil)
+	descInFlight = prometheus.NewDesc("caddy_edgehealth_requests_in_flight",
+		"Requests that are being served behind the directive edgehealth.", nil, nil)
+	descConnections = prometheus.NewDesc("caddy_edgehealth_connections",
+		"Connections of clients to the servers that have the directive edgehealth.", nil, nil)
+	descProbes = prometheus.NewDesc("caddy_edgehealth_probes_total",
+		"Probes answered, by whether the load was told (load) or only the state (plain).", []string{"told"}, nil)
 )
 
 // states are the states that a Table can hold.
@@ -56,10 +68,15 @@ func (collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descGeneration
 	ch <- descRefused
 	ch <- descFailOpen
+	ch <- descDraining
+	ch <- descInFlight
+	ch <- descConnections
+	ch <- descProbes
 }
 
 // Collect implements [prometheus.Collector].
 func (collector) Collect(ch chan<- prometheus.Metric) {
+	here().collect(ch)
 	app, ok := active()
 	if !ok {
 		return
@@ -80,4 +97,22 @@ func (collector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(descGeneration, prometheus.GaugeValue, float64(t.Generation))
 	ch <- prometheus.MustNewConstMetric(descRefused, prometheus.CounterValue, float64(app.feed.Refused()))
 	ch <- prometheus.MustNewConstMetric(descFailOpen, prometheus.CounterValue, float64(app.feed.failedOpen.Load()))
+}
+
+// collect sends the metrics of this node.
+func (n *node) collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v)
+	}
+	draining := 0.0
+	if n.drain.state() != serving {
+		draining = 1
+	}
+	c := n.counts()
+	gauge(descDraining, draining)
+	gauge(descInFlight, float64(c.inFlight))
+	gauge(descConnections, float64(max(0, c.connections)))
+	for told, count := range map[string]uint64{"load": probes.load.Load(), "plain": probes.plain.Load()} {
+		ch <- prometheus.MustNewConstMetric(descProbes, prometheus.CounterValue, float64(count), told)
+	}
 }

@@ -68,6 +68,7 @@ var Caddy = Program{
 		"edgecache",
 		"edgehealth",
 		"http.handlers.edgecache",
+		"http.handlers.edgehealth",
 		"http.handlers.zerocopy",
 		"http.reverse_proxy.selection_policies.edgehealth",
 	},

@@ -1,0 +1,70 @@
+package edgehealth
+
+import (
+	"strings"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+// placeholder finds the value of a placeholder that begins with `edgehealth.`:
+//
+//	edgehealth.freshness           what the states rest on
+//	edgehealth.self.id             as configured
+//	edgehealth.self.FIELD          of this node
+//	edgehealth.node.ID.FIELD       of the node with that ID, which may have dots
+//
+// where FIELD is `state`, `reason`, `health` or `acceptance`. A node that is not in
+// the inventory has no value, so that `{…}` is replaced by nothing or left alone as
+// the place of its use has it.
+func (a *App) placeholder(key string) (any, bool) {
+	key, ours := strings.CutPrefix(key, "edgehealth.")
+	if !ours {
+		return nil, false
+	}
+	switch key {
+	case "freshness":
+		return a.Table().Freshness.String(), true
+	case "self.id":
+		return a.SelfID, true
+	case "self.state":
+		return a.selfState().String(), true
+	}
+	if field, self := strings.CutPrefix(key, "self."); self {
+		return a.field(a.SelfID, field)
+	}
+	rest, node := strings.CutPrefix(key, "node.")
+	if dot := strings.LastIndexByte(rest, '.'); node && dot >= 0 {
+		return a.field(rest[:dot], rest[dot+1:])
+	}
+	return nil, false
+}
+
+// field is one field of one node.
+func (a *App) field(id, field string) (any, bool) {
+	s, known := a.Table().Lookup(id)
+	if !known {
+		return nil, false
+	}
+	switch field {
+	case "state":
+		return s.State.String(), true
+	case "reason":
+		return s.Reason, true
+	case "health":
+		return s.Health, true
+	case "acceptance":
+		return s.Acceptance, true
+	}
+	return nil, false
+}
+
+// selfState is the state of this node: what the feed says, and before that hears of
+// it, that it drains. Without `self`, or while the feed does not know the node, it
+// is unknown.
+func (a *App) selfState() healthfeed.State {
+	s, _ := a.Table().Lookup(a.SelfID)
+	if s.State != healthfeed.Down && here().drain.state() != serving {
+		return healthfeed.Draining
+	}
+	return s.State
+}

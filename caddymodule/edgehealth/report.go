@@ -1,0 +1,108 @@
+package edgehealth
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/machine"
+)
+
+// reportAge is how old a report may be. Several probers that ask within a second
+// hear the same, and asking often costs nothing.
+const reportAge = time.Second
+
+// A report is what the node says of itself, ready to be sent.
+type report struct {
+	at     time.Time
+	load   healthfeed.Load
+	drain  bool
+	header string // value of [probe.LoadHeader]
+}
+
+// report returns what the node says of itself now. Rates are averages since the
+// report before.
+func (n *node) report(now time.Time) *report {
+	drain := n.drain.state() != serving
+	last := n.last.Load()
+	fresh := now.Sub(last.at) < reportAge
+	switch {
+	case fresh && last.drain == drain:
+		return last
+	case !n.sampling.TryLock():
+		return last
+	}
+	defer n.sampling.Unlock()
+	if last = n.last.Load(); now.Sub(last.at) < reportAge {
+		// Measured just now; only the drain may be news, and that does not wait.
+		if last.drain != drain {
+			last = newReport(last.at, last.load, drain)
+			n.last.Store(last)
+		}
+		return last
+	}
+	after := n.counts()
+	load := loadOf(n.before, after, n.machine.Sample(now), now.Sub(last.at))
+	n.before = after
+	last = newReport(now, load, drain)
+	n.last.Store(last)
+	return last
+}
+
+// loadOf is the load that follows from what was counted before and after.
+func loadOf(before, after counts, u machine.Use, passed time.Duration) healthfeed.Load {
+	l := healthfeed.Load{
+		CPU: digits(u.CPU), Mem: digits(u.Mem),
+		Conns: float64(max(0, after.connections)), InFlight: float64(max(0, after.inFlight)),
+	}
+	if s := passed.Seconds(); s > 0 {
+		l.RPS = digits(float64(after.requests-before.requests) / s)
+		l.OKRPS = digits(float64(after.served-before.served) / s)
+		l.EPS = digits(float64(after.failed-before.failed) / s)
+		l.Mbps = digits(float64(after.bytes-before.bytes) * 8 / 1e6 / s)
+	}
+	if asked := after.asked - before.asked; asked > 0 {
+		l.Hit = digits(min(1, float64(after.hits-before.hits)/float64(asked)))
+	}
+	return l
+}
+
+// digits keeps three decimals, which is all that means something.
+func digits(v float64) float64 { return math.Round(v*1000) / 1000 }
+
+// An orca is the report in the JSON form of an Open Request Cost Aggregation load
+// report. application_utilization is left out: who steers knows what the node was
+// built for and compares for himself.
+type orca struct {
+	CPU   float64   `json:"cpu_utilization"`
+	Mem   float64   `json:"mem_utilization,omitempty"`
+	RPS   float64   `json:"rps_fractional"`
+	EPS   float64   `json:"eps"`
+	Named orcaNamed `json:"named_metrics"`
+}
+
+type orcaNamed struct {
+	OKRPS    float64 `json:"ok_rps"`
+	Mbps     float64 `json:"mbps"`
+	Conns    float64 `json:"conns"`
+	InFlight float64 `json:"inflight"`
+	Hit      float64 `json:"hit,omitempty"`
+	Drain    int     `json:"drain,omitempty"` // 1: send no new clients
+}
+
+// newReport writes a load down.
+func newReport(at time.Time, l healthfeed.Load, drain bool) *report {
+	o := orca{CPU: l.CPU, Mem: l.Mem, RPS: l.RPS, EPS: l.EPS, Named: orcaNamed{
+		OKRPS: l.OKRPS, Mbps: l.Mbps, Conns: l.Conns, InFlight: l.InFlight, Hit: l.Hit,
+	}}
+	if drain {
+		o.Named.Drain = 1
+	}
+	body, err := json.Marshal(o)
+	if err != nil {
+		panic(fmt.Sprintf("edgehealth: load %+v did not marshal: %v", l, err)) // numbers are finite
+	}
+	return &report{at: at, load: l, drain: drain, header: "JSON " + string(body)}
+}
