@@ -72,6 +72,7 @@ func TestParseRefuses(t *testing.T) {
 		{"no-weights", `{"weights": {"alpha": 0, "beta": 0}}`, "cannot both be 0"},
 		{"near", `{"weights": {"near": 100}}`, "near: 100 is outside 0 to 99"},
 		{"eps", `{"weights": {"eps_km": 0}}`, "eps_km: 0 is outside 0.1 to 20000"},
+		{"ewma-is-of-the-prober", `{"weights": {"ewma": 0.85}}`, `unknown field "ewma"`},
 		{"ttl", `{"ttl": {"normal": 604801}}`, "normal: 604801 is outside 0 to 604800"},
 		{"degraded-longer", `{"ttl": {"degraded": 301}}`, "degraded 301 is longer than normal 300"},
 		{"adaptive", `{"ttl": {"adaptive": 1}}`, "adaptive: 1 is not true or false"},
