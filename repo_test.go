@@ -80,6 +80,8 @@ func TestImportDirection(t *testing.T) {
 		{own + "/plugin", own + "/cmd", true, "a tool reads the plugin's Corefile, not the other way round"},
 		{own + "/caddymodule", "github.com/coredns", true, "the edge must not carry a name server"},
 		{own + "/caddymodule", own + "/plugin", true, "the two hosts meet only in the feed"},
+		{own + "/caddymodule", "go.etcd.io/etcd", true, "edges read hubs: only name servers, which probe and serve hubs, talk to etcd"},
+		{own + "/healthfeed/probe", "go.etcd.io/etcd", true, "who measures knows no transport"},
 		{own + "/cmd", "github.com/caddyserver", true, "a tool for decisions of the name server has no use for a web server"},
 		{own + "/cmd", own + "/caddymodule", true, "a tool for decisions of the name server has no use for a web server"},
 		{own + "/internal/whatif", "os", false, "what if is answered without I/O"},

@@ -91,6 +91,9 @@ func Open(c Config) (*Feed, error) {
 // Refused returns how many inputs were refused since Open.
 func (f *Feed) Refused() uint64 { return f.refused.Load() }
 
+// Refuse counts an input that a Source refused before it could offer it.
+func (f *Feed) Refuse() { f.refused.Add(1) }
+
 // Unwritten returns how many writes of the state file failed since Open.
 func (f *Feed) Unwritten() uint64 { return f.unwritten.Load() }
 

@@ -126,6 +126,17 @@ func (f *Feed) Superseded(r *Record) bool {
 	return f.records[r.Prober].Epoch > r.Epoch
 }
 
+// Record returns the newest record of a prober, and whether there is one.
+func (f *Feed) Record(prober string) (Aged, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r, ok := f.records[prober]
+	if !ok {
+		return Aged{}, false
+	}
+	return Aged{AgeMS: max(0, time.Since(r.At).Milliseconds()), Record: r.Record}, true
+}
+
 // Snapshot returns what the feed knows, for others. Its Inventory is nil while
 // no node is known.
 func (f *Feed) Snapshot() *Snapshot {
