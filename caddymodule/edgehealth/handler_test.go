@@ -94,7 +94,7 @@ func TestWhoIsToldTheLoad(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			h := handler(t, strings.Fields(tt.allow)...)
 			w := probeFrom(t, h, "HEAD", tt.client, tt.tls)
-			_, err := probe.ParseLoad(w.Header().Get(probe.LoadHeader))
+			_, err := probe.ParseReport(w.Header().Get(probe.LoadHeader))
 			if told := w.Header().Get(probe.LoadHeader) != ""; told != tt.told || told && err != nil || w.Code != 200 {
 				t.Errorf("status %d, %q, %v, want told %v", w.Code, w.Header().Get(probe.LoadHeader), err, tt.told)
 			}

@@ -36,8 +36,8 @@ func FuzzReport(f *testing.F) {
 		}
 		l := loadOf(counts{}, counts{requests: uint64(requests), served: uint64(requests / 2), bytes: uint64(requests) * 1000,
 			asked: uint64(asked), hits: uint64(asked / 3), connections: int64(conns)}, machine.Use{CPU: cpu, Mem: mem}, 2*time.Second)
-		got, err := probe.ParseLoad(newReport(time.Time{}, l, drain).header)
-		if err != nil || got != l {
+		got, err := probe.ParseReport(newReport(time.Time{}, l, drain).header)
+		if err != nil || got != (probe.Report{Load: l, Drain: drain}) {
 			t.Fatalf("got %+v, %v, want %+v", got, err, l)
 		}
 	})

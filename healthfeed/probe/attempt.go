@@ -18,8 +18,8 @@ const bodyLimit = 5120
 
 // An answer is what a good attempt learnt.
 type answer struct {
-	rtt  time.Duration   // http: connect to header; tcp: connect
-	load healthfeed.Load // zero if the node said nothing
+	rtt    time.Duration // http: connect to header; tcp: connect
+	Report               // zero if the node said nothing
 }
 
 // attempt tries a check once; ctx has the timeout.
@@ -82,6 +82,12 @@ func exchange(ctx context.Context, c *healthfeed.Check, method string) (a answer
 	}
 	defer response.Body.Close()
 	a, status = answer{rtt: time.Since(start)}, response.StatusCode
+	// A bad report says nothing about whether the node is up.
+	a.Report, _ = ParseReport(response.Header.Get(LoadHeader))
+	if status == http.StatusServiceUnavailable && a.Drain {
+		// It is well and says so; the status is for those who know no drain.
+		return a, status, nil
+	}
 	if status < 200 || status > 399 {
 		return answer{}, status, fmt.Errorf("%s: status %d", method, status)
 	}
@@ -90,8 +96,6 @@ func exchange(ctx context.Context, c *healthfeed.Check, method string) (a answer
 			return answer{}, status, err
 		}
 	}
-	// A bad report says nothing about whether the node is up.
-	a.load, _ = ParseLoad(response.Header.Get(LoadHeader))
 	return a, status, nil
 }
 

@@ -149,7 +149,22 @@ func TestAttemptIgnoresBadLoad(t *testing.T) {
 		node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Header().Set(LoadHeader, value) }))
 		a, err := try(t, healthfeed.Check{Type: "http", URL: node.URL}, 20*time.Second)
 		node.Close()
-		if err != nil || a.load.CPU != want {
+		if err != nil || a.CPU != want || a.Drain {
+			t.Errorf("%q: %+v, %v", value, a, err)
+		}
+	}
+}
+
+// A node that has drained is not broken.
+func TestAttemptOfADrainedNode(t *testing.T) {
+	for value, passes := range map[string]bool{"TEXT named_metrics.drain=1": true, "TEXT named_metrics.drain=0": false, "": false} {
+		node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set(LoadHeader, value)
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}))
+		a, err := try(t, healthfeed.Check{Type: "http", URL: node.URL, Body: "fine"}, 20*time.Second)
+		node.Close()
+		if (err == nil) != passes || a.Drain != passes {
 			t.Errorf("%q: %+v, %v", value, a, err)
 		}
 	}

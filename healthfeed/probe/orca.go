@@ -22,6 +22,14 @@ const LoadHeader = "endpoint-load-metrics"
 // maxLoadHeader is the longest value that is looked at, in bytes.
 const maxLoadHeader = 8 << 10
 
+// A Report is what a node says of itself in the answer to a probe.
+type Report struct {
+	healthfeed.Load
+
+	// Drain is the node's wish to be sent no new clients.
+	Drain bool
+}
+
 // A loadReport is what ORCA names; other metrics are passed over.
 type loadReport struct {
 	CPU         float64            `json:"cpu_utilization"`
@@ -32,13 +40,13 @@ type loadReport struct {
 	Named       map[string]float64 `json:"named_metrics"`
 }
 
-// ParseLoad reads the value of a [LoadHeader]. Utilizations are fractions and
+// ParseReport reads the value of a [LoadHeader]. Utilizations are fractions and
 // bounded by 1; application_utilization stands in for cpu_utilization where it is
 // greater. Of the named metrics, ok_rps, mbps, conns, inflight and hit are used,
-// in the units of [healthfeed.Load].
-func ParseLoad(value string) (healthfeed.Load, error) {
+// in the units of [healthfeed.Load], and drain, which is a wish unless it is 0.
+func ParseReport(value string) (Report, error) {
 	if len(value) > maxLoadHeader {
-		return healthfeed.Load{}, fmt.Errorf("load report of %d bytes is longer than %d", len(value), maxLoadHeader)
+		return Report{}, fmt.Errorf("load report of %d bytes is longer than %d", len(value), maxLoadHeader)
 	}
 	format, rest, _ := strings.Cut(strings.TrimSpace(value), " ")
 	var r loadReport
@@ -52,9 +60,9 @@ func ParseLoad(value string) (healthfeed.Load, error) {
 		err = fmt.Errorf("load report: format %.20q is not JSON or TEXT", format)
 	}
 	if err != nil {
-		return healthfeed.Load{}, err
+		return Report{}, err
 	}
-	return r.load()
+	return r.report()
 }
 
 // parseText reads name=value pairs with commas between.
@@ -86,19 +94,19 @@ func parseText(s string) (loadReport, error) {
 	return r, nil
 }
 
-// load turns the report into the terms of the feed. A number that cannot be spoils
+// report turns the report into the terms of the feed. A number that cannot be spoils
 // the whole report, since its neighbours are no more to be trusted.
-func (r *loadReport) load() (healthfeed.Load, error) {
+func (r *loadReport) report() (Report, error) {
 	l := healthfeed.Load{
 		CPU: max(r.CPU, r.Application), Mem: r.Mem, RPS: r.RPS, EPS: r.EPS,
 		OKRPS: r.Named["ok_rps"], Mbps: r.Named["mbps"], Conns: r.Named["conns"],
 		InFlight: r.Named["inflight"], Hit: r.Named["hit"],
 	}
-	for _, v := range [...]float64{l.CPU, r.CPU, r.Application, l.Mem, l.RPS, l.EPS, l.OKRPS, l.Mbps, l.Conns, l.InFlight, l.Hit} {
+	for _, v := range [...]float64{l.CPU, r.CPU, r.Application, l.Mem, l.RPS, l.EPS, l.OKRPS, l.Mbps, l.Conns, l.InFlight, l.Hit, r.Named["drain"]} {
 		if !(v >= 0 && v <= math.MaxFloat64) {
-			return healthfeed.Load{}, errors.New("load report: a value is not a positive number")
+			return Report{}, errors.New("load report: a value is not a positive number")
 		}
 	}
 	l.CPU, l.Mem, l.Hit = min(1, l.CPU), min(1, l.Mem), min(1, l.Hit)
-	return l, nil
+	return Report{l, r.Named["drain"] > 0}, nil
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/tandem-cdn/tandem/healthfeed"
 )
 
-func TestParseLoad(t *testing.T) {
+func TestParseReport(t *testing.T) {
 	full := healthfeed.Load{CPU: 0.3, Mem: 0.5, RPS: 1200, EPS: 4, OKRPS: 1196, Mbps: 984, Conns: 11287, InFlight: 210, Hit: 0.62}
 	for _, test := range []struct {
 		in   string
@@ -22,6 +22,10 @@ func TestParseLoad(t *testing.T) {
 		{`TEXT request_cost.x=1, cpu_utilization = 0.1`, healthfeed.Load{CPU: 0.1}, true},
 		{`JSON {"cpu_utilization": 0.1, "application_utilization": 0.9}`, healthfeed.Load{CPU: 0.9}, true},
 		{`JSON {"cpu_utilization": 1.7, "mem_utilization": 2}`, healthfeed.Load{CPU: 1, Mem: 1}, true},
+		{`TEXT cpu_utilization=0.1,named_metrics.drain=1`, healthfeed.Load{CPU: 0.1}, true},
+		{`JSON {"cpu_utilization": 0.1, "named_metrics": {"drain": 0}}`, healthfeed.Load{CPU: 0.1}, true},
+		{`JSON {"named_metrics": {"drain": -1}}`, healthfeed.Load{}, false},
+		{`JSON {"named_metrics": {"drain": true}}`, healthfeed.Load{}, false},
 		{``, healthfeed.Load{}, false},
 		{`BIN CgA=`, healthfeed.Load{}, false},
 		{`{"cpu_utilization": 0.1}`, healthfeed.Load{}, false},
@@ -39,23 +43,24 @@ func TestParseLoad(t *testing.T) {
 		{`TEXT cpu_utilization=0.1,`, healthfeed.Load{}, false},
 		{`JSON {"x": "` + strings.Repeat("x", maxLoadHeader) + `"}`, healthfeed.Load{}, false},
 	} {
-		got, err := ParseLoad(test.in)
-		if got != test.want || (err == nil) != test.ok {
+		got, err := ParseReport(test.in)
+		if got != (Report{Load: test.want, Drain: test.ok && strings.Contains(test.in, "drain=1")}) || (err == nil) != test.ok {
 			t.Errorf("%.80s: got %+v, %v", test.in, got, err)
 		}
 	}
 }
 
-func FuzzParseLoad(f *testing.F) {
+func FuzzParseReport(f *testing.F) {
 	for _, seed := range []string{"", "JSON {}", "JSON null", "TEXT a=b", "TEXT cpu_utilization=0.5,eps=1e300", `JSON {"cpu_utilization": 1e999}`,
 		`JSON {"named_metrics": {"hit": 0.5}}`, "TEXT named_metrics.hit=nan", "BIN x", " JSON {}", "TEXT =1"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		l, err := ParseLoad(value)
+		report, err := ParseReport(value)
+		l := report.Load
 		if err != nil {
-			if l != (healthfeed.Load{}) {
-				t.Fatalf("an error and %+v", l)
+			if report != (Report{}) {
+				t.Fatalf("an error and %+v", report)
 			}
 			return
 		}

@@ -109,6 +109,28 @@ func TestUpDownUp(t *testing.T) {
 	await(t, f, "a", is(healthfeed.Up))
 }
 
+// A node that says that it drains is believed with the next round, and so is one
+// that takes it back: nothing has failed.
+func TestDrain(t *testing.T) {
+	var drains atomic.Bool
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if drains.Load() {
+			w.Header().Set(LoadHeader, "TEXT cpu_utilization=0.5,named_metrics.drain=1")
+		}
+	}))
+	defer node.Close()
+	f := open(t, inventory(t, map[string][]healthfeed.Check{
+		"a": {fastCheck(healthfeed.Check{Type: "http", URL: node.URL})},
+	}))
+	await(t, f, "a", is(healthfeed.Up))
+	drains.Store(true)
+	if s := await(t, f, "a", is(healthfeed.Draining)); s.State.TakesClients() || s.Load.CPU != 0.5 {
+		t.Errorf("got %+v", s)
+	}
+	drains.Store(false)
+	await(t, f, "a", is(healthfeed.Up))
+}
+
 // Every way to be down is found out over real connections.
 func TestDown(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")

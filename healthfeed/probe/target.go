@@ -36,6 +36,7 @@ type view struct {
 	health  float64          // 0 to 100
 	rtt     healthfeed.RTT
 	load    healthfeed.Load
+	drain   bool      // the node wants no new clients
 	due     time.Time // when state may next change; zero if nothing is under way
 	failing time.Time // start of the first of the failed rounds in a row; zero if the last one passed
 	late    bool      // the last round had to wait too long for its turn
@@ -155,7 +156,8 @@ func (t *target) note(a answer, err error, begun, now time.Time, late bool) (cha
 	t.average.note(err == nil, a.rtt, now)
 	switch {
 	case err == nil:
-		v.failing, v.load = time.Time{}, a.load
+		changed = changed || v.drain != a.Drain
+		v.failing, v.load, v.drain = time.Time{}, a.Load, a.Drain
 	case v.failing.IsZero():
 		v.failing = begun
 	}

@@ -15,12 +15,13 @@ type ballot struct {
 
 // cast makes the vote on a node from the views of its checks, in their order. A
 // critical check that is down makes the node down; one that is not, or a health
-// below 60, makes it degraded, until the health is above 75 again. It returns false
+// below 60, makes it degraded, until the health is above 75 again. A node that would
+// take clients and says that it wants none is draining. It returns false
 // while a critical check is unknown and none is down: a node that answers a ping
 // and is yet to be asked for a page is not up.
 func (b *ballot) cast(n *healthfeed.Node, views []view, now time.Time) (healthfeed.Observation, bool) {
 	var o healthfeed.Observation
-	known, unknown, down, silent, weak := false, false, false, false, false
+	known, unknown, down, silent, weak, drains := false, false, false, false, false, false
 	o.Health = 100
 	for i, v := range views {
 		critical := n.Checks[i].Critical
@@ -37,6 +38,7 @@ func (b *ballot) cast(n *healthfeed.Node, views []view, now time.Time) (healthfe
 			weak = true
 		}
 		known = true
+		drains = drains || v.drain
 		if critical {
 			o.Health = min(o.Health, v.health)
 		}
@@ -54,6 +56,8 @@ func (b *ballot) cast(n *healthfeed.Node, views []view, now time.Time) (healthfe
 		o = healthfeed.Observation{State: healthfeed.Abstain}
 	case unknown || !known:
 		return healthfeed.Observation{}, false
+	case drains:
+		o.State = healthfeed.Draining
 	case weak, o.Health < degradedBelow, b.state == healthfeed.Degraded && o.Health <= wellAbove:
 		o.State = healthfeed.Degraded
 	default:

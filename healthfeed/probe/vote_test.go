@@ -9,6 +9,7 @@ import (
 
 func TestCast(t *testing.T) {
 	const unknown, up, degraded, down, abstain = healthfeed.Unknown, healthfeed.Up, healthfeed.Degraded, healthfeed.Down, healthfeed.Abstain
+	const draining = healthfeed.Draining
 	good := view{state: up, health: 90, rtt: healthfeed.RTT{P50: 10, P95: 20}}
 	bad := view{state: down}
 	blank := view{}
@@ -31,6 +32,11 @@ func TestCast(t *testing.T) {
 		{"only-minor-down", []bool{false}, []view{bad}, degraded, true},
 		{"weak", []bool{true}, []view{{state: up, health: 59}}, degraded, true},
 		{"minor-weak", []bool{true, false}, []view{good, {state: up, health: 10}}, up, true},
+		{"drains", []bool{true}, []view{{state: up, health: 90, drain: true}}, draining, true},
+		{"drains-and-is-weak", []bool{true}, []view{{state: up, health: 10, drain: true}}, draining, true},
+		{"drains-by-a-minor-check", []bool{true, false}, []view{good, {state: up, health: 90, drain: true}}, draining, true},
+		{"drained-and-then-down", []bool{true}, []view{{state: down, drain: true}}, down, true},
+		{"drains-and-doubted", []bool{true}, []view{{state: up, drain: true, doubted: true}}, abstain, true},
 		{"late", []bool{true}, []view{{state: up, late: true}}, abstain, true},
 		{"doubted", []bool{true}, []view{{state: down, doubted: true}}, abstain, true},
 		{"doubted-and-down", []bool{true, true}, []view{{state: down, doubted: true}, bad}, down, true},
