@@ -21,6 +21,7 @@ func init() {
 // adminAPI answers on the admin endpoint:
 //
 //	GET  /edgehealth/nodes    what the feed of the running configuration knows
+//	GET  /edgehealth/watch    the same as a stream: every change, a line each
 //	GET  /edgehealth/drain    whether this node drains
 //	POST /edgehealth/drain    drain it; DELETE takes that back
 type adminAPI struct{}
@@ -42,6 +43,7 @@ func (adminAPI) Provision(ctx caddy.Context) error { return registerMetrics(ctx)
 func (adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: "/edgehealth/nodes", Handler: caddy.AdminHandlerFunc(serveNodes)},
+		{Pattern: "/edgehealth/watch", Handler: caddy.AdminHandlerFunc(serveWatch)},
 		{Pattern: "/edgehealth/drain", Handler: caddy.AdminHandlerFunc(serveDrain)},
 	}
 }
