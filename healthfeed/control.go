@@ -36,6 +36,7 @@ const (
 	busyEnough    = 0.2              // u from which on Ĉ can be told
 	leastCapacity = 0.25             // Ĉ by what is configured
 	mostCapacity  = 1.5              // the same
+	mostRequests  = 1e12             // per second, of whoever says more
 	decayHalf     = time.Minute      // of a refusal that no report supports
 	decayEnd      = 3 * time.Minute  // after which it is gone
 	slowPeriod    = 15 * time.Second // where no rps are reported
@@ -69,19 +70,19 @@ func utilisation(l *Load, c *Capacity) float64 {
 	return min(u, 1)
 }
 
-// next is the state after a report, which is nil if there is no fresh one, at now.
-func (c control) next(r *report, n *Node, taking bool, now time.Time) control {
+// next is the state at now, after a report if there is one.
+func (c control) next(r report, n *Node, taking bool, now time.Time) control {
 	if c.accept == 0 {
-		if r == nil {
+		if r.at.IsZero() {
 			return control{}
 		}
 		c = control{accept: 1, capacity: n.Capacity.RPS, stepped: now}
 		if r.accept > 0 {
-			c.accept = r.accept
+			c.accept = max(r.accept, leastAccept)
 		}
 		c.mean = c.accept
 	}
-	if r == nil {
+	if r.at.IsZero() {
 		if now.Sub(c.ends) >= decayEnd {
 			return control{}
 		}
@@ -112,9 +113,10 @@ func (c *control) lean(others float64) {
 	if others == 0 {
 		return
 	}
-	shift := leaning * (others - c.accept)
-	c.demand *= c.mean / (c.mean + shift)
-	c.accept, c.mean = c.accept+shift, c.mean+shift
+	shift := leaning * (max(others, leastAccept) - c.accept)
+	mean := min(max(c.mean+shift, leastAccept), 1)
+	c.demand *= c.mean / mean
+	c.accept, c.mean = c.accept+shift, mean
 }
 
 // measure learns how much the node can serve. What is known says nothing while the node
@@ -124,7 +126,7 @@ func (c *control) measure(l *Load, u, configured float64) {
 	if l.OKRPS > 0 {
 		served = l.OKRPS
 	}
-	can := served / u
+	can := min(served, mostRequests) / u
 	switch {
 	case u > busyEnough && configured > 0:
 		can = min(max(can, leastCapacity*configured), mostCapacity*configured)

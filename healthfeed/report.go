@@ -7,59 +7,57 @@ import (
 
 // A report is what a node says of its load, by way of the probers. Each field is the
 // median of those who know, so that all readers of the same records read the same, and
-// one prober that invents numbers is one voice.
+// one prober that invents numbers is one voice. There is none if at is zero.
 type report struct {
 	Load
 	accept   float64   // what the probers have the node take; 0 if none says
 	at, ends time.Time // when the newest was seen, and when it stops to count
 }
 
-// hear collects what the node says, and returns it if it is fresh.
-func (s *Status) hear(votes []vote) *report {
-	var loads []Load
-	var accept []float64
-	var r report
+// hear collects what the node says. A report is fresh or is none, but for people what was
+// said last stays in the table while its votes count.
+func (m *merging) hear(s *Status) (r report) {
 	fresh := false
-	for _, v := range votes {
-		if v.Load == (Load{}) || fresh && !v.fresh {
+	for i := range m.votes {
+		fresh = fresh || m.votes[i].fresh && m.votes[i].Load != (Load{})
+	}
+	m.loads, m.floats = m.loads[:0], m.floats[:0]
+	for i := range m.votes {
+		v := &m.votes[i]
+		if v.Load == (Load{}) || v.fresh != fresh {
 			continue
 		}
-		if v.fresh && !fresh {
-			fresh, loads = true, nil
+		m.loads = append(m.loads, v.Load)
+		if v.Accept > 0 {
+			m.floats = append(m.floats, v.Accept)
 		}
-		loads = append(loads, v.Load)
-		if v.at.After(r.at) {
+		if fresh && v.at.After(r.at) {
 			r.at = v.at
 		}
-		if v.ends.After(r.ends) {
+		if fresh && v.ends.After(r.ends) {
 			r.ends = v.ends
 		}
-		if v.Accept > 0 {
-			accept = append(accept, v.Accept)
-		}
 	}
-	if len(loads) == 0 {
-		return nil
-	}
-	s.Load = medianLoad(loads)
-	if !fresh {
-		return nil
-	}
-	r.Load, r.accept = s.Load, median(accept)
-	return &r
+	r.accept = median(m.floats)
+	s.Load = m.medianLoad()
+	r.Load = s.Load
+	return r
 }
 
 // medianLoad is the median of each field.
-func medianLoad(loads []Load) Load {
-	if len(loads) == 1 {
-		return loads[0]
+func (m *merging) medianLoad() Load {
+	switch len(m.loads) {
+	case 0:
+		return Load{}
+	case 1:
+		return m.loads[0]
 	}
-	values := make([]float64, len(loads))
 	of := func(field func(*Load) float64) float64 {
-		for i := range loads {
-			values[i] = field(&loads[i])
+		m.floats = m.floats[:0]
+		for i := range m.loads {
+			m.floats = append(m.floats, field(&m.loads[i]))
 		}
-		return median(values)
+		return median(m.floats)
 	}
 	return Load{
 		CPU:      of(func(l *Load) float64 { return l.CPU }),
@@ -75,7 +73,7 @@ func medianLoad(loads []Load) Load {
 }
 
 // accept lets the control of load say which part of its clients the node takes.
-func (s *Status) accept(n *Node, said *report, before *Status, now time.Time) {
+func (s *Status) accept(n *Node, said report, before *Status, now time.Time) {
 	if before != nil {
 		s.control = before.control
 	}

@@ -155,14 +155,17 @@ type Status struct {
 	// It is zero when nothing is under way, or nobody says what.
 	Due time.Time
 
-	// What the next Merge needs: the state before the operator's word, when
-	// the last vote stops or stopped to count, whether this status is
-	// only held since, when Ramp began, if it is less than 1, and what the control
-	// of load knows.
-	measured State
-	hold     time.Time
-	held     bool
-	returned time.Time
+	memory
+}
+
+// memory is what the next Merge needs of this one, and no reader sees.
+type memory struct {
+	measured State     // before the operator's word
+	hold     time.Time // when the last vote stops or stopped to count
+	held     bool      // the status is only held since
+	returned time.Time // when Ramp began, if it is less than 1
+	lone     bool      // a single vote has it down, or would
+	lonely   time.Time // since when that counts
 	control  control
 }
 

@@ -1,0 +1,82 @@
+package healthfeed
+
+import "time"
+
+// What fails all at once has more likely one cause, which is not in the nodes. So there
+// are two bounds on what a Merge believes:
+//
+//   - Of each tier, a single vote may take down no more than 30 % of the weight in 30 s,
+//     though one node always, while there are other probers who do not say so. They may have
+//     doubted themselves and abstain; and the one that is left may have reason to as well.
+//     Where there is one prober, it is believed.
+//   - The open circuit of a node to its origin makes it degraded, but if more than 30 % of
+//     the nodes have theirs open it is the origin that fails, and no other node does better.
+const (
+	guardShare  = 0.3
+	guardWindow = 30 * time.Second
+	brokenShare = 0.3
+)
+
+// guard spares nodes that single votes would take down too many of.
+func (m *merging) guard(t *Table) {
+	var suspects []int
+	for i := range t.Nodes {
+		if t.Nodes[i].suspect(m.before(i)) {
+			suspects = append(suspects, i)
+		}
+	}
+	if suspects == nil {
+		return
+	}
+	type tier struct{ weight, gone float64 }
+	tiers := map[int]*tier{}
+	for i := range t.Nodes {
+		n, s := &m.inv.Nodes[i], &t.Nodes[i]
+		if tiers[n.Tier] == nil {
+			tiers[n.Tier] = &tier{}
+		}
+		tiers[n.Tier].weight += float64(n.Weight)
+		if s.measured == Down && s.lone && !s.suspect(m.before(i)) && m.now.Sub(s.lonely) < guardWindow {
+			tiers[n.Tier].gone += float64(n.Weight)
+		}
+	}
+	for _, i := range suspects {
+		n := &m.inv.Nodes[i]
+		of := tiers[n.Tier]
+		if of.gone > 0 && of.gone+float64(n.Weight) > guardShare*of.weight {
+			t.Nodes[i] = m.judge(i, true)
+			continue
+		}
+		of.gone += float64(n.Weight)
+	}
+}
+
+// suspect reports whether a single vote takes down a node that was well.
+func (s *Status) suspect(before *Status) bool {
+	return s.lone && s.measured == Down && before != nil && (before.measured == Up || before.measured == Degraded)
+}
+
+// spare leaves a node as it was, though a vote has it down; not for long.
+func (s *Status) spare(before *Status, now time.Time) {
+	s.State, s.Health, s.RTT = before.measured, before.Health, before.RTT
+	s.Reason, s.Due = "spared, too many at once", now
+}
+
+// manyBroken reports whether so many nodes have their circuits open that it is not
+// their fault.
+func manyBroken(voices []voice) bool {
+	told, open, most := 0, 0, 0
+	for i := range voices {
+		broken := 0
+		for _, o := range voices[i].Nodes {
+			if o.Breaker != "" {
+				told++
+			}
+			if o.Breaker == "open" {
+				broken++
+			}
+		}
+		open, most = open+broken, max(most, broken)
+	}
+	return most > 1 && float64(open) > brokenShare*float64(told)
+}
