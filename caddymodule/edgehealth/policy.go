@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
@@ -21,13 +23,15 @@ func init() {
 
 // Selection is a load balancing policy for `reverse_proxy` that leaves out the
 // upstreams whose node takes no clients, and lets another policy choose among
-// the rest.
+// the rest. A node that takes only part of its clients, because it is full, has
+// just come back, or is degraded, is left out of as many requests as it does not
+// take, by chance.
 //
 // An upstream belongs to the node that has the host of its dial address among
 // its `addrs`. An upstream that belongs to no node, or is named by a host name,
-// is never left out: the feed knows nothing of it. When no healthy upstream is
-// left, the other policy chooses among all of them, because a feed in error
-// must not take the site down.
+// is never left out: the feed knows nothing of it. When chance leaves no healthy
+// upstream, the other policy chooses among all whose nodes take clients; when there
+// is none, among all, because a feed in error must not take the site down.
 type Selection struct {
 	// The policy that chooses among the upstreams that are left. Not
 	// `weighted_round_robin`, whose weights belong to upstreams by position.
@@ -81,40 +85,41 @@ func checkFallback(s reverseproxy.Selector) error {
 func (s *Selection) Select(pool reverseproxy.UpstreamPool, r *http.Request, w http.ResponseWriter) *reverseproxy.Upstream {
 	t := s.feed.Table()
 	nodes := view{t, s.feed.index(t.Inventory)}
-	first := 0
-	for first < len(pool) && nodes.take(pool[first]) {
-		first++
-	}
-	if first == len(pool) {
+	if !slices.ContainsFunc(pool, nodes.sheds) {
 		return s.fallback.Select(pool, r, w)
 	}
-
 	scratch := scratches.Get().(*reverseproxy.UpstreamPool)
-	left := append((*scratch)[:0], pool[:first]...)
-	for _, u := range pool[first+1:] {
-		if nodes.take(u) {
-			left = append(left, u)
-		}
-	}
-	chosen := s.choose(left, pool, r, w)
-	clear(left)
-	*scratch = left[:0]
+	chosen := s.fallback.Select(s.narrow(scratch, pool, nodes), r, w)
+	clear(*scratch)
 	scratches.Put(scratch)
 	return chosen
 }
 
-// choose lets the fallback choose among the upstreams that are left, or among
-// all when none of those is healthy. One that is merely full counts as healthy:
-// when the nodes that are left have no room, a node that is down is no help.
-func (s *Selection) choose(left, all reverseproxy.UpstreamPool, r *http.Request, w http.ResponseWriter) *reverseproxy.Upstream {
-	for _, u := range left {
-		if u.Healthy() {
-			return s.fallback.Select(left, r, w)
+// narrow returns the upstreams that the fallback may choose among: those that chance
+// leaves, or all whose nodes take clients, or all, whichever is the first with a
+// healthy one in it. One that is merely full by Caddy's own count is healthy: when
+// the nodes that are left have no room, a node that is down is no help.
+func (s *Selection) narrow(scratch *reverseproxy.UpstreamPool, pool reverseproxy.UpstreamPool, nodes view) reverseproxy.UpstreamPool {
+	for _, takes := range [...]func(share float64) bool{byChance, atAll} {
+		*scratch = (*scratch)[:0]
+		for _, u := range pool {
+			if takes(nodes.share(u)) {
+				*scratch = append(*scratch, u)
+			}
+		}
+		if slices.ContainsFunc(*scratch, (*reverseproxy.Upstream).Healthy) {
+			return *scratch
 		}
 	}
 	s.feed.failedOpen.Add(1)
-	return s.fallback.Select(all, r, w)
+	return pool
 }
+
+// byChance is true as often as share says.
+func byChance(share float64) bool { return share >= 1 || share > 0 && rand.Float64() < share }
+
+// atAll is true for whoever takes any clients.
+func atAll(share float64) bool { return share > 0 }
 
 // scratches holds the slices in which Select collects upstreams.
 var scratches = sync.Pool{New: func() any { return new(reverseproxy.UpstreamPool) }}
@@ -125,14 +130,29 @@ type view struct {
 	nodes map[netip.Addr]int
 }
 
-// take reports whether the node of u takes clients, as far as is known.
-func (v view) take(u *reverseproxy.Upstream) bool {
+// sheds reports whether the node of u takes less than all of its clients.
+func (v view) sheds(u *reverseproxy.Upstream) bool { return v.share(u) < 1 }
+
+// share is the part of its clients, 0 to 1, that the node of u takes, as far as is
+// known. The health of a node that is up does not lessen it: it is measured anew all
+// the time, and whom the fallback keeps at one upstream is not to move for it.
+func (v view) share(u *reverseproxy.Upstream) float64 {
 	addr, ok := dialAddr(u.Dial)
 	if !ok {
-		return true
+		return 1
 	}
 	i, ok := v.nodes[addr]
-	return !ok || v.table.Nodes[i].State.TakesClients()
+	if !ok {
+		return 1
+	}
+	switch s := &v.table.Nodes[i]; {
+	case !s.State.TakesClients():
+		return 0
+	case s.State == healthfeed.Degraded:
+		return s.Ramp * s.Acceptance * s.Health / 2
+	default:
+		return s.Ramp * s.Acceptance
+	}
 }
 
 // Interface guards

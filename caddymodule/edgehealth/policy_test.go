@@ -106,6 +106,91 @@ func TestSelectOffersWhatTakesClients(t *testing.T) {
 	}
 }
 
+// viewOf is a table in which node i has status i, for the pool of the same order.
+func viewOf(t testing.TB, nodes ...healthfeed.Status) (view, reverseproxy.UpstreamPool) {
+	t.Helper()
+	f := feedOf(t, make([]healthfeed.AdminState, len(nodes))...)
+	table := *f.Table()
+	table.Nodes = nodes
+	var dials []string
+	for i := range nodes {
+		dials = append(dials, table.Inventory.Nodes[i].Addrs[0].String()+":80")
+	}
+	return view{&table, f.index(table.Inventory)}, poolOf(dials...)
+}
+
+func TestShare(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		is   healthfeed.Status
+		want float64
+	}{
+		{"up", healthfeed.Status{State: healthfeed.Up, Health: 0.9, Acceptance: 1, Ramp: 1}, 1},
+		{"unknown", healthfeed.Status{State: healthfeed.Unknown, Health: 1, Acceptance: 1, Ramp: 1}, 1},
+		{"full", healthfeed.Status{State: healthfeed.Up, Health: 1, Acceptance: 0.4, Ramp: 1}, 0.4},
+		{"just-back", healthfeed.Status{State: healthfeed.Up, Health: 1, Acceptance: 1, Ramp: 0.1}, 0.1},
+		{"back-and-full", healthfeed.Status{State: healthfeed.Up, Health: 1, Acceptance: 0.5, Ramp: 0.5}, 0.25},
+		{"degraded", healthfeed.Status{State: healthfeed.Degraded, Health: 0.5, Acceptance: 1, Ramp: 1}, 0.25},
+		{"draining", healthfeed.Status{State: healthfeed.Draining, Health: 1, Acceptance: 1, Ramp: 1}, 0},
+		{"down", healthfeed.Status{State: healthfeed.Down, Acceptance: 1, Ramp: 1}, 0},
+	} {
+		nodes, pool := viewOf(t, tt.is)
+		if got := nodes.share(pool[0]); got != tt.want {
+			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// A node gets the part of the requests that it takes, and those that it does not
+// take go to the others.
+func TestNarrowGivesANodeItsPart(t *testing.T) {
+	up := healthfeed.Status{State: healthfeed.Up, Health: 1, Acceptance: 1, Ramp: 1}
+	full := up
+	full.Acceptance = 0.3
+	nodes, pool := viewOf(t, up, full, up)
+	s := &Selection{feed: feedOf(t)}
+	scratch := new(reverseproxy.UpstreamPool)
+	const draws = 20_000
+	offered := 0
+	for range draws {
+		left := s.narrow(scratch, pool, nodes)
+		if !slices.Contains(left, pool[0]) || !slices.Contains(left, pool[2]) {
+			t.Fatal("a node that takes all its clients was left out")
+		}
+		if slices.Contains(left, pool[1]) {
+			offered++
+		}
+	}
+	// Ten standard deviations are 650.
+	if want := 0.3 * draws; offered < int(want)-650 || offered > int(want)+650 {
+		t.Errorf("offered for %d of %d requests, want %v", offered, draws, want)
+	}
+}
+
+// Chance alone turns nobody away, nor sends anybody to a node that is down.
+func TestNarrowWhenNobodyTakesAll(t *testing.T) {
+	full := healthfeed.Status{State: healthfeed.Up, Health: 1, Acceptance: 0.001, Ramp: 1}
+	nodes, pool := viewOf(t, full, healthfeed.Status{State: healthfeed.Down, Acceptance: 1, Ramp: 1}, full)
+	s := &Selection{feed: feedOf(t)}
+	scratch := new(reverseproxy.UpstreamPool)
+	both := 0
+	for range 1000 {
+		left := s.narrow(scratch, pool, nodes)
+		if len(left) == 0 || slices.Contains(left, pool[1]) {
+			t.Fatalf("%d are left, or the one that is down", len(left))
+		}
+		if len(left) == 2 {
+			both++
+		}
+	}
+	if both < 900 {
+		t.Errorf("both were offered %d times in 1000, want nearly always", both)
+	}
+	if n := s.feed.failedOpen.Load(); n != 0 {
+		t.Errorf("%d choices counted as failed open", n)
+	}
+}
+
 func TestIndexIsBuiltOncePerInventory(t *testing.T) {
 	f := feedOf(t, healthfeed.AdminUp, healthfeed.AdminUp)
 	inv := f.Table().Inventory
