@@ -3,6 +3,8 @@ package healthfeed
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,14 +34,18 @@ type Config struct {
 // Feed is the running feed of one process.
 type Feed struct {
 	// set by Open
-	config Config
+	config   Config
+	instance string // tells the versions of this feed from those of others
 
 	// mu guards what the sources deliver
 	mu        sync.Mutex
 	inventory *Inventory
-	records   map[string]Seen  // by prober, at most maxProbers; At is monotonic
+	records   map[string]held  // by prober, at most maxProbers; At is monotonic
 	epochs    map[string]int64 // by prober, those of the state file included
 	version   uint64           // grows with every change of the above
+	news      chan struct{}    // closed when it does
+
+	inventoryVersion uint64 // the version that brought the inventory
 
 	// kick wakes the merge loop
 	kick chan struct{}
@@ -64,9 +70,12 @@ func Open(c Config) (*Feed, error) {
 	}
 	f := &Feed{
 		config:    c,
+		instance:  strconv.FormatUint(rand.Uint64(), 36),
 		inventory: c.Inventory,
-		records:   map[string]Seen{},
+		records:   map[string]held{},
 		epochs:    map[string]int64{},
+		version:   1, // 0 is that of a reader who knows nothing
+		news:      make(chan struct{}),
 		kick:      make(chan struct{}, 1),
 	}
 	if c.Inventory == nil && c.InventoryFile != "" {

@@ -54,7 +54,7 @@ func (s fileSource) Run(ctx context.Context, f *Feed) error {
 	complaint := complaint{log: f.config.Log, what: s.String()}
 	watchFile(ctx, string(s), func(data []byte, modTime time.Time, err error) {
 		if err == nil {
-			err = f.receive(data, max(0, time.Since(modTime)))
+			err = f.Receive(data, max(0, time.Since(modTime)))
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			f.refused.Add(1)
 		}

@@ -9,11 +9,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 const (
 	feedPath  = "/v1/feed"
+	watchPath = "/v1/watch"
 	nodesPath = "/v1/nodes"
 )
 
@@ -21,27 +23,45 @@ const (
 //
 //	GET /v1/feed   the Snapshot, for FromURL; its ETag changes exactly when the
 //	               inventory or a record's (epoch, seq) does
+//	GET /v1/watch  the same as server-sent events: everything, or what has
+//	               changed since Last-Event-ID; then each change as it comes
 //	GET /v1/nodes  the Table, for people: text, or JSON with ?format=json or
 //	               "Accept: application/json"
 //
 // An answer is rendered at most once a second, or at most ten times while the
 // feed changes, however many ask. It names every node, and carries the
-// inventory with the URLs of its checks, so where to listen, whom to let in and how
-// long to wait for slow clients is for the server around it to decide.
+// inventory with the URLs of its checks, so where to listen and whom to let in is for
+// the server around it to decide; and how long to wait for slow clients, those of
+// streams apart.
 type Hub struct {
 	// set at construction
-	feed *Feed
+	feed   *Feed
+	closed chan struct{}
 
 	snapshot, text, json rendering
+	deltas               deltas
+	watchers             atomic.Int64
+	dropped              atomic.Uint64
+	closing              sync.Once
 }
 
 // NewHub returns a Hub that serves what f knows.
-func NewHub(f *Feed) *Hub { return &Hub{feed: f} }
+func NewHub(f *Feed) *Hub { return &Hub{feed: f, closed: make(chan struct{})} }
+
+// Close ends all streams. Their clients come again, to whoever serves them then.
+func (h *Hub) Close() { h.closing.Do(func() { close(h.closed) }) }
+
+// Watchers returns how many streams there are.
+func (h *Hub) Watchers() int { return int(h.watchers.Load()) }
+
+// Dropped returns how many streams ended because a write failed: the client was too
+// slow, or gone.
+func (h *Hub) Dropped() uint64 { return h.dropped.Load() }
 
 // ServeHTTP implements [http.Handler].
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
-	case feedPath, nodesPath:
+	case feedPath, watchPath, nodesPath:
 	default:
 		http.NotFound(w, r)
 		return
@@ -51,9 +71,16 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
+	if r.URL.Path == watchPath && r.Method == http.MethodGet {
+		h.watch(w, r)
+		return
+	}
 	var page *page
 	var kind string
 	switch {
+	case r.URL.Path == watchPath:
+		w.Header().Set("Content-Type", eventStream)
+		return
 	case r.URL.Path == feedPath:
 		page, kind = h.snapshot.get(h.feed.currentVersion(), h.renderSnapshot), "application/json"
 	case wantsJSON(r):

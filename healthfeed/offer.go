@@ -2,11 +2,27 @@ package healthfeed
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
 // maxProbers bounds the memory that records can take.
 const maxProbers = 1000
+
+// A prober may write ten records a second, and twenty at once. More than that is a
+// fault, and would keep every reader busy.
+const (
+	recordSpacing = 100 * time.Millisecond
+	recordBurst   = 20
+)
+
+// A held record is the newest of its prober.
+type held struct {
+	Seen
+	version uint64    // of the feed when it came
+	next    time.Time // when its successor would be in time, were records evenly spaced
+}
 
 // Offer hands the feed what a source has learnt. A record that is not newer
 // than the one known of its prober changes nothing, so the same data may come
@@ -14,7 +30,8 @@ const maxProbers = 1000
 // is ignored when there is a local one; else the last one offered holds, so
 // several sources must bring the same. What breaks a rule is refused whole, with
 // an error: a record that is not valid, more than 1000 probers, an inventory
-// without nodes. The snapshot is kept and must not be changed afterwards.
+// without nodes. More than ten records a second of one prober are passed over and
+// counted. The snapshot is kept and must not be changed afterwards.
 func (f *Feed) Offer(s *Snapshot) error {
 	err := s.Validate()
 	changed := false
@@ -36,14 +53,19 @@ func (f *Feed) Offer(s *Snapshot) error {
 // take keeps what is new in a valid snapshot, all of it or, with an error,
 // nothing; f.mu is held.
 func (f *Feed) take(s *Snapshot, now time.Time) (changed bool, err error) {
-	var newer []Seen
+	var newer []held
 	probers := len(f.records)
 	for i := range s.Records {
-		r := Seen{s.Records[i].Record, now.Add(-s.Records[i].age())}
+		r := held{Seen: Seen{s.Records[i].Record, now.Add(-s.Records[i].age())}}
 		old, known := f.records[r.Prober]
 		if r.forgotten(now) || known && !r.after(&old.Record) {
 			continue
 		}
+		if old.next.Sub(now) > (recordBurst-1)*recordSpacing {
+			f.refused.Add(1)
+			continue
+		}
+		r.next = now.Add(max(0, old.next.Sub(now)) + recordSpacing)
 		if !known {
 			probers++
 		}
@@ -53,21 +75,30 @@ func (f *Feed) take(s *Snapshot, now time.Time) (changed bool, err error) {
 		return false, fmt.Errorf("snapshot: %d probers are more than %d", probers, maxProbers)
 	}
 	for _, r := range newer {
+		r.version = f.version + 1
 		f.records[r.Prober] = r
 		f.epochs[r.Prober] = max(f.epochs[r.Prober], r.Epoch)
 		changed = true
 	}
 	if s.Inventory != nil && !f.local() && !s.Inventory.Equal(f.inventory) {
-		f.inventory, changed = s.Inventory, true
+		f.inventory, f.inventoryVersion, changed = s.Inventory, f.version+1, true
 	}
 	if changed {
-		f.version++
+		f.advance()
 	}
 	return changed, nil
 }
 
-// receive offers a snapshot as it came from elsewhere, delayed on its way.
-func (f *Feed) receive(data []byte, delay time.Duration) error {
+// advance is called after each change of what Snapshot returns; f.mu is held.
+func (f *Feed) advance() {
+	f.version++
+	close(f.news)
+	f.news = make(chan struct{})
+}
+
+// Receive offers a snapshot as it came from another process, delayed on its way. It is
+// what a Source calls with the bytes that it was sent.
+func (f *Feed) Receive(data []byte, delay time.Duration) error {
 	s, err := ParseSnapshot(data)
 	if err != nil {
 		f.refused.Add(1)
@@ -87,7 +118,7 @@ func (f *Feed) forget(now time.Time) {
 		if r.forgotten(now) {
 			delete(f.records, prober)
 			delete(f.epochs, prober)
-			f.version++
+			f.advance()
 		}
 	}
 }
@@ -102,8 +133,8 @@ func (f *Feed) setInventory(inv *Inventory) {
 	if inv.Equal(f.inventory) {
 		return
 	}
-	f.inventory = inv
-	f.version++
+	f.inventory, f.inventoryVersion = inv, f.version+1
+	f.advance()
 	f.wake()
 }
 
@@ -142,13 +173,28 @@ func (f *Feed) Record(prober string) (Aged, bool) {
 func (f *Feed) Snapshot() *Snapshot {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.snapshotLocked(0)
+}
+
+// since returns what has changed after a version, as a snapshot that leaves out the
+// rest, and the version that it leads to. Everything is after version 0.
+func (f *Feed) since(version uint64) (*Snapshot, uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.snapshotLocked(version), f.version
+}
+
+// snapshotLocked is since while f.mu is held.
+func (f *Feed) snapshotLocked(version uint64) *Snapshot {
 	now := time.Now() // not before the lock, or a record could come from the future
-	s := &Snapshot{Records: make([]Aged, 0, len(f.records))}
-	if len(f.inventory.Nodes) > 0 {
+	s := &Snapshot{Records: []Aged{}}
+	if len(f.inventory.Nodes) > 0 && (version == 0 || f.inventoryVersion > version) {
 		s.Inventory = f.inventory
 	}
-	for _, r := range newest(f.seenLocked()) {
-		s.Records = append(s.Records, Aged{AgeMS: now.Sub(r.At).Milliseconds(), Record: r.Record})
+	for _, prober := range slices.Sorted(maps.Keys(f.records)) {
+		if r := f.records[prober]; r.version > version {
+			s.Records = append(s.Records, Aged{AgeMS: now.Sub(r.At).Milliseconds(), Record: r.Record})
+		}
 	}
 	return s
 }
@@ -161,11 +207,18 @@ func (f *Feed) currentVersion() uint64 {
 	return f.version
 }
 
+// changes returns the version, and a channel that is closed when it grows.
+func (f *Feed) changes() (version uint64, news <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.version, f.news
+}
+
 // seenLocked lists the newest records; f.mu is held.
 func (f *Feed) seenLocked() []Seen {
 	seen := make([]Seen, 0, len(f.records))
 	for _, r := range f.records {
-		seen = append(seen, r)
+		seen = append(seen, r.Seen)
 	}
 	return seen
 }

@@ -100,7 +100,7 @@ func TestOfferIgnoresTheForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(f.Snapshot().Records); n != 0 || f.currentVersion() != 0 {
+	if n := len(f.Snapshot().Records); n != 0 || f.currentVersion() != 1 {
 		t.Errorf("%d records, version %d", n, f.currentVersion())
 	}
 }
@@ -143,7 +143,7 @@ func TestSnapshotAgesAreNotNegative(t *testing.T) {
 	got := make(chan *Snapshot)
 	go func() { got <- f.Snapshot() }()
 	time.Sleep(20 * time.Millisecond) // Snapshot waits for mu
-	f.records["p"] = Seen{says("p", 1, nil), time.Now()}
+	f.records["p"] = held{Seen: Seen{says("p", 1, nil), time.Now()}, version: 1}
 	f.mu.Unlock()
 	if err := (<-got).Validate(); err != nil {
 		t.Error(err)

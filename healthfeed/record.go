@@ -209,8 +209,9 @@ func (s *Snapshot) Validate() error {
 	return nil
 }
 
-// MaxSnapshot is the largest snapshot, in bytes, that a reader takes.
-const MaxSnapshot = 8 << 20
+// MaxSnapshot is the largest snapshot, in bytes, that a reader takes. 10,000 nodes
+// are 3 MB of inventory and 3 MB for each prober.
+const MaxSnapshot = 32 << 20
 
 // ParseSnapshot reads a snapshot and refuses it whole for any mistake in it.
 func ParseSnapshot(data []byte) (*Snapshot, error) {

@@ -4,29 +4,39 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
 // A pace says how often a hub is asked, and how patiently.
 type pace struct {
 	interval time.Duration // between two polls, give or take a tenth
-	timeout  time.Duration // for one poll, body included
-	backoff  time.Duration // the longest pause while the hub does not answer
+	timeout  time.Duration // for one poll, body included, and for a stream to begin
+	silence  time.Duration // after which a stream is dead
+	again    time.Duration // how long a hub without streams is polled before it is asked for one again
+	pauses   [3]time.Duration
 }
 
-// pollPace is one second, since most answers are 304 and a few hundred bytes; and
-// a short back-off, so that a hub which is back is heard soon.
-var pollPace = pace{interval: time.Second, timeout: 5 * time.Second, backoff: 5 * time.Second}
+// pollPace: a hub says something every second, and a poll is mostly answered with
+// 304 and a few hundred bytes.
+var pollPace = pace{
+	interval: time.Second,
+	timeout:  5 * time.Second,
+	silence:  3 * time.Second,
+	again:    time.Minute,
+	pauses:   [3]time.Duration{100 * time.Millisecond, time.Second, 30 * time.Second},
+}
 
-// FromURL returns a Source that polls a [Hub] once a second. Without a path,
-// /v1/feed is asked. With a nil client, connections are made directly, without a
+// FromURL returns a Source that follows a [Hub]: by its stream, so that it hears of
+// a change at once, or where there is none by a poll every second. Without a path,
+// /v1/feed is asked, and /v1/watch beside it. With a nil client, connections are made directly, without a
 // proxy, and redirects are not followed. Whatever is not a snapshot is refused
-// whole, logged once, and asked for again after a pause that grows to 5 s. Use
+// whole, logged once, and asked for again after a pause: 0.1 s, then 1 s, then twice
+// as long each time up to 30 s, give or take a half. A stream that is silent for 3 s is dead. Use
 // [ParseFrom] to refuse a bad url at start.
 func FromURL(url string, client *http.Client) Source { return &urlSource{url, client, pollPace} }
 
@@ -64,34 +74,44 @@ func (s *urlSource) Run(ctx context.Context, f *Feed) error {
 	if err != nil {
 		return err
 	}
-	p := poll{url: u.Redacted(), client: s.client, timeout: s.pace.timeout, feed: f}
-	if p.request, err = http.NewRequest(http.MethodGet, u.String(), nil); err != nil {
+	h := hearing{url: u.Redacted(), client: s.client, pace: s.pace, feed: f}
+	if h.request, err = http.NewRequest(http.MethodGet, u.String(), nil); err != nil {
 		return err
 	}
-	if p.client == nil {
-		p.client = directClient()
-		defer p.client.CloseIdleConnections()
+	if h.client == nil {
+		h.client = directClient()
+		defer h.client.CloseIdleConnections()
 	}
 	// Errors of the network name changing ports; only the first is logged.
-	complaint := complaint{log: f.config.Log, what: s.String(), once: true}
-	pause := s.pace.interval
+	h.complaint = complaint{log: f.config.Log, what: s.String(), once: true}
+	h.streams = strings.HasSuffix(u.Path, feedPath)
+	var failures int
 	for {
-		err := p.once(ctx)
+		before := h.heard
+		err := h.listen(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		complaint.note(err)
-		if err == nil {
-			pause = s.pace.interval
-		} else {
-			pause = min(2*pause, s.pace.backoff)
+		h.complaint.note(err)
+		if failures++; h.heard != before {
+			failures = 1
 		}
 		select {
-		case <-time.After(pause*9/10 + rand.N(pause/5)):
+		case <-time.After(s.pace.pause(failures)):
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// pause is how long to wait after so many failures in a row, give or take a half: the
+// first two are for a hub that restarts, and the rest spares one that is gone.
+func (p *pace) pause(failures int) time.Duration {
+	pause := p.pauses[0]
+	if failures > 1 {
+		pause = min(p.pauses[1]<<min(failures-2, 20), p.pauses[2])
+	}
+	return pause/2 + rand.N(pause)
 }
 
 // directClient is the client for those who have no wishes.
@@ -108,49 +128,4 @@ func directClient() *http.Client {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-}
-
-// A poll asks one hub again and again.
-type poll struct {
-	// set at construction
-	url     string
-	client  *http.Client
-	timeout time.Duration
-	request *http.Request
-	feed    *Feed
-
-	etag string // of the last snapshot that was taken
-}
-
-// once asks the hub once and offers what is new.
-func (p *poll) once(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
-	defer cancel()
-	request := p.request.Clone(ctx)
-	if p.etag != "" {
-		request.Header.Set("If-None-Match", p.etag)
-	}
-	response, err := p.client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	switch {
-	case response.StatusCode == http.StatusNotModified && p.etag != "":
-		return nil
-	case response.StatusCode != http.StatusOK:
-		p.feed.refused.Add(1)
-		return fmt.Errorf("%s answers %d", p.url, response.StatusCode)
-	}
-	started := time.Now()
-	data, err := io.ReadAll(io.LimitReader(response.Body, MaxSnapshot+1))
-	if err != nil {
-		return fmt.Errorf("%s: %w", p.url, err)
-	}
-	// A snapshot grows older while it is being sent.
-	if err := p.feed.receive(data, time.Since(started)); err != nil {
-		return fmt.Errorf("%s: %w", p.url, err)
-	}
-	p.etag = response.Header.Get("ETag")
-	return nil
 }

@@ -22,7 +22,10 @@ func hub(t *testing.T, handler http.Handler) string {
 }
 
 // quick is the pace of a test that does not wait for seconds.
-var quick = pace{interval: 20 * time.Millisecond, timeout: time.Second, backoff: 100 * time.Millisecond}
+var quick = pace{
+	interval: 20 * time.Millisecond, timeout: 4 * time.Second, silence: time.Second, again: time.Minute,
+	pauses: [3]time.Duration{20 * time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond},
+}
 
 func quickly(url string) Source { return &urlSource{url, nil, quick} }
 
@@ -67,6 +70,10 @@ func TestFromURL(t *testing.T) {
 	var full, unchanged atomic.Int64
 	handler := NewHub(upstream)
 	counting := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != feedPath { // a hub that has no streams yet
+			http.NotFound(w, r)
+			return
+		}
 		recorder := httptest.NewRecorder()
 		handler.ServeHTTP(recorder, r)
 		switch recorder.Code {

@@ -51,6 +51,7 @@ func TestHub(t *testing.T) {
 		handler.ServeHTTP(w, r)
 	}))
 	defer hub.Close()
+	defer handler.Close()
 
 	s := newServer(t)
 	ams, lon := upstream(t, "127.0.0.1", "ams1"), upstream(t, "127.0.0.2", "lon1")
@@ -73,6 +74,7 @@ func TestHub(t *testing.T) {
 	}
 
 	dead.Store(true)
+	hub.CloseClientConnections()
 	if _, a := s.nodes(); a.state("lon1") != "down" || len(a.Nodes) != 2 {
 		t.Errorf("without the hub: %+v, want the last good state", a)
 	}

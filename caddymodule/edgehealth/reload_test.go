@@ -31,6 +31,10 @@ func newHub(t *testing.T, lon healthfeed.State) *hub {
 	body := fmt.Sprintf(`{"inventory": %s, "records": [{"age_ms": 0, "prober": "dns-1", "epoch": 1, "seq": 1,
 		"interval_ms": 1000, "ttl_ms": 600000, "nodes": {"ams1": {"state": "up", "health": 100}, "lon1": {"state": %q, "health": 100}}}]}`, twoNodes, lon)
 	h.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/feed" { // a hub without a stream is polled
+			http.NotFound(w, r)
+			return
+		}
 		w.Header().Set("ETag", `"1"`)
 		if r.Header.Get("If-None-Match") == `"1"` {
 			w.WriteHeader(http.StatusNotModified)

@@ -113,7 +113,7 @@ type hub struct {
 type shown struct {
 	by      *holder
 	feed    *healthfeed.Feed
-	handler http.Handler
+	handler *healthfeed.Hub
 }
 
 var errTwoFeeds = errors.New("another block listens there with another feed")
@@ -149,6 +149,7 @@ func (b *hub) leave(h *holder) {
 	defer b.mu.Unlock()
 	for i, s := range b.shown {
 		if s.by == h {
+			s.handler.Close() // whoever streams from it comes again, to the one that is left
 			b.shown = append(b.shown[:i:i], b.shown[i+1:]...)
 			return
 		}
@@ -158,7 +159,7 @@ func (b *hub) leave(h *holder) {
 // ServeHTTP implements http.Handler.
 func (b *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.mu.Lock()
-	var handler http.Handler
+	var handler *healthfeed.Hub
 	if n := len(b.shown); n > 0 {
 		handler = b.shown[n-1].handler
 	}
