@@ -2,7 +2,7 @@
 // running for the whole process, and what wants to know about nodes asks it.
 //
 //	nodes.json ──┐
-//	feed hub ────┼──► feed ──► Table ──┬─► lb_policy edgehealth
+//	feed hub ────┼──► feed ──► Table ──┬─► lb_policy, dynamic and matcher edgehealth
 //	own checks ──┘  (one per           ├─► GET /edgehealth/nodes
 //	                 process)          └─► caddy_edgehealth_* metrics
 //
@@ -190,6 +190,19 @@ func (a *App) Table() *healthfeed.Table { return a.feed.Table() }
 
 // Self returns the ID of the node that this Caddy is, or "".
 func (a *App) Self() string { return a.SelfID }
+
+// appOf returns the app of the configuration that is being provisioned, for what
+// cannot do without.
+func appOf(ctx caddy.Context, who string) (*App, error) {
+	app, err := ctx.AppIfConfigured("edgehealth")
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return nil, fmt.Errorf("%s has no feed: add the global option edgehealth (in JSON: apps.edgehealth)", who)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return app.(*App), nil
+}
 
 // active returns the app of the configuration that is running now. What Caddy
 // builds early or keeps after a failed reload (admin routes, the metrics

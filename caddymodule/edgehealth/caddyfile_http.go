@@ -1,6 +1,7 @@
 package edgehealth
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -84,5 +85,60 @@ func (h *Handler) unmarshalAllow(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+// UnmarshalCaddyfile sets up the source from Caddyfile tokens. Syntax:
+//
+//	dynamic edgehealth [<service> [<port>]] {
+//		service <name>
+//		port    <port>
+//	}
+func (u *Upstreams) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the source's name
+	if d.NextArg() {
+		u.Service = d.Val()
+	}
+	if d.NextArg() {
+		if err := u.unmarshalPort(d, d.Val()); err != nil {
+			return err
+		}
+	}
+	if d.NextArg() {
+		return d.Errf("%q is one word too many after dynamic edgehealth", d.Val())
+	}
+	for d.NextBlock(0) {
+		switch word := d.Val(); word {
+		case "service":
+			if err := once(d, &u.Service); err != nil {
+				return err
+			}
+		case "port":
+			if u.Port != 0 {
+				return d.Errf("duplicate %q of dynamic edgehealth: it is %d already", word, u.Port)
+			}
+			var port string
+			if err := once(d, &port); err != nil {
+				return err
+			}
+			if err := u.unmarshalPort(d, port); err != nil {
+				return err
+			}
+		default:
+			return d.Errf("unrecognized subdirective %q of dynamic edgehealth", word)
+		}
+	}
+	return nil
+}
+
+func (u *Upstreams) unmarshalPort(d *caddyfile.Dispenser, word string) error {
+	port, err := strconv.ParseUint(word, 10, 16)
+	if err != nil || port == 0 {
+		return d.Errf("dynamic edgehealth: %q is not a port", word)
+	}
+	u.Port = int(port)
+	return nil
+}
+
 // Interface guards
-var _ caddyfile.Unmarshaler = (*Handler)(nil)
+var (
+	_ caddyfile.Unmarshaler = (*Handler)(nil)
+	_ caddyfile.Unmarshaler = (*Upstreams)(nil)
+)

@@ -53,14 +53,11 @@ func (*Selection) CaddyModule() caddy.ModuleInfo {
 
 // Provision finds the feed and loads the fallback policy.
 func (s *Selection) Provision(ctx caddy.Context) error {
-	app, err := ctx.AppIfConfigured("edgehealth")
-	if errors.Is(err, caddy.ErrNotConfigured) {
-		return errors.New("lb_policy edgehealth has no feed: add the global option edgehealth (in JSON: apps.edgehealth)")
-	}
+	app, err := appOf(ctx, "lb_policy edgehealth")
 	if err != nil {
 		return err
 	}
-	s.feed = app.(*App).feed
+	s.feed = app.feed
 	if s.FallbackRaw == nil {
 		s.FallbackRaw = caddyconfig.JSONModuleObject(reverseproxy.RandomSelection{}, "policy", "random", nil)
 	}
