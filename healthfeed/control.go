@@ -70,8 +70,9 @@ func utilisation(l *Load, c *Capacity) float64 {
 	return min(u, 1)
 }
 
-// next is the state at now, after a report if there is one.
-func (c control) next(r report, n *Node, taking bool, now time.Time) control {
+// next is the state at now, after a report if there is one. The part is that of its clients which a
+// node on trial was left, whatever its load.
+func (c control) next(r report, n *Node, taking bool, part float64, now time.Time) control {
 	if c.accept == 0 {
 		if r.at.IsZero() {
 			return control{}
@@ -80,7 +81,7 @@ func (c control) next(r report, n *Node, taking bool, now time.Time) control {
 		if r.accept > 0 {
 			c.accept = max(r.accept, leastAccept)
 		}
-		c.mean = c.accept
+		c.mean = c.accept * part
 	}
 	if r.at.IsZero() {
 		if now.Sub(c.ends) >= decayEnd {
@@ -90,14 +91,14 @@ func (c control) next(r report, n *Node, taking bool, now time.Time) control {
 	}
 	newer, since := r.at.After(c.report), now.Sub(c.stepped)
 	if a := c.at(now); a != c.accept {
-		c.accept, c.mean, c.demand = a, a, 0 // a gap: nobody knows how many came
+		c.accept, c.mean, c.demand = a, a*part, 0 // a gap: nobody knows how many came
 	}
 	c.report, c.ends = r.at, r.ends
 	u := utilisation(&r.Load, &n.Capacity)
 	if !taking || !newer || since < controlPeriod || r.RPS == 0 && since < slowPeriod {
 		return c
 	}
-	c.mean += (c.accept - c.mean) * -math.Expm1(-float64(since)/float64(answerLife))
+	c.mean += (c.accept*part - c.mean) * -math.Expm1(-float64(since)/float64(answerLife))
 	c.stepped = now
 	c.lean(r.accept)
 	if r.RPS == 0 {

@@ -48,6 +48,16 @@ type Node struct {
 	// only when no other node is left.
 	Weight int
 
+	// Canary puts the node on trial: of the clients that would be its own it takes
+	// 0.6·Canary + 0.4·score/100, and at least 5 %. It is more than 0 and at most 1; 0
+	// for a node that is not on trial.
+	Canary float64
+
+	// Release is the name of what is tried out on this node and others of the same
+	// release: they take 5 %, then 30 %, then all of their clients, as long as 99.95 %
+	// of the requests are served. Another name begins anew. Empty for none.
+	Release string
+
 	// Tier orders nodes by preference, 0 first. Default 0.
 	Tier int
 

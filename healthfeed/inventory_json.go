@@ -119,6 +119,14 @@ func (r inventoryReader) node(w jsontree.Word) (Node, error) {
 		"labels": jsontree.Texts(&n.Labels),
 		"weight": jsontree.Integer("weight", &n.Weight),
 		"tier":   jsontree.Integer("tier", &n.Tier),
+		"canary": func(w jsontree.Word) error {
+			err := jsontree.Number("canary", &n.Canary)(w)
+			if err == nil && !(n.Canary > 0 && n.Canary <= 1) {
+				err = jsontree.FieldIsNot("canary", w, "more than 0 and at most 1")
+			}
+			return err
+		},
+		"release": jsontree.Text(&n.Release),
 		"capacity": func(w jsontree.Word) error {
 			c := &n.Capacity
 			return r.fields(w, map[string]jsontree.ReadFunc{

@@ -21,6 +21,8 @@ type (
 		Labels   map[string]string `json:"labels,omitempty"`
 		Weight   int               `json:"weight"`
 		Tier     int               `json:"tier,omitempty"`
+		Canary   float64           `json:"canary,omitempty"`
+		Release  string            `json:"release,omitempty"`
 		Capacity Capacity          `json:"capacity,omitzero"`
 		State    AdminState        `json:"state,omitempty"`
 		SPIFFE   string            `json:"spiffe,omitempty"`
@@ -57,7 +59,7 @@ func (inv *Inventory) MarshalJSON() ([]byte, error) {
 func (n *Node) written() nodeJSON {
 	w := nodeJSON{
 		ID: n.ID, Addrs: n.Addrs, CNAME: n.CNAME, Params: n.SvcParams, Location: n.Location, Labels: n.Labels, Weight: n.Weight,
-		Tier: n.Tier, Capacity: n.Capacity, State: n.State, SPIFFE: n.SPIFFE,
+		Tier: n.Tier, Canary: n.Canary, Release: n.Release, Capacity: n.Capacity, State: n.State, SPIFFE: n.SPIFFE,
 	}
 	for i := range n.Checks {
 		c := &n.Checks[i]

@@ -61,6 +61,7 @@ func Merge(inv *Inventory, seen []Seen, prev *Table, now time.Time) *Table {
 		t.Nodes[i] = m.judge(i, false)
 	}
 	m.guard(t)
+	m.try(t)
 	for i := range t.Nodes {
 		if t.Nodes[i].held {
 			t.Freshness = max(t.Freshness, LastKnownGood)

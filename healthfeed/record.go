@@ -55,6 +55,9 @@ type Observation struct {
 	// at present, 0 to 1; 0 means that the prober does not tell. See [Status].
 	Accept float64 `json:"accept,omitempty"`
 
+	// Release is how far the node's release has come in the prober's own feed.
+	Release Progress `json:"release,omitzero"`
+
 	Load Load `json:"load,omitzero"`
 }
 
@@ -138,6 +141,9 @@ func (o *Observation) validate() error {
 	}
 	if !(o.Accept >= 0 && o.Accept <= 1) {
 		return fmt.Errorf("accept %v is outside 0 to 1", o.Accept)
+	}
+	if o.Release.Stage < stopped || o.Release.Stage > finished {
+		return fmt.Errorf("release stage %d is outside %d to %d", o.Release.Stage, stopped, finished)
 	}
 	if o.DueMS < 0 {
 		return fmt.Errorf("due_ms %d is negative", o.DueMS)

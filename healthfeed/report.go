@@ -77,21 +77,29 @@ func (s *Status) accept(n *Node, said report, before *Status, now time.Time) {
 	if before != nil {
 		s.control = before.control
 	}
-	s.control = s.control.next(said, n, s.State.TakesClients(), now)
-	s.Acceptance = math.Round(100*s.control.at(now)) / 100
+	part := 1.0
+	if before != nil && before.part > 0 {
+		part = before.part
+	}
+	s.control = s.control.next(said, n, s.State.TakesClients(), part, now)
+	s.Acceptance = round2(s.control.at(now))
 }
 
 // Grant writes into a record that is to be sent which part of its clients each node is
-// made to take by this table, for those who read the record.
+// made to take by this table, and how far its release is, for those who read the record.
 func (t *Table) Grant(r *Record) {
 	for id, o := range r.Nodes {
 		i := t.Inventory.Lookup(id)
-		if i < 0 || o.Load == (Load{}) {
+		if i < 0 {
 			continue
 		}
-		if c := &t.Nodes[i].control; c.accept > 0 {
-			o.Accept = math.Round(1e4*c.accept) / 1e4
-			r.Nodes[id] = o
+		name := t.Inventory.Nodes[i].Release
+		if at, under := t.releases[name]; under {
+			o.Release = Progress{name, at.stage}
 		}
+		if c := &t.Nodes[i].control; c.accept > 0 && o.Load != (Load{}) {
+			o.Accept = math.Round(1e4*c.accept) / 1e4
+		}
+		r.Nodes[id] = o
 	}
 }

@@ -115,6 +115,9 @@ type Table struct {
 	// Freshness says what the states rest on.
 	Freshness Freshness
 
+	// releases are under way, by name; nil if none is.
+	releases map[string]release
+
 	// heard is when the newest record was seen, on this process's monotonic
 	// clock; zero when none ever was.
 	heard time.Time
@@ -134,7 +137,7 @@ type Status struct {
 
 	// Acceptance is the part of the clients that want the node which it can take,
 	// 0.05 to 1 in steps of 0.01. It follows from the node's load and capacity, and is
-	// 1 for a node that reports no load.
+	// 1 for a node that reports no load; less of that for a canary and in a release.
 	Acceptance float64
 
 	// Ramp is the part of its share, 0.1 to 1, that a node is given which took no
@@ -167,6 +170,8 @@ type memory struct {
 	lone     bool      // a single vote has it down, or would
 	lonely   time.Time // since when that counts
 	control  control
+	part     float64   // of its clients, of a node on trial; 0 for others
+	moved    time.Time // when part was last another
 }
 
 // Lookup returns the status of the node with the given ID.

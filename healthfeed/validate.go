@@ -78,6 +78,17 @@ func (n *Node) complete() error {
 	if n.Tier < 0 || n.Tier > 255 {
 		return wrong(path{"tier"}, "node %q: tier %d is outside 0 to 255", n.ID, n.Tier)
 	}
+	if !(n.Canary >= 0 && n.Canary <= 1) {
+		return wrong(path{"canary"}, "node %q: canary %v is outside 0 to 1", n.ID, n.Canary)
+	}
+	if n.Release != "" {
+		if err := CheckName(n.Release); err != nil {
+			return wrong(path{"release"}, "node %q: release %w", n.ID, err)
+		}
+		if n.Canary > 0 {
+			return wrong(path{"release"}, "node %q: canary and release exclude each other", n.ID)
+		}
+	}
 	for _, c := range []struct {
 		name string
 		v    float64
