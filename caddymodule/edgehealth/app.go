@@ -3,8 +3,9 @@
 //
 //	nodes.json ──┐
 //	feed hub ────┼──► feed ──► Table ──┬─► lb_policy, dynamic and matcher edgehealth
-//	own checks ──┘  (one per           ├─► GET /edgehealth/nodes
-//	                 process)          └─► caddy_edgehealth_* metrics
+//	own checks ──┘  (one per           ├─► GET /edgehealth/nodes, /edgehealth/watch
+//	                 process)          ├─► events
+//	                                   └─► caddy_edgehealth_* metrics
 //
 //	requests ──► directive edgehealth ──► load, drain ──► answers to probes
 //
@@ -69,7 +70,8 @@ type App struct {
 	acquired bool
 
 	// attached to the feed from Start to Stop
-	log *slog.Logger
+	log       *slog.Logger
+	announcer *announcer
 }
 
 // CaddyModule returns the Caddy module information.
@@ -89,6 +91,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	var err error
+	if a.announcer, err = newAnnouncer(ctx); err != nil {
+		return err
+	}
 	if a.shape, err = a.effective(); err != nil {
 		return err
 	}
@@ -158,7 +163,8 @@ func (a *App) effective() (s shape, err error) {
 // Start brings the feed to life if it is not. A new feed begins with what the
 // feed of the configuration before knows, until its own sources have spoken.
 func (a *App) Start() error {
-	a.feed.attach(a.log)
+	a.feed.logs.attach(a.log)
+	a.feed.announcers.attach(a.announcer)
 	var before *feed
 	if app, ok := active(); ok && app.feed != a.feed {
 		before = app.feed
@@ -167,10 +173,11 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Stop takes this configuration's log away from the feed. The feed itself ends
+// Stop takes this configuration's log and events away from the feed. The feed itself ends
 // in Cleanup, unless another configuration uses it.
 func (a *App) Stop() error {
-	a.feed.detach(a.log)
+	a.feed.announcers.detach(a.announcer)
+	a.feed.logs.detach(a.log)
 	return nil
 }
 

@@ -41,6 +41,9 @@ type feed struct {
 	*logs
 	shape shape
 
+	// announcers are those of the configurations that use the feed
+	announcers attached[*announcer]
+
 	// started says that Run was called; ending ends it
 	started sync.Once
 	ending  context.Context
@@ -94,12 +97,15 @@ func open(s shape) (*feed, error) {
 // nil: its records age on, and expire unless somebody renews them.
 func (f *feed) start(before *feed) {
 	f.started.Do(func() {
+		seen := f.Table()
 		if before != nil {
+			seen = before.Table()
 			if err := f.Offer(before.lend()); err != nil {
 				slog.New(relay{logs: f.logs}).Warn("starting without what the feed before knew", "err", err)
 			}
 		}
 		go f.run()
+		go f.announceChanges(seen)
 	})
 }
 

@@ -3,43 +3,19 @@ package edgehealth
 import (
 	"context"
 	"log/slog"
-	"slices"
-	"sync"
 )
 
-// logs are the loggers of the configurations that use one feed. The feed
-// outlives each of them, so it writes to the one that was attached last; after a
-// failed reload that is again the one before.
-type logs struct {
-	mu      sync.Mutex
-	loggers []*slog.Logger
-}
-
-// attach makes log the one to write to.
-func (l *logs) attach(log *slog.Logger) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.loggers = append(l.loggers, log)
-}
-
-// detach takes log away, if it is there.
-func (l *logs) detach(log *slog.Logger) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if i := slices.Index(l.loggers, log); i >= 0 {
-		l.loggers = slices.Delete(l.loggers, i, i+1)
-	}
-}
+// logs are the loggers of the configurations that use one feed, which writes to the
+// one in charge.
+type logs struct{ attached[*slog.Logger] }
 
 // current returns the handler to write to. Without one nobody is using the
 // feed, and what it says goes nowhere.
 func (l *logs) current() slog.Handler {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.loggers) == 0 {
-		return slog.DiscardHandler
+	if log, ok := l.inCharge(); ok {
+		return log.Handler()
 	}
-	return l.loggers[len(l.loggers)-1].Handler()
+	return slog.DiscardHandler
 }
 
 // relay is a [slog.Handler] that passes everything on to the current one of

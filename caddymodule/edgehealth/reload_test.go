@@ -95,7 +95,7 @@ func TestReloadKeepsTheFeed(t *testing.T) {
 	if app, _ := active(); app.feed != feed {
 		t.Error("the reloads made another feed")
 	}
-	if n := len(feed.loggers); n != 1 {
+	if n := len(feed.logs.items); n != 1 {
 		t.Errorf("%d loggers attached to the feed, want 1", n)
 	}
 	wantOneReference(t)
@@ -193,7 +193,7 @@ func TestFailedReloadChangesNothing(t *testing.T) {
 			if now, _ := active(); now != app || now.feed.ending.Err() != nil {
 				t.Error("the running app was touched")
 			}
-			if n := len(app.feed.loggers); n != 1 {
+			if n := len(app.feed.logs.items); n != 1 {
 				t.Errorf("%d loggers attached to the feed, want 1", n)
 			}
 			if status, answer := s.nodes(); status != http.StatusOK || answer.state("lon1") != "down" {
