@@ -2,7 +2,9 @@ package healthfeed
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,11 +29,20 @@ func ParseFrom(word, dir string) (string, error) {
 }
 
 // From returns the Source for what [ParseFrom] returned.
-func From(where string) Source {
-	if isURL(where) {
+func From(where string) Source { return FromTLS(where, nil) }
+
+// FromTLS is From with a configuration for hubs at https URLs, such as that of an
+// healthfeed/identity.
+func FromTLS(where string, config *tls.Config) Source {
+	switch {
+	case !isURL(where):
+		return FromFile(where)
+	case config == nil:
 		return FromURL(where, nil)
 	}
-	return FromFile(where)
+	client := directClient()
+	client.Transport.(*http.Transport).TLSClientConfig = config
+	return FromURL(where, client)
 }
 
 func isURL(word string) bool {

@@ -43,6 +43,7 @@ type config struct {
 	From      []string          // files and URLs
 	Listen    string
 	StateFile string
+	TLS       []string // files: certificate, key, authorities; none without
 
 	GeoIP   geoip.Config
 	ECS     bool
@@ -331,10 +332,10 @@ func (p *parser) once(key, format, word string) error {
 	return nil
 }
 
-// feed parses listen ADDR | from FILE|URL… | state FILE.
+// feed parses listen ADDR | from FILE|URL… | state FILE | tls CERT KEY CA.
 func (p *parser) feed(args []string) error {
 	if len(args) == 0 {
-		return p.Err("feed wants listen ADDRESS, from FILE|URL... or state FILE")
+		return p.Err("feed wants listen ADDRESS, from FILE|URL..., state FILE or tls CERT KEY CA")
 	}
 	key := "feed " + args[0]
 	if at, again := p.At[key]; again {
@@ -362,8 +363,16 @@ func (p *parser) feed(args []string) error {
 		return nil
 	case "state":
 		return p.one(key, args[1:], func(a string) error { p.StateFile = p.path(a); return nil })
+	case "tls":
+		if len(args) != 4 {
+			return p.Errf("feed tls wants CERT KEY CA, got %q", strings.Join(args[1:], " "))
+		}
+		for _, a := range args[1:] {
+			p.TLS = append(p.TLS, p.path(a))
+		}
+		return nil
 	}
-	return p.Errf("feed %q is unknown, want listen, from or state", args[0])
+	return p.Errf("feed %q is unknown, want listen, from, state or tls", args[0])
 }
 
 // listens checks an address to listen on, and returns its host.
@@ -393,6 +402,8 @@ func (p *parser) finish() error {
 		return fail("node", "%q and %q exclude each other", "node", "nodes")
 	case p.Nodes == "" && len(p.Inline) == 0 && len(p.From) == 0:
 		return fail("geosched", "no nodes: want %q lines, %q or %q", "node", "nodes FILE", "feed from")
+	case len(p.TLS) > 0 && p.Listen == "" && !slices.ContainsFunc(p.From, func(from string) bool { return strings.HasPrefix(from, "https:") }):
+		return fail("feed tls", "%q is for %q and for an https URL of %q, and there is neither", "feed tls", "feed listen", "feed from")
 	case len(p.checks) > 0 && len(p.Inline) == 0:
 		return fail("check", "%q is for inline nodes; a nodes file has its own", "check")
 	case p.unmeasured():

@@ -27,7 +27,7 @@ type explainer struct {
 
 // holdExplainer listens at addr.
 func holdExplainer(p *pool, h *holder, addr string) error {
-	_, err := holdWeb(p, h, "explain", addr, func() *explainer { return &explainer{pool: p, addr: addr} })
+	_, err := holdWeb(p, h, "explain", addr, nil, func() *explainer { return &explainer{pool: p, addr: addr} })
 	return err
 }
 

@@ -2,14 +2,18 @@ package geosched
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/healthfeed/identity"
 	"github.com/tandem-cdn/tandem/healthfeed/probe"
 )
 
@@ -21,9 +25,16 @@ type feedKey struct {
 	From   []string          `json:",omitempty"`
 	State  string            `json:",omitempty"`
 	EWMA   float64
+	TLS    []string `json:",omitempty"` // certificate, key and authorities, for hubs that it reads from
 }
 
-func (c *config) feedKey() feedKey { return feedKey{c.Nodes, c.Inline, c.From, c.StateFile, c.EWMA} }
+func (c *config) feedKey() feedKey {
+	k := feedKey{Nodes: c.Nodes, Inline: c.Inline, From: c.From, State: c.StateFile, EWMA: c.EWMA}
+	if len(c.From) > 0 {
+		k.TLS = c.TLS
+	}
+	return k
+}
 
 // open opens the feed, which does not run yet.
 func (k feedKey) open() (*healthfeed.Feed, error) {
@@ -42,8 +53,16 @@ func (k feedKey) open() (*healthfeed.Feed, error) {
 	if len(k.From) == 0 {
 		c.Sources = append(c.Sources, probe.New(healthfeed.HostProber("dns"), k.EWMA, c.Log))
 	}
+	var client *tls.Config
+	if len(k.TLS) > 0 {
+		files, err := identity.Load(k.TLS[0], k.TLS[1], k.TLS[2], c.Log)
+		if err != nil {
+			return nil, err
+		}
+		client = files.Client()
+	}
 	for _, from := range k.From {
-		c.Sources = append(c.Sources, healthfeed.From(from))
+		c.Sources = append(c.Sources, healthfeed.FromTLS(from, client))
 	}
 	return healthfeed.Open(c)
 }
@@ -118,13 +137,23 @@ type shown struct {
 
 var errTwoFeeds = errors.New("another block listens there with another feed")
 
-// holdHub makes f visible at addr.
-func holdHub(p *pool, h *holder, addr string, f *healthfeed.Feed) error {
-	b, err := holdWeb(p, h, "feed", addr, func() *hub { return new(hub) })
+// holdHub makes f visible at addr, with TLS if there are files for that.
+func holdHub(p *pool, h *holder, addr string, files []string, f *healthfeed.Feed) error {
+	if len(files) == 0 && !local(addr) {
+		log.Warningf("the feed on %s is for everybody who reaches it: there is no feed tls", addr)
+	}
+	b, err := holdWeb(p, h, "feed", addr, files, func() *hub { return new(hub) })
 	if err != nil {
 		return err
 	}
 	return b.show(h, f)
+}
+
+// local reports whether only this host reaches an address to listen on.
+func local(addr string) bool {
+	host, _, _ := net.SplitHostPort(addr)
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // show makes f what h wants to be served. One holder has one feed here.

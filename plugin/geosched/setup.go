@@ -14,6 +14,7 @@ import (
 	"github.com/coredns/coredns/plugin"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/healthfeed/identity"
 	"github.com/tandem-cdn/tandem/internal/geoip"
 )
 
@@ -152,6 +153,11 @@ func (g *Geosched) decides(p *pool, h *holder, open func(before *healthfeed.Feed
 // start acquires what g needs to answer.
 func (g *Geosched) start(p *pool, h *holder) (err error) {
 	at := g.config.wrap
+	if files := g.config.TLS; len(files) > 0 {
+		if _, err := identity.Load(files[0], files[1], files[2], nil); err != nil {
+			return at("feed tls", err)
+		}
+	}
 	if err := g.decides(p, h, func(before *healthfeed.Feed) (*healthfeed.Feed, error) {
 		return holdFeed(p, h, g.config.feedKey(), before)
 	}); err != nil {
@@ -173,7 +179,7 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 		}
 	}
 	if g.config.Listen != "" {
-		if err := holdHub(p, h, g.config.Listen, g.feed); err != nil {
+		if err := holdHub(p, h, g.config.Listen, g.config.TLS, g.feed); err != nil {
 			return at("feed listen", err)
 		}
 	}

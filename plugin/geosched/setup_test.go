@@ -14,6 +14,7 @@ import (
 	"github.com/coredns/caddy"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/healthfeed/identity/identitytest"
 	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
@@ -233,7 +234,9 @@ func TestParseRefuses(t *testing.T) {
 		{"fallthrough-elsewhere", good + "fallthrough cdn.test x.cdn.tset", `Testfile:4 - Error during parsing: fallthrough "x.cdn.tset" is not in the zone cdn.example. or cdn.test.`},
 		{"fallthrough-not-quite", good + "fallthrough acdn.test", `Testfile:4 - Error during parsing: fallthrough "acdn.test" is not in the zone cdn.example. or cdn.test.`},
 		{"alldown", good + "alldown none", `Testfile:4 - Error during parsing: alldown "none" is unknown`},
-		{"feed-nothing", good + "feed", `Testfile:4 - Error during parsing: feed wants listen ADDRESS, from FILE|URL... or state FILE`},
+		{"feed-tls-two", good + "feed tls a b", `Testfile:4 - Error during parsing: feed tls wants CERT KEY CA, got "a b"`},
+		{"feed-tls-alone", good + "feed tls a b c", `Testfile:4 - "feed tls" is for "feed listen" and for an https URL of "feed from", and there is neither`},
+		{"feed-nothing", good + "feed", `Testfile:4 - Error during parsing: feed wants listen ADDRESS, from FILE|URL..., state FILE or tls CERT KEY CA`},
 		{"feed-unknown", good + "feed etcd http://x", `Testfile:4 - Error during parsing: feed "etcd" is unknown`},
 		{"feed-listen-word", good + "feed listen here", `Testfile:4 - Error during parsing: "here" is not an address`},
 		{"feed-listen-port", good + "feed listen 127.0.0.1:http", `Testfile:4 - Error during parsing: "http" is not a port`},
@@ -300,6 +303,10 @@ func TestStartRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	issue := func(id string) []string {
+		cert, key, ca := identitytest.New(t).Issue(t.TempDir(), "spiffe://cdn.example/"+id, time.Now().Add(time.Hour))
+		return []string{cert, key, ca}
+	}
 	const geosched = "\tgeosched {\n\t\tnode lon 192.0.2.1 51.5 -0.12\n\t\tsteer www\n" // lines 3 to 5
 	tests := []struct {
 		name, body string
@@ -312,6 +319,8 @@ func TestStartRefuses(t *testing.T) {
 		{"nets-bad-geoip-good", geosched + "geoip " + file("good.mmdb", string(db)) + "\nnets " + file("nets3", "up\n") + "\n}", []string{"Corefile:7", "nets3:1", `"up"`}},
 		{"geoip-bad-nets-good", geosched + "geoip " + file("bad.mmdb", "up") + "\nnets " + file("nets4", "") + "\n}", []string{"Corefile:6", "bad.mmdb"}},
 		{"state-in-no-directory", geosched + "feed state /nonexistent/feed.json\n}", []string{"Corefile:6", "/nonexistent"}},
+		{"tls-missing", geosched + "feed listen 127.0.0.1:0\nfeed tls /nonexistent.pem b c\n}", []string{"Corefile:7", "/nonexistent.pem"}},
+		{"tls-of-another-role", geosched + "feed listen 127.0.0.1:0\nfeed tls " + strings.Join(issue("king/ns1"), " ") + "\n}", []string{"Corefile:7", "no prober, dns, edge or operator"}},
 		{"asn-missing", geosched + "asn /nonexistent\n}", []string{"Corefile:6", "/nonexistent"}},
 		{"asn-without-systems", geosched + "asn " + file("places.mmdb", string(db)) + "\n}", []string{"Corefile:6", "places.mmdb", "want an ASN file"}},
 		{"resolvers-missing", geosched + "resolvers /nonexistent\n}", []string{"Corefile:6", "/nonexistent"}},

@@ -1,10 +1,15 @@
 package geosched
 
 import (
+	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed/identity"
 )
 
 // web is an HTTP server on an address of its own. The socket is in the pool and so
@@ -17,9 +22,18 @@ type web struct {
 }
 
 // holdWeb returns the handler at addr, from the pool. If nobody listens there yet,
-// it listens with the handler that handle makes.
-func holdWeb[T http.Handler](p *pool, h *holder, what, addr string, handle func() T) (handler T, err error) {
-	b, err := hold(p, h, what+" on "+addr, func() (*web, func(), error) {
+// it listens with the handler that handle makes: with mutual TLS if there are files
+// for that, which are certificate, key and authorities.
+func holdWeb[T http.Handler](p *pool, h *holder, what, addr string, files []string, handle func() T) (handler T, err error) {
+	b, err := hold(p, h, strings.Join(append([]string{what, addr}, files...), "\n"), func() (*web, func(), error) {
+		var secure *tls.Config
+		if len(files) > 0 {
+			id, err := identity.Load(files[0], files[1], files[2], slog.New(logHandler{}))
+			if err != nil {
+				return nil, nil, err
+			}
+			secure = id.Server()
+		}
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			return nil, nil, err
@@ -32,7 +46,11 @@ func holdWeb[T http.Handler](p *pool, h *holder, what, addr string, handle func(
 			IdleTimeout:    time.Minute,
 			MaxHeaderBytes: 16 << 10,
 		}
-		log.Infof("%s on http://%v", what, b.addr)
+		scheme := "http"
+		if secure != nil {
+			l, scheme = tls.NewListener(l, secure), "https"
+		}
+		log.Infof("%s on %s://%v", what, scheme, b.addr)
 		go b.run(l)
 		return b, func() { b.server.Close() }, nil
 	})
