@@ -62,21 +62,57 @@ func (s *Status) spare(before *Status, now time.Time) {
 	s.Reason, s.Due = "spared, too many at once", now
 }
 
-// manyBroken reports whether so many nodes have their circuits open that it is not
-// their fault.
-func manyBroken(voices []voice) bool {
-	told, open, most := 0, 0, 0
-	for i := range voices {
-		broken := 0
-		for _, o := range voices[i].Nodes {
-			if o.Breaker != "" {
-				told++
-			}
-			if o.Breaker == "open" {
-				broken++
-			}
+// breaker is what a node says of its circuit to the origin.
+type breaker uint8
+
+const (
+	untold breaker = iota
+	works          // it is not open
+	broken
+)
+
+// fuse makes a node degraded that says that its circuit is open, by most who know.
+func (m *merging) fuse(s *Status) {
+	told, open := 0, 0
+	for i := range m.votes {
+		switch m.votes[i].Breaker {
+		case "":
+			continue
+		case "open":
+			open++
 		}
-		open, most = open+broken, max(most, broken)
+		told++
 	}
-	return most > 1 && float64(open) > brokenShare*float64(told)
+	switch {
+	case told == 0:
+		return
+	case 2*open <= told:
+		s.breaker = works
+		return
+	}
+	if s.breaker = broken; s.State == Up && !m.mended {
+		s.State, s.Reason = Degraded, "breaker open"
+	}
+}
+
+// mend takes that back where many circuits are open.
+func (m *merging) mend(t *Table) {
+	told, open := 0, 0
+	for i := range t.Nodes {
+		switch t.Nodes[i].breaker {
+		case broken:
+			open++
+			fallthrough
+		case works:
+			told++
+		}
+	}
+	if m.mended = open > 1 && float64(open) > brokenShare*float64(told); !m.mended {
+		return
+	}
+	for i := range t.Nodes {
+		if s := &t.Nodes[i]; s.breaker == broken {
+			*s = m.judge(i, false)
+		}
+	}
 }

@@ -56,10 +56,10 @@ func Merge(inv *Inventory, seen []Seen, prev *Table, now time.Time) *Table {
 	if prev != nil && prev.heard.After(t.heard) {
 		t.heard = prev.heard
 	}
-	m.broken = manyBroken(m.voices)
 	for i := range t.Nodes {
 		t.Nodes[i] = m.judge(i, false)
 	}
+	m.mend(t)
 	m.guard(t)
 	m.try(t)
 	for i := range t.Nodes {
@@ -85,7 +85,7 @@ type merging struct {
 	prev   *Table
 	now    time.Time
 	voices []voice // sorted by prober
-	broken bool    // so many circuits are open that it is not the nodes' fault
+	mended bool    // so many circuits are open that it is not the nodes' fault
 
 	// used again for each node, since nodes are many
 	votes   []vote
@@ -129,6 +129,7 @@ func (m *merging) judge(node int, spared bool) Status {
 		m.count(&s)
 		said = m.hear(&s)
 		m.expect(&s)
+		m.fuse(&s)
 		if spared {
 			s.spare(before, now)
 		}

@@ -451,6 +451,44 @@ func TestDueIsNoGeneration(t *testing.T) {
 	}
 }
 
+// Whatever the records say, the table is in bounds and a second Merge changes nothing.
+func FuzzMerge(f *testing.F) {
+	f.Add([]byte(`{"records": [{"prober": "p", "epoch": 1, "seq": 1, "interval_ms": 2000, "ttl_ms": 15000, "nodes": {
+		"a": {"state": "up", "health": 90, "load": {"cpu": 1, "rps": 1e308, "ok_rps": 1}, "accept": 0.001}, "b": {"state": "down", "health": 0}}}]}`), uint16(7))
+	f.Add([]byte(`{"records": [{"age_ms": 60000, "prober": "q", "epoch": 1, "seq": 1, "interval_ms": 1, "ttl_ms": 1000, "nodes": {
+		"c": {"state": "up", "health": 1, "breaker": "open", "load": {"rps": 2000, "eps": 3}, "release": {"name": "r7", "stage": 4}}}}]}`), uint16(60))
+	f.Fuzz(func(t *testing.T, data []byte, seconds uint16) {
+		s, err := ParseSnapshot(data)
+		if err != nil {
+			return
+		}
+		inv := watched(t, "a", "b", "c")
+		inv.Nodes[0].Capacity.RPS = 1000
+		inv.Nodes[2].Release = "r7"
+		var table *Table
+		for step := range 4 {
+			now := t0.Add(time.Duration(step) * time.Duration(seconds) * time.Second)
+			var seen []Seen
+			for i := range s.Records {
+				r := s.Records[i].Record
+				r.Seq += uint64(step)
+				seen = append(seen, Seen{r, now.Add(-s.Records[i].age())})
+			}
+			table = Merge(inv, seen, table, now)
+			for i := range table.Nodes {
+				n := &table.Nodes[i]
+				if n.State > Down || !(n.Health >= 0 && n.Health <= 1) || !(n.Acceptance >= leastAccept && n.Acceptance <= 1) ||
+					!(n.Ramp >= rampLeast && n.Ramp <= 1) || n.RTT.P50 < 0 || n.control.capacity > mostCapacity*1000 && i == 0 {
+					t.Fatalf("node %d: %+v", i, n)
+				}
+			}
+			if again := Merge(inv, seen, table, now); again.Generation != table.Generation {
+				t.Fatalf("again: got %+v, want %+v", again, table)
+			}
+		}
+	})
+}
+
 func anyDown(seen []Seen, id string) bool {
 	return slices.ContainsFunc(seen, func(s Seen) bool { return s.Nodes[id].State == Down })
 }

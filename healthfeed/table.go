@@ -167,6 +167,7 @@ type memory struct {
 	hold     time.Time // when the last vote stops or stopped to count
 	held     bool      // the status is only held since
 	returned time.Time // when Ramp began, if it is less than 1
+	breaker  breaker   // what the node says of its circuit
 	lone     bool      // a single vote has it down, or would
 	lonely   time.Time // since when that counts
 	control  control

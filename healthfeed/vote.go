@@ -19,9 +19,6 @@ func (m *merging) collect(id string) {
 	for i := range m.voices {
 		v := &m.voices[i]
 		if o, ok := v.Nodes[id]; ok && o.State != Abstain && o.State != Unknown {
-			if o.Breaker == "open" && !m.broken && o.State == Up {
-				o.State = Degraded
-			}
 			m.votes = append(m.votes, vote{o, v})
 		}
 	}
@@ -31,7 +28,7 @@ func (m *merging) collect(id string) {
 // when two thirds of the voters say so, and worse than up only when more than
 // half of them say so.
 func (m *merging) count(s *Status) {
-	var down, draining, degraded, open int
+	var down, draining, degraded int
 	for i := range m.votes {
 		v := &m.votes[i]
 		switch v.State {
@@ -41,9 +38,6 @@ func (m *merging) count(s *Status) {
 			draining++
 		case Degraded:
 			degraded++
-			if v.Breaker == "open" {
-				open++
-			}
 		}
 		if v.ends.After(s.hold) {
 			s.hold = v.ends
@@ -61,9 +55,7 @@ func (m *merging) count(s *Status) {
 	default:
 		s.State, said = Up, n-down-draining-degraded
 	}
-	if s.Reason = m.reason(said, n); s.State == Degraded && 2*open > n {
-		s.Reason = "breaker open"
-	}
+	s.Reason = m.reason(said, n)
 	s.lone = s.State == Down && n == 1 && len(m.voices) > 1
 	if s.State != Down {
 		s.Health = max(leastHealth, medianOf(m.votes, &m.floats, func(v *vote) (float64, bool) { return v.Health / 100, v.State != Down }))
