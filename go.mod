@@ -22,6 +22,7 @@ require (
 	go.opentelemetry.io/otel/trace v1.46.0
 	go.uber.org/zap v1.28.0
 	google.golang.org/grpc v1.84.0
+	google.golang.org/protobuf v1.36.12
 )
 
 // Tests only.
@@ -29,7 +30,6 @@ require (
 	github.com/maxmind/mmdbwriter v1.2.0
 	github.com/quic-go/quic-go v0.64.1
 	go.opentelemetry.io/proto/otlp v1.11.0
-	google.golang.org/protobuf v1.36.12
 )
 
 require (

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
-	"time"
 )
 
 // Inventory is what the operator declares: the nodes that exist, and the
@@ -98,45 +97,6 @@ const (
 	AdminDrain AdminState = "drain"
 	AdminDown  AdminState = "down"
 )
-
-// Check is one way to find out whether a node is up.
-type Check struct {
-	// Type is "http" or "tcp".
-	Type string
-
-	// URL is what an http check requests.
-	URL string
-
-	// Addr is the host:port that a tcp check connects to.
-	Addr string
-
-	// Interval is the time between the starts of two rounds. Default 2 s.
-	Interval time.Duration
-
-	// Timeout is for one attempt. Default 500 ms for http, 300 ms for tcp.
-	Timeout time.Duration
-
-	// Retries is how many more attempts a round has when the first fails.
-	// Default 2.
-	Retries int
-
-	// Fall is how many rounds in a row must fail before the node is down.
-	// Default 3.
-	Fall int
-
-	// Rise is how many rounds in a row must pass before a down node is up.
-	// Default 10.
-	Rise int
-
-	// Body must occur in the first 5120 bytes of an http answer. Empty: only
-	// the status counts, and the request is a HEAD, or a GET where the server
-	// has no HEAD.
-	Body string
-
-	// Critical makes the node down when this check alone is down. A check
-	// that is not critical makes it degraded. Default true.
-	Critical bool
-}
 
 // Service is a set of nodes that answer for the same names.
 type Service struct {

@@ -5,16 +5,12 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"time"
 
 	"github.com/tandem-cdn/tandem/internal/jsontree"
 )
 
 // DefaultWeight is the weight of a node whose operator gave none.
 const DefaultWeight = 100
-
-// DefaultRetries is how many more attempts a round of a check has by default.
-const DefaultRetries = 2
 
 // ParseInventory reads a nodes.json. It is strict: an unknown field, a field
 // written twice, a duplicate id, a value out of range or an inventory without
@@ -147,51 +143,9 @@ func (r inventoryReader) node(w jsontree.Word) (Node, error) {
 	return n, place(n.complete(), w)
 }
 
-func (r inventoryReader) check(w jsontree.Word) (Check, error) {
-	c := Check{Retries: DefaultRetries, Critical: true}
-	return c, r.fields(w, map[string]jsontree.ReadFunc{
-		"type":     jsontree.Text(&c.Type),
-		"url":      jsontree.Text(&c.URL),
-		"addr":     jsontree.Text(&c.Addr),
-		"interval": duration("interval", &c.Interval),
-		"timeout":  duration("timeout", &c.Timeout),
-		"retries":  jsontree.Integer("retries", &c.Retries),
-		"fall":     positive("fall", &c.Fall),
-		"rise":     positive("rise", &c.Rise),
-		"body":     jsontree.Text(&c.Body),
-		"critical": jsontree.Bool("critical", &c.Critical),
-	})
-}
-
 func (r inventoryReader) service(w jsontree.Word) (Service, error) {
 	var s Service
 	return s, r.fields(w, map[string]jsontree.ReadFunc{
 		"select": jsontree.Texts(&s.Select), "policy": jsontree.Text(&s.Policy), "svcparams": jsontree.Text(&s.SvcParams),
 	})
-}
-
-// positive reads an integer whose zero would mean the default.
-func positive(name string, into *int) jsontree.ReadFunc {
-	return func(w jsontree.Word) error {
-		if err := jsontree.Integer(name, into)(w); err != nil || *into > 0 {
-			return err
-		}
-		return jsontree.FieldIsNot(name, w, "more than zero")
-	}
-}
-
-// duration reads what Go writes: "2s", "500ms". Zero would mean the default.
-func duration(name string, into *time.Duration) jsontree.ReadFunc {
-	return func(w jsontree.Word) error {
-		s, _ := w.Value.(string)
-		d, err := time.ParseDuration(s)
-		if err != nil {
-			return jsontree.FieldIsNot(name, w, "a duration like 2s or 500ms")
-		}
-		if d <= 0 {
-			return jsontree.FieldIsNot(name, w, "more than zero")
-		}
-		*into = d
-		return nil
-	}
 }

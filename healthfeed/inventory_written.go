@@ -3,7 +3,6 @@ package healthfeed
 import (
 	"encoding/json"
 	"net/netip"
-	"time"
 )
 
 // The inventory as written, with every default said.
@@ -26,26 +25,9 @@ type (
 		Capacity Capacity          `json:"capacity,omitzero"`
 		State    AdminState        `json:"state,omitempty"`
 		SPIFFE   string            `json:"spiffe,omitempty"`
-		Checks   []checkJSON       `json:"checks,omitempty"`
+		Checks   []Check           `json:"checks,omitempty"`
 	}
-	checkJSON struct {
-		Type     string          `json:"type"`
-		URL      string          `json:"url,omitempty"`
-		Addr     string          `json:"addr,omitempty"`
-		Interval durationWritten `json:"interval"`
-		Timeout  durationWritten `json:"timeout"`
-		Retries  int             `json:"retries"`
-		Fall     int             `json:"fall"`
-		Rise     int             `json:"rise"`
-		Body     string          `json:"body,omitempty"`
-		Critical bool            `json:"critical"`
-	}
-	durationWritten time.Duration
 )
-
-func (d durationWritten) MarshalText() ([]byte, error) {
-	return []byte(time.Duration(d).String()), nil
-}
 
 // MarshalJSON writes what [ParseInventory] reads.
 func (inv *Inventory) MarshalJSON() ([]byte, error) {
@@ -57,17 +39,8 @@ func (inv *Inventory) MarshalJSON() ([]byte, error) {
 }
 
 func (n *Node) written() nodeJSON {
-	w := nodeJSON{
+	return nodeJSON{
 		ID: n.ID, Addrs: n.Addrs, CNAME: n.CNAME, Params: n.SvcParams, Location: n.Location, Labels: n.Labels, Weight: n.Weight,
-		Tier: n.Tier, Canary: n.Canary, Release: n.Release, Capacity: n.Capacity, State: n.State, SPIFFE: n.SPIFFE,
+		Tier: n.Tier, Canary: n.Canary, Release: n.Release, Capacity: n.Capacity, State: n.State, SPIFFE: n.SPIFFE, Checks: n.Checks,
 	}
-	for i := range n.Checks {
-		c := &n.Checks[i]
-		w.Checks = append(w.Checks, checkJSON{
-			Type: c.Type, URL: c.URL, Addr: c.Addr, Body: c.Body,
-			Interval: durationWritten(c.Interval), Timeout: durationWritten(c.Timeout),
-			Retries: c.Retries, Fall: c.Fall, Rise: c.Rise, Critical: c.Critical,
-		})
-	}
-	return w
 }

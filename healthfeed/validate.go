@@ -6,13 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"net"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/tandem-cdn/tandem/internal/svcparams"
 )
@@ -114,60 +111,6 @@ func (n *Node) complete() error {
 		if errors.As(err, &field) {
 			return wrong(append(path{"checks", strconv.Itoa(i)}, field.path...), "node %q: check: %w", n.ID, field.err)
 		}
-	}
-	return nil
-}
-
-// maxBody is the length of the part of an answer that is searched, in bytes.
-const maxBody = 5120
-
-// Validate returns what is wrong with a check.
-func (c Check) Validate() error { return c.complete() }
-
-// complete fills in the defaults of a check and checks it. Its errors are all
-// fieldErrors.
-func (c *Check) complete() error {
-	switch c.Type {
-	case "http":
-		u, err := url.Parse(c.URL)
-		if err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") {
-			return wrong(path{"url"}, "url %q is not an http or https URL", c.URL)
-		}
-		if c.Addr != "" {
-			return wrong(path{"addr"}, "an http check has a url, not an addr")
-		}
-		c.Timeout = cmp.Or(c.Timeout, 500*time.Millisecond)
-	case "tcp":
-		host, port, err := net.SplitHostPort(c.Addr)
-		if n, notPort := strconv.ParseUint(port, 10, 16); err != nil || host == "" || notPort != nil || n == 0 {
-			return wrong(path{"addr"}, "addr %q is not host:port", c.Addr)
-		}
-		if c.URL != "" {
-			return wrong(path{"url"}, "a tcp check has an addr, not a url")
-		}
-		if c.Body != "" {
-			return wrong(path{"body"}, "a tcp check has no body")
-		}
-		c.Timeout = cmp.Or(c.Timeout, 300*time.Millisecond)
-	default:
-		return wrong(path{"type"}, "type %q is not http or tcp", c.Type)
-	}
-	c.Interval = cmp.Or(c.Interval, 2*time.Second)
-	c.Fall = cmp.Or(c.Fall, 3)
-	c.Rise = cmp.Or(c.Rise, 10)
-	switch {
-	case c.Interval < 10*time.Millisecond || c.Interval > time.Hour:
-		return wrong(path{"interval"}, "interval %v is outside 10ms to 1h", c.Interval)
-	case c.Timeout < time.Millisecond || c.Timeout > time.Minute:
-		return wrong(path{"timeout"}, "timeout %v is outside 1ms to 1m", c.Timeout)
-	case c.Retries < 0 || c.Retries > 10:
-		return wrong(path{"retries"}, "retries %d is outside 0 to 10", c.Retries)
-	case c.Fall < 1 || c.Fall > 1000:
-		return wrong(path{"fall"}, "fall %d is outside 1 to 1000", c.Fall)
-	case c.Rise < 1 || c.Rise > 1000:
-		return wrong(path{"rise"}, "rise %d is outside 1 to 1000", c.Rise)
-	case len(c.Body) > maxBody:
-		return wrong(path{"body"}, "body of %d bytes is longer than the %d that are searched", len(c.Body), maxBody)
 	}
 	return nil
 }

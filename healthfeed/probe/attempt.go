@@ -16,19 +16,50 @@ import (
 // bodyLimit is how much of an answer is searched for Check.Body, in bytes.
 const bodyLimit = 5120
 
+// maxHeader is how long the header of an answer may be, in bytes.
+const maxHeader = 64 << 10
+
+// userAgent is how a prober calls itself.
+const userAgent = "tandem-probe"
+
 // An answer is what a good attempt learnt.
 type answer struct {
-	rtt    time.Duration // http: connect to header; tcp: connect
+	rtt    time.Duration // http, grpc: request to header, with connect for http; redis: connect to PONG; tcp: connect
 	Report               // zero if the node said nothing
 }
 
-// attempt tries a check once; ctx has the timeout.
-func attempt(ctx context.Context, c *healthfeed.Check) (answer, error) {
-	if c.Type == "tcp" {
-		return attemptTCP(ctx, c)
+// attemptFunc tries a check once; ctx has the timeout.
+type attemptFunc func(ctx context.Context) (answer, error)
+
+// open returns how to attempt a check, and how to let go of what that keeps from one
+// attempt to the next. Attempts of one check are not made at the same time.
+func open(c *healthfeed.Check) (attempt attemptFunc, closed func()) {
+	d := &dialer{check: c}
+	if c.Foreign != "" {
+		return func(context.Context) (answer, error) {
+			return answer{}, unable("the check was declared elsewhere, and has a type, a field or a file that is unknown here")
+		}, func() {}
 	}
-	return attemptHTTP(ctx, c)
+	switch c.Type {
+	case "http":
+		client := d.client()
+		return func(ctx context.Context) (answer, error) { return attemptHTTP(ctx, client, c) }, client.CloseIdleConnections
+	case "grpc":
+		g := newGRPC(d)
+		return g.attempt, func() { g.close(true) }
+	case "redis":
+		return func(ctx context.Context) (answer, error) { return attemptRedis(ctx, d) }, func() {}
+	}
+	return func(ctx context.Context) (answer, error) { return attemptTCP(ctx, c) }, func() {}
 }
+
+// An unableError is why this prober cannot tell how the node is: the fault is its own,
+// so it abstains.
+type unableError struct{ error }
+
+func (e unableError) Unwrap() error { return e.error }
+
+func unable(format string, args ...any) error { return unableError{fmt.Errorf(format, args...)} }
 
 func attemptTCP(ctx context.Context, c *healthfeed.Check) (answer, error) {
 	var d net.Dialer
@@ -45,36 +76,44 @@ func attemptTCP(ctx context.Context, c *healthfeed.Check) (answer, error) {
 // client makes a new connection for every attempt, since what is asked is whether
 // a client could connect now; it takes no proxy from the environment, and follows
 // no redirect, which would be a check of another node.
-var client = &http.Client{
-	Transport: &http.Transport{
-		DisableKeepAlives:      true,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: 64 << 10,
-	},
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+func (d *dialer) client() *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			DialContext:            d.dialPlain,
+			DialTLSContext:         d.dialHTTPS,
+			ForceAttemptHTTP2:      true,
+			DisableKeepAlives:      true,
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: maxHeader,
+		},
+		CheckRedirect: noRedirect,
+	}
 }
+
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // attemptHTTP asks with HEAD, or with GET for a body. A server that has no HEAD is
 // asked with GET as well.
-func attemptHTTP(ctx context.Context, c *healthfeed.Check) (answer, error) {
+func attemptHTTP(ctx context.Context, client *http.Client, c *healthfeed.Check) (answer, error) {
 	if c.Body != "" {
-		a, _, err := exchange(ctx, c, http.MethodGet)
+		a, _, err := exchange(ctx, client, c, http.MethodGet)
 		return a, err
 	}
-	a, status, err := exchange(ctx, c, http.MethodHead)
-	if status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented {
-		a, _, err = exchange(ctx, c, http.MethodGet)
+	a, status, err := exchange(ctx, client, c, http.MethodHead)
+	if err != nil && (status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented) {
+		a, _, err = exchange(ctx, client, c, http.MethodGet)
 	}
 	return a, err
 }
 
 // exchange is one request and its answer. The status is 0 when there was none.
-func exchange(ctx context.Context, c *healthfeed.Check, method string) (a answer, status int, err error) {
+func exchange(ctx context.Context, client *http.Client, c *healthfeed.Check, method string) (a answer, status int, err error) {
 	request, err := http.NewRequestWithContext(ctx, method, c.URL, nil)
 	if err != nil {
 		return answer{}, status, err
 	}
-	request.Header.Set("User-Agent", "tandem-probe")
+	request.Header.Set("User-Agent", userAgent)
+	request.Host = c.Host
 	start := time.Now()
 	response, err := client.Do(request)
 	if err != nil {
@@ -88,7 +127,7 @@ func exchange(ctx context.Context, c *healthfeed.Check, method string) (a answer
 		// It is well and says so; the status is for those who know no drain.
 		return a, status, nil
 	}
-	if status < 200 || status > 399 {
+	if !c.Accepts(status) {
 		return answer{}, status, fmt.Errorf("%s: status %d", method, status)
 	}
 	if c.Body != "" {

@@ -20,7 +20,9 @@ func try(t *testing.T, c healthfeed.Check, timeout time.Duration) (answer, error
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
-	return attempt(ctx, &c)
+	attempt, closed := open(&c)
+	defer closed()
+	return attempt(ctx)
 }
 
 func TestAttemptHTTP(t *testing.T) {
@@ -139,7 +141,7 @@ func TestAttemptMakesANewConnection(t *testing.T) {
 }
 
 func TestAttemptTakesNoProxy(t *testing.T) {
-	if client.Transport.(*http.Transport).Proxy != nil {
+	if new(dialer).client().Transport.(*http.Transport).Proxy != nil {
 		t.Error("a proxy may be used")
 	}
 }

@@ -6,7 +6,8 @@
 //	Feed ◄─────────────── Record ◄── votes ◄── doubt ◄── publisher
 //
 // A target makes a round of attempts every interval, and its hysteresis turns the
-// rounds into up or down. The publisher turns the views of a node's checks into one
+// rounds into up or down. A round that fails by the prober's own fault counts for neither.
+// The publisher turns the views of a node's checks into one
 // vote, keeps to itself what it suspects to be its own trouble, and offers a record
 // to the feed: at once when a state has changed, and else every interval_ms. Nothing
 // is voted on a node before each of its critical checks has had a good round or a
@@ -42,7 +43,7 @@ type Prober struct {
 	name    string
 	history float64
 	log     *slog.Logger
-	attempt attemptFunc
+	open    func(*healthfeed.Check) (attempt attemptFunc, closed func())
 }
 
 // New returns a Prober whose records carry the given name, which must be 1 to 64
@@ -54,7 +55,7 @@ func New(prober string, history float64, log *slog.Logger) *Prober {
 	if log == nil {
 		log = slog.Default()
 	}
-	return &Prober{name: prober, history: history, log: log, attempt: attempt}
+	return &Prober{name: prober, history: history, log: log, open: open}
 }
 
 // String implements [healthfeed.Source].

@@ -38,8 +38,8 @@ func inventory(t *testing.T, checks map[string][]healthfeed.Check) *healthfeed.I
 	return inv
 }
 
-// open runs a feed with a prober until the test ends.
-func open(t *testing.T, inv *healthfeed.Inventory) *healthfeed.Feed {
+// launch runs a feed with a prober until the test ends.
+func launch(t *testing.T, inv *healthfeed.Inventory) *healthfeed.Feed {
 	t.Helper()
 	before := runtime.NumGoroutine()
 	f, err := healthfeed.Open(healthfeed.Config{Inventory: inv, Log: quiet, Sources: []healthfeed.Source{New("test", History, quiet)}})
@@ -96,7 +96,7 @@ func TestUpDownUp(t *testing.T) {
 		w.Header().Set(LoadHeader, "TEXT cpu_utilization=0.5")
 	}))
 	defer node.Close()
-	f := open(t, inventory(t, map[string][]healthfeed.Check{
+	f := launch(t, inventory(t, map[string][]healthfeed.Check{
 		"a": {fastCheck(healthfeed.Check{Type: "http", URL: node.URL})},
 	}))
 	s := await(t, f, "a", is(healthfeed.Up))
@@ -119,7 +119,7 @@ func TestDrain(t *testing.T) {
 		}
 	}))
 	defer node.Close()
-	f := open(t, inventory(t, map[string][]healthfeed.Check{
+	f := launch(t, inventory(t, map[string][]healthfeed.Check{
 		"a": {fastCheck(healthfeed.Check{Type: "http", URL: node.URL})},
 	}))
 	await(t, f, "a", is(healthfeed.Up))
@@ -166,7 +166,7 @@ func TestDown(t *testing.T) {
 		{"not-http", healthfeed.Check{Type: "http", URL: "https://" + node.Listener.Addr().String()}, healthfeed.Down},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			f := open(t, inventory(t, map[string][]healthfeed.Check{"a": {fastCheck(test.check)}}))
+			f := launch(t, inventory(t, map[string][]healthfeed.Check{"a": {fastCheck(test.check)}}))
 			await(t, f, "a", is(test.want))
 		})
 	}
@@ -182,7 +182,7 @@ func TestFlappingForReal(t *testing.T) {
 		}
 	}))
 	defer node.Close()
-	f := open(t, inventory(t, map[string][]healthfeed.Check{
+	f := launch(t, inventory(t, map[string][]healthfeed.Check{
 		"a": {fastCheck(healthfeed.Check{Type: "http", URL: node.URL})},
 	}))
 	await(t, f, "a", is(healthfeed.Up))

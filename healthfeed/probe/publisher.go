@@ -62,9 +62,10 @@ func (r *publisher) follow(inv *healthfeed.Inventory, start func(*target)) {
 	for k := range wanted {
 		if r.targets[k] == nil {
 			t := &target{
-				check: k, endpoint: endpoint(&k), attempt: r.attempt, log: r.log,
+				check: k, endpoint: endpoint(&k), log: r.log,
 				hysteresis: newHysteresis(&k), average: average{history: r.history},
 			}
+			t.attempt, t.closed = r.open(&t.check)
 			r.targets[k] = t
 			start(t)
 		}

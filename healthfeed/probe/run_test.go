@@ -19,6 +19,7 @@ import (
 type world struct {
 	mu       sync.Mutex
 	broken   map[string]bool // by address
+	unable   bool            // all attempts fail by the prober's fault; set before the first
 	takes    time.Duration
 	attempts map[string][]time.Time // when they began, by address
 	running  map[string]int
@@ -28,6 +29,10 @@ type world struct {
 
 func newWorld() *world {
 	return &world{broken: map[string]bool{}, takes: time.Millisecond, attempts: map[string][]time.Time{}, running: map[string]int{}}
+}
+
+func (w *world) open(c *healthfeed.Check) (attemptFunc, func()) {
+	return func(ctx context.Context) (answer, error) { return w.attempt(ctx, c) }, func() {}
 }
 
 func (w *world) attempt(ctx context.Context, c *healthfeed.Check) (answer, error) {
@@ -49,6 +54,8 @@ func (w *world) attempt(ctx context.Context, c *healthfeed.Check) (answer, error
 	switch {
 	case !ok:
 		return answer{}, ctx.Err()
+	case w.unable:
+		return answer{}, unable("not here")
 	case w.broken[c.Addr]:
 		return answer{}, errors.New("broken")
 	}
@@ -98,7 +105,7 @@ func (m *mutable) Run(ctx context.Context, f *healthfeed.Feed) error {
 func start(t *testing.T, w *world) (f *healthfeed.Feed, inventories chan<- *healthfeed.Inventory) {
 	t.Helper()
 	p := New("test", History, quiet)
-	p.attempt = w.attempt
+	p.open = w.open
 	m := &mutable{make(chan *healthfeed.Inventory)}
 	f, err := healthfeed.Open(healthfeed.Config{Log: quiet, Sources: []healthfeed.Source{m, p}})
 	if err != nil {
@@ -313,7 +320,7 @@ func TestFlapping(t *testing.T) {
 func TestBadName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New("no spaces", History, quiet)
-		p.attempt = newWorld().attempt
+		p.open = newWorld().open
 		f, err := healthfeed.Open(healthfeed.Config{Log: quiet, Inventory: nodes(t, map[string]healthfeed.Check{"a": pulse("a:1")})})
 		if err != nil {
 			t.Fatal(err)
@@ -354,7 +361,7 @@ func TestSuperseded(t *testing.T) {
 func TestEpochGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New("test", History, quiet)
-		p.attempt = newWorld().attempt
+		p.open = newWorld().open
 		f, err := healthfeed.Open(healthfeed.Config{Log: quiet, Inventory: nodes(t, map[string]healthfeed.Check{"a": pulse("a:1")})})
 		if err != nil {
 			t.Fatal(err)

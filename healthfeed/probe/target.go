@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -18,6 +19,7 @@ type target struct {
 	check    healthfeed.Check // what is the node's own, Critical, is cleared
 	endpoint string
 	attempt  attemptFunc
+	closed   func() // what attempt keeps
 	log      *slog.Logger
 	cancel   context.CancelFunc
 
@@ -40,11 +42,9 @@ type view struct {
 	due     time.Time // when state may next change; zero if nothing is under way
 	failing time.Time // start of the first of the failed rounds in a row; zero if the last one passed
 	late    bool      // the last round had to wait too long for its turn
+	unable  bool      // the last round failed by this prober's own fault
 	doubted bool      // set by the publisher; taken away by a round that passes
 }
-
-// attemptFunc tries a check once; ctx has the timeout.
-type attemptFunc func(ctx context.Context, c *healthfeed.Check) (answer, error)
 
 // key identifies a target: equal checks are one, whichever nodes declare them.
 func key(c healthfeed.Check) healthfeed.Check {
@@ -59,7 +59,7 @@ func worst(c *healthfeed.Check) time.Duration {
 
 // endpoint is the host:port that a check talks to.
 func endpoint(c *healthfeed.Check) string {
-	if c.Type == "tcp" {
+	if c.Type != "http" {
 		return c.Addr
 	}
 	u, err := url.Parse(c.URL)
@@ -75,8 +75,8 @@ func endpoint(c *healthfeed.Check) string {
 
 // String names the target in logs, without a password that its URL may have.
 func (t *target) String() string {
-	if t.check.Type == "tcp" {
-		return "tcp " + t.check.Addr
+	if t.check.Type != "http" {
+		return t.check.Type + " " + t.check.Addr
 	}
 	u, err := url.Parse(t.check.URL)
 	if err != nil {
@@ -88,6 +88,7 @@ func (t *target) String() string {
 // run makes round after round until ctx ends. The pool bounds how many rounds of
 // all targets run at once; changed is called when the state has.
 func (t *target) run(ctx context.Context, pool *pool, changed func()) {
+	defer t.closed()
 	// Not all at once, and not in step with other probers.
 	if !sleep(ctx, rand.N(t.check.Interval/10+1)) {
 		return
@@ -118,9 +119,9 @@ func (t *target) run(ctx context.Context, pool *pool, changed func()) {
 func (t *target) round(ctx context.Context) (a answer, err error) {
 	for range 1 + t.check.Retries {
 		attemptCtx, cancel := context.WithTimeout(ctx, t.check.Timeout)
-		a, err = t.attempt(attemptCtx, &t.check)
+		a, err = t.attempt(attemptCtx)
 		cancel()
-		if err == nil || ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil || errors.As(err, new(unableError)) {
 			break
 		}
 	}
@@ -129,12 +130,23 @@ func (t *target) round(ctx context.Context) (a answer, err error) {
 
 // note takes the outcome of a round and reports whether the state changed. A
 // failure in a late round counts for nothing: who is late himself must not blame
-// others for being slow.
+// others for being slow. Neither does a round that this prober was unable to make.
 func (t *target) note(a answer, err error, begun, now time.Time, late bool) (changed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	v := &t.view
 	changed, v.late = v.late != late, late
+	unable := errors.As(err, new(unableError))
+	if unable != v.unable {
+		changed, v.unable = true, unable
+		if unable {
+			t.log.Warn("check cannot be made here; no vote on it", "check", t.String(), "err", err)
+		}
+	}
+	if unable {
+		v.failing = time.Time{}
+		return changed
+	}
 	if err != nil && late {
 		return changed
 	}

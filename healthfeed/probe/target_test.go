@@ -2,6 +2,9 @@ package probe
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,6 +47,54 @@ func TestLateRound(t *testing.T) {
 	target.note(answer{}, errors.New("timeout"), t0, t0, false)
 	if v := target.look(); v.state != healthfeed.Down || v.late {
 		t.Errorf("got %+v", v)
+	}
+}
+
+// A round that this prober cannot make says nothing, and is no state that lasts.
+func TestUnableRound(t *testing.T) {
+	c := pulse("a:1")
+	c.Fall = 1
+	var log strings.Builder
+	target := &target{check: c, log: slog.New(slog.NewTextHandler(&log, nil)), hysteresis: newHysteresis(&c)}
+	target.note(answer{rtt: 1}, nil, t0, t0, false)
+	for i := range 20 {
+		if news := target.note(answer{}, fmt.Errorf("AUTH: %w", unable("no password")), t0, t0, false); news != (i == 0) {
+			t.Errorf("round %d: news %v", i, news)
+		}
+	}
+	if v := target.look(); v.state != healthfeed.Up || !v.unable || !v.failing.IsZero() {
+		t.Errorf("got %+v", v)
+	}
+	if n := strings.Count(log.String(), "check cannot be made here"); n != 1 {
+		t.Errorf("%d warnings: %s", n, log.String())
+	}
+	if !target.note(answer{}, errors.New("refused"), t0, t0, false) {
+		t.Error("being able is no news")
+	}
+	if v := target.look(); v.state != healthfeed.Down || v.unable {
+		t.Errorf("got %+v", v)
+	}
+}
+
+// A prober that does not know how to ask abstains, and asks no more than it has to.
+func TestForeignCheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		f, inventories := start(t, w)
+		c := pulse("a:1")
+		c.Type, c.Foreign = "quic", `{"type":"quic"}`
+		w.unable = true
+		inventories <- nodes(t, map[string]healthfeed.Check{"a": c, "b": c})
+		time.Sleep(20 * time.Second)
+		if o := record(t, f).Nodes["a"]; o.State != healthfeed.Abstain || !stateOf(f, "a").TakesClients() {
+			t.Errorf("got %+v, %v", o, stateOf(f, "a"))
+		}
+		if n := w.count("a:1"); n > 12 {
+			t.Errorf("%d attempts in 20 s: what cannot be done is tried again", n)
+		}
+	})
+	if _, err := try(t, healthfeed.Check{Type: "quic", Foreign: `{"type":"quic"}`}, time.Second); !errors.As(err, new(unableError)) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -26,7 +26,7 @@ func (b *ballot) cast(n *healthfeed.Node, views []view, now time.Time) (healthfe
 	for i, v := range views {
 		critical := n.Checks[i].Critical
 		switch {
-		case v.doubted || v.late:
+		case v.doubted || v.late || v.unable:
 			silent = silent || critical
 			continue
 		case v.state == healthfeed.Unknown:
@@ -81,7 +81,7 @@ func (b *ballot) cast(n *healthfeed.Node, views []view, now time.Time) (healthfe
 func due(n *healthfeed.Node, views []view, vote healthfeed.State) (at time.Time) {
 	for i, v := range views {
 		switch {
-		case vote == healthfeed.Abstain || v.late || v.doubted:
+		case vote == healthfeed.Abstain || v.late || v.doubted || v.unable:
 		case vote == healthfeed.Down:
 			if v.state != healthfeed.Down || !n.Checks[i].Critical {
 				continue

@@ -39,6 +39,10 @@ func TestCast(t *testing.T) {
 		{"drains-and-doubted", []bool{true}, []view{{state: up, drain: true, doubted: true}}, abstain, true},
 		{"late", []bool{true}, []view{{state: up, late: true}}, abstain, true},
 		{"doubted", []bool{true}, []view{{state: down, doubted: true}}, abstain, true},
+		{"unable", []bool{true}, []view{{unable: true}}, abstain, true},
+		{"unable-and-up", []bool{true, true}, []view{{state: up, unable: true}, good}, abstain, true},
+		{"unable-and-down", []bool{true, true}, []view{{unable: true}, bad}, down, true},
+		{"minor-unable", []bool{true, false}, []view{good, {unable: true}}, up, true},
 		{"doubted-and-down", []bool{true, true}, []view{{state: down, doubted: true}, bad}, down, true},
 		{"minor-doubted", []bool{true, false}, []view{good, {state: down, doubted: true}}, up, true},
 	} {

@@ -191,6 +191,46 @@ func (w Word) step(name string) (Word, bool) {
 	return Word{}, false
 }
 
+// String returns the value as JSON without spaces, its fields in the order written.
+func (w Word) String() string { return string(w.append(nil)) }
+
+func (w Word) append(to []byte) []byte {
+	text := func(s string) {
+		quoted, _ := json.Marshal(s) // of a string, which cannot fail
+		to = append(to, quoted...)
+	}
+	switch v := w.Value.(type) {
+	case nil:
+		to = append(to, "null"...)
+	case bool:
+		to = strconv.AppendBool(to, v)
+	case json.Number:
+		to = append(to, v...)
+	case string:
+		text(v)
+	case []Word:
+		to = append(to, '[')
+		for i, w := range v {
+			if i > 0 {
+				to = append(to, ',')
+			}
+			to = w.append(to)
+		}
+		to = append(to, ']')
+	case []Member:
+		to = append(to, '{')
+		for i, m := range v {
+			if i > 0 {
+				to = append(to, ',')
+			}
+			text(m.Name)
+			to = m.Value.append(append(to, ':'))
+		}
+		to = append(to, '}')
+	}
+	return to
+}
+
 // Wrong returns an error at w.
 func (w Word) Wrong(format string, args ...any) error {
 	return &Error{w.At, fmt.Errorf(format, args...)}

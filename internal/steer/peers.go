@@ -66,7 +66,7 @@ func probed(n *healthfeed.Node) string {
 	var kinds []byte
 	for _, c := range n.Checks {
 		kinds = append(kinds, c.Type...)
-		if strings.HasPrefix(c.URL, "https:") {
+		if c.TLS || strings.HasPrefix(c.URL, "https:") {
 			kinds = append(kinds, 's')
 		}
 		if c.Body != "" {

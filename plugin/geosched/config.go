@@ -91,8 +91,8 @@ type parser struct {
 	*caddy.Controller
 	config
 	root   string
-	checks []healthfeed.Check // for inline nodes, with the target in URL or Addr
-	placed map[string]int     // steered name, node id or address → line
+	checks []inlineCheck  // for inline nodes
+	placed map[string]int // steered name, node id or address → line
 }
 
 // parse reads the geosched block at the controller.
@@ -422,7 +422,7 @@ func (p *parser) finish() error {
 			if host == "" {
 				host = n.Addrs[0].Unmap().String()
 			}
-			n.Checks = append(n.Checks, aim(c, host))
+			n.Checks = append(n.Checks, c.aim(host))
 		}
 	}
 	if len(p.Inline) > 0 {

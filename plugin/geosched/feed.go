@@ -64,7 +64,11 @@ func (k feedKey) open() (*healthfeed.Feed, error) {
 	for _, from := range k.From {
 		c.Sources = append(c.Sources, healthfeed.FromTLS(from, client))
 	}
-	return healthfeed.Open(c)
+	f, err := healthfeed.Open(c)
+	if err == nil && len(k.From) == 0 {
+		err = probe.Prepared(f.Table().Inventory)
+	}
+	return f, err
 }
 
 // holdFeed returns the feed, running, from the pool. A feed that is not there

@@ -30,6 +30,9 @@ func TestParse(t *testing.T) {
 		node sea 192.0.2.2 47.6 -122.3 50
 		check http :8080/healthz interval 1s timeout 300ms
 		check tcp :443
+		check https :443 host www.cdn.example status 200-299,404 body fine ca /etc/ca.pem
+		check grpc :50051 service cdn.Edge tls cert /etc/me.pem key /etc/me.key timeout 1s
+		check redis :6379 user probe password_env SECRET
 		steer www *.img
 		steer @ deep.er.cdn.test.
 		ns ns1 ns2.other.test. ns3.cdn.example.
@@ -62,6 +65,17 @@ func TestParse(t *testing.T) {
 	}
 	if ch := c.Inline[1].Checks[1]; ch.Addr != "192.0.2.2:443" || ch.Type != "tcp" {
 		t.Errorf("got %+v", ch)
+	}
+	const retries = healthfeed.DefaultRetries
+	for i, want := range []healthfeed.Check{
+		{Type: "http", URL: "https://192.0.2.2:443/", Host: "www.cdn.example", Status: "200-299,404", Body: "fine", CA: "/etc/ca.pem"},
+		{Type: "grpc", Addr: "192.0.2.2:50051", Service: "cdn.Edge", TLS: true, Cert: "/etc/me.pem", Key: "/etc/me.key", Timeout: time.Second},
+		{Type: "redis", Addr: "192.0.2.2:6379", User: "probe", PasswordEnv: "SECRET"},
+	} {
+		want.Retries, want.Critical = retries, true
+		if got := c.Inline[1].Checks[2+i]; got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
 	}
 	var names []string
 	for _, s := range c.Steer {
@@ -178,6 +192,12 @@ func TestParseRefuses(t *testing.T) {
 		{"check-option-twice", good + "check tcp :80 interval 2s interval 3s", `Testfile:4 - Error during parsing: check option "interval" is given twice`},
 		{"check-interval", good + "check tcp :80 interval 2h", `Testfile:4 - Error during parsing: check ":80": interval 2h0m0s is outside`},
 		{"check-option-alone", good + "check tcp :80 interval", `Testfile:4 - Error during parsing: check option "interval" wants`},
+		{"check-option-empty", good + "check http :80 host", `Testfile:4 - Error during parsing: check option "host" wants a value`},
+		{"check-tls-twice", good + "check grpc :80 tls tls", `Testfile:4 - Error during parsing: check option "tls" is given twice`},
+		{"check-tcp-host", good + "check tcp :80 host a", `Testfile:4 - Error during parsing: check ":80": a check of type tcp has no host`},
+		{"check-status", good + "check http :80 status 99", `Testfile:4 - Error during parsing: check ":80/": status "99" is not a list`},
+		{"check-ca", good + "check http :80 ca a.pem", `Testfile:4 - Error during parsing: check ":80/": ca "`},
+		{"check-grpc-path", good + "check grpc :80/x", `Testfile:4 - Error during parsing: check target ":80/x": grpc has no path`},
 		{"check-with-nodes-file", "nodes a\nsteer www\ncheck tcp :80", `Testfile:4 - "check" is for inline nodes`},
 		{"steer-nothing", "steer", `Testfile:2 - Error during parsing: steer wants NAME... [service SERVICE]`},
 		{"steer-without-service", good + "steer img service", `Testfile:4 - Error during parsing: steer "service" wants the name of a service`},

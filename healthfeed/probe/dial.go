@@ -1,0 +1,99 @@
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+// A dialer makes the connections of one check. The files that the check names are
+// read with the first one, and again once they have changed, so that a certificate
+// may be renewed under a prober.
+type dialer struct {
+	check *healthfeed.Check
+
+	mu     sync.Mutex  // guards the rest: a transport may still dial for an attempt that is over
+	config *tls.Config // nil before the files were read
+	read   [3]stamp    // of the files, when they were
+}
+
+// A stamp tells versions of a file apart.
+type stamp struct {
+	modified time.Time
+	size     int64
+}
+
+// dialHTTPS is for an [net/http.Transport], which speaks both versions.
+func (d *dialer) dialHTTPS(ctx context.Context, network, addr string) (net.Conn, error) {
+	return d.dial(ctx, network, addr, "h2", "http/1.1")
+}
+
+// dial connects, and verifies that the node is who the check says. Over the connection
+// one of the protocols is spoken, by their names in ALPN, or whatever if there are
+// none.
+func (d *dialer) dial(ctx context.Context, network, addr string, protocols ...string) (net.Conn, error) {
+	config, err := d.fresh()
+	if err != nil {
+		return nil, unableError{err}
+	}
+	config = config.Clone()
+	config.NextProtos = protocols
+	return (&tls.Dialer{NetDialer: d.plain(), Config: config}).DialContext(ctx, network, addr)
+}
+
+// dialPlain connects without TLS.
+func (d *dialer) dialPlain(ctx context.Context, network, addr string) (net.Conn, error) {
+	return d.plain().DialContext(ctx, network, addr)
+}
+
+// plain has a timeout of its own, because a transport goes on dialling when the attempt
+// is over, and connections to a node that takes none would pile up.
+func (d *dialer) plain() *net.Dialer { return &net.Dialer{Timeout: d.check.Timeout} }
+
+// fresh returns a configuration by what is in the files now.
+func (d *dialer) fresh() (*tls.Config, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := d.check
+	var now [3]stamp
+	for i, file := range [...]string{c.CA, c.Cert, c.Key} {
+		if file == "" {
+			continue
+		}
+		info, err := os.Stat(file)
+		if err != nil {
+			return nil, err
+		}
+		now[i] = stamp{info.ModTime(), info.Size()}
+	}
+	if d.config != nil && now == d.read {
+		return d.config, nil
+	}
+	config := &tls.Config{ServerName: c.ServerName()}
+	if c.CA != "" {
+		pem, err := os.ReadFile(c.CA)
+		if err != nil {
+			return nil, err
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s: no certificate in PEM", c.CA)
+		}
+	}
+	if c.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		if err != nil {
+			return nil, fmt.Errorf("%s, %s: %w", c.Cert, c.Key, err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	d.config, d.read = config, now
+	return config, nil
+}
