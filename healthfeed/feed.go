@@ -47,6 +47,13 @@ type Feed struct {
 
 	inventoryVersion uint64 // the version that brought the inventory
 
+	overrides  map[string]word // by node, at most maxOverrides
+	effective  *Inventory      // the inventory with the overrides; nil when one of them has changed
+	remembered []Aged          // what Open found in the state file
+
+	// writing is held while the state file is written. It is taken before mu.
+	writing sync.Mutex
+
 	// kick wakes the merge loop
 	kick chan struct{}
 
@@ -73,6 +80,7 @@ func Open(c Config) (*Feed, error) {
 		instance:  strconv.FormatUint(rand.Uint64(), 36),
 		inventory: c.Inventory,
 		records:   map[string]held{},
+		overrides: map[string]word{},
 		epochs:    map[string]int64{},
 		version:   1, // 0 is that of a reader who knows nothing
 		news:      make(chan struct{}),
@@ -91,7 +99,7 @@ func Open(c Config) (*Feed, error) {
 		f.inventory = &Inventory{}
 	}
 	f.current.Store(&publication{
-		table: Merge(f.inventory, nil, prev, now),
+		table: Merge(f.effectiveLocked(), nil, prev, now),
 		next:  make(chan struct{}),
 	})
 	return f, nil

@@ -22,11 +22,15 @@ const (
 // Hub serves what a Feed knows.
 //
 //	GET /v1/feed   the Snapshot, for FromURL; its ETag changes exactly when the
-//	               inventory or a record's (epoch, seq) does
+//	               inventory, a record's (epoch, seq) or an override does
 //	GET /v1/watch  the same as server-sent events: everything, or what has
 //	               changed since Last-Event-ID; then each change as it comes
 //	GET /v1/nodes  the Table, for people: text, or JSON with ?format=json or
 //	               "Accept: application/json"
+//
+//	POST /v1/drain/NODE?reason=WORDS  sends the node no more clients, and
+//	               /v1/undrain/NODE takes that back: for operators, and for an
+//	               edge about itself; without TLS for this host
 //
 // An answer is rendered at most once a second, or at most ten times while the
 // feed changes, however many ask. It names every node, and carries the
@@ -60,6 +64,10 @@ func (h *Hub) Dropped() uint64 { return h.dropped.Load() }
 
 // ServeHTTP implements [http.Handler].
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, drainPath) || strings.HasPrefix(r.URL.Path, undrainPath) {
+		h.drain(w, r)
+		return
+	}
 	switch r.URL.Path {
 	case feedPath, watchPath, nodesPath:
 	default:
@@ -191,6 +199,10 @@ func (s *Snapshot) etag() string {
 		order = binary.BigEndian.AppendUint64(order, uint64(r.Epoch))
 		order = binary.BigEndian.AppendUint64(order, r.Seq)
 		sum.Write(order)
+	}
+	for i := range s.Overrides {
+		o, _ := json.Marshal(&s.Overrides[i])
+		sum.Write(o)
 	}
 	return `W/"` + hex.EncodeToString(sum.Sum(nil)[:16]) + `"`
 }

@@ -39,6 +39,11 @@ func (h *Hub) watch(w http.ResponseWriter, r *http.Request) {
 	}
 	defer h.watchers.Add(-1)
 	s := stream{w: w, control: http.NewResponseController(w)}
+	defer func() {
+		if s.err != nil {
+			h.dropped.Add(1)
+		}
+	}()
 	s.control.SetReadDeadline(time.Time{}) // nothing more is read, and there is no hurry
 	w.Header().Set("Content-Type", eventStream)
 	w.Header().Set("Cache-Control", "no-store")
@@ -71,7 +76,6 @@ func (h *Hub) watch(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	h.dropped.Add(1)
 }
 
 // A stream writes to one client.
@@ -129,7 +133,7 @@ func (d *deltas) get(f *Feed, from uint64) (body []byte, to uint64) {
 	s, to := f.since(from)
 	d.from, d.to, d.at, d.body = from, to, time.Now(), nil
 	d.rendered++
-	if from == 0 || s.Inventory != nil || len(s.Records) > 0 {
+	if from == 0 || s.Inventory != nil || len(s.Records) > 0 || len(s.Overrides) > 0 {
 		data, err := json.Marshal(s)
 		if err != nil { // a value that JSON has not; Validate lets none in
 			return nil, to

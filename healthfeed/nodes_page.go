@@ -26,6 +26,11 @@ type statusJSON struct {
 	Acceptance float64 `json:"acceptance"`
 	Ramp       float64 `json:"ramp"`
 	Load       Load    `json:"load,omitzero"`
+
+	// Measured is the state that the node would have without an operator, where
+	// one has spoken; Override is what was said while everything ran.
+	Measured *State    `json:"measured,omitempty"`
+	Override *Override `json:"override,omitempty"`
 }
 
 func (h *Hub) renderJSON(now time.Time) *page {
@@ -42,9 +47,33 @@ func (h *Hub) renderJSON(now time.Time) *page {
 			SinceMS: now.Sub(s.Since).Milliseconds(), RTT: s.RTT, Health: s.Health,
 			Acceptance: s.Acceptance, Ramp: s.Ramp, Load: s.Load,
 		}
+		if t.Inventory.Nodes[i].State != AdminAuto {
+			v.Nodes[i].Measured = &s.measured
+		}
+		if o, ok := h.feed.Override(t.Inventory.Nodes[i].ID); ok {
+			v.Nodes[i].Override = &o
+		}
 	}
 	body, err := json.MarshalIndent(v, "", "  ")
 	return &page{body: append(body, '\n'), err: err}
+}
+
+// reason says who decided a node's state: if an operator did, also which, why and when,
+// and what was measured.
+func (h *Hub) reason(t *Table, i int, now time.Time) string {
+	n, s := &t.Inventory.Nodes[i], &t.Nodes[i]
+	if n.State == AdminAuto {
+		return s.Reason
+	}
+	text := s.Reason
+	if o, ok := h.feed.Override(n.ID); ok && o.State == n.State {
+		text += fmt.Sprintf(" (%s", o.By)
+		if o.Reason != "" {
+			text += ": " + o.Reason
+		}
+		text += fmt.Sprintf(", %v ago)", now.Sub(o.At).Round(time.Second))
+	}
+	return text + "; measured " + s.measured.String()
 }
 
 func (h *Hub) renderText(now time.Time) *page {
@@ -63,7 +92,7 @@ func (h *Hub) renderText(now time.Time) *page {
 		if s.RTT.P50 > 0 {
 			rtt = (time.Duration(s.RTT.P50) * time.Microsecond).String()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%v\t%s\t%.0f%%\n", t.Inventory.Nodes[i].ID, s.State, s.Reason,
+		fmt.Fprintf(w, "%s\t%s\t%s\t%v\t%s\t%.0f%%\n", t.Inventory.Nodes[i].ID, s.State, h.reason(t, i, now),
 			now.Sub(s.Since).Round(time.Second), rtt, 100*s.Health)
 	}
 	err := w.Flush()

@@ -74,6 +74,9 @@ func (f *Feed) take(s *Snapshot, now time.Time) (changed bool, err error) {
 	if probers > maxProbers {
 		return false, fmt.Errorf("snapshot: %d probers are more than %d", probers, maxProbers)
 	}
+	if changed, err = f.takeOverrides(s.Overrides, f.version+1); err != nil {
+		return false, err
+	}
 	for _, r := range newer {
 		r.version = f.version + 1
 		f.records[r.Prober] = r
@@ -82,6 +85,7 @@ func (f *Feed) take(s *Snapshot, now time.Time) (changed bool, err error) {
 	}
 	if s.Inventory != nil && !f.local() && !s.Inventory.Equal(f.inventory) {
 		f.inventory, f.inventoryVersion, changed = s.Inventory, f.version+1, true
+		f.effective = nil
 	}
 	if changed {
 		f.advance()
@@ -133,7 +137,7 @@ func (f *Feed) setInventory(inv *Inventory) {
 	if inv.Equal(f.inventory) {
 		return
 	}
-	f.inventory, f.inventoryVersion = inv, f.version+1
+	f.inventory, f.inventoryVersion, f.effective = inv, f.version+1, nil
 	f.advance()
 	f.wake()
 }
@@ -187,7 +191,7 @@ func (f *Feed) since(version uint64) (*Snapshot, uint64) {
 // snapshotLocked is since while f.mu is held.
 func (f *Feed) snapshotLocked(version uint64) *Snapshot {
 	now := time.Now() // not before the lock, or a record could come from the future
-	s := &Snapshot{Records: []Aged{}}
+	s := &Snapshot{Records: []Aged{}, Overrides: f.overridesSince(version)}
 	if len(f.inventory.Nodes) > 0 && (version == 0 || f.inventoryVersion > version) {
 		s.Inventory = f.inventory
 	}

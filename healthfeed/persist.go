@@ -49,10 +49,14 @@ func (f *Feed) restore(now time.Time) *Table {
 	if f.inventory == nil {
 		f.inventory = s.Inventory
 	}
+	f.remembered = s.Records
+	for _, o := range s.Overrides {
+		f.overrides[o.Node] = word{o, f.version}
+	}
 	if f.inventory == nil || len(seen) == 0 {
 		return nil
 	}
-	t := Merge(f.inventory, seen, nil, newest)
+	t := Merge(f.effectiveLocked(), seen, nil, newest)
 	t.heard = time.Time{} // by this process, nothing was
 	return t
 }
@@ -68,10 +72,14 @@ func (f *Feed) persist(ctx context.Context) {
 		at        time.Time
 	)
 	write := func(t *Table) {
-		v := f.currentVersion()
-		s := f.Snapshot()
+		f.writing.Lock()
+		defer f.writing.Unlock()
+		f.mu.Lock()
+		v, heard := f.version, len(f.records) > 0
+		s := f.stateLocked()
+		f.mu.Unlock()
 		at = time.Now()
-		if v == version || len(s.Records) == 0 {
+		if v == version || !heard {
 			return
 		}
 		err := WriteFile(f.config.StateFile, s)
@@ -101,6 +109,16 @@ func (f *Feed) persist(ctx context.Context) {
 		}
 		t = next
 	}
+}
+
+// stateLocked is what the state file is to hold; f.mu is held. As long as no prober is
+// heard the records are those that it held before.
+func (f *Feed) stateLocked() *Snapshot {
+	s := f.snapshotLocked(0)
+	if len(s.Records) == 0 {
+		s.Records = append(s.Records, f.remembered...)
+	}
+	return s
 }
 
 // sameStates reports whether two tables agree on every node's state.

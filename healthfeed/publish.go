@@ -68,7 +68,7 @@ func (f *Feed) mergeLoop(ctx context.Context) {
 func (f *Feed) merge(now time.Time) {
 	f.mu.Lock()
 	f.forget(now)
-	inv, seen := f.inventory, f.seenLocked()
+	inv, seen := f.effectiveLocked(), f.seenLocked()
 	f.mu.Unlock()
 	old := f.current.Load()
 	t := Merge(inv, seen, old.table, now)

@@ -171,6 +171,9 @@ type Snapshot struct {
 	// Inventory is nil when the sender has none to give.
 	Inventory *Inventory `json:"inventory,omitempty"`
 	Records   []Aged     `json:"records"`
+
+	// Overrides are what operators said while everything ran.
+	Overrides []Override `json:"overrides,omitempty"`
 }
 
 // Aged is a record and the milliseconds since the sender saw it change, which
@@ -197,6 +200,14 @@ func (s *Snapshot) Validate() error {
 	}
 	if len(s.Records) > maxProbers {
 		return fmt.Errorf("snapshot: %d probers are more than %d", len(s.Records), maxProbers)
+	}
+	if len(s.Overrides) > maxOverrides {
+		return fmt.Errorf("snapshot: %d overrides are more than %d", len(s.Overrides), maxOverrides)
+	}
+	for i := range s.Overrides {
+		if err := s.Overrides[i].Validate(); err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
 	}
 	seen := make(map[string]bool, len(s.Records))
 	for i := range s.Records {

@@ -85,7 +85,8 @@ func holdFeed(p *pool, h *holder, k feedKey, before *healthfeed.Feed) (*healthfe
 			return nil, nil, err
 		}
 		if before != nil {
-			if err := f.Offer(&healthfeed.Snapshot{Records: before.Snapshot().Records}); err != nil {
+			known := before.Snapshot()
+			if err := f.Offer(&healthfeed.Snapshot{Records: known.Records, Overrides: known.Overrides}); err != nil {
 				log.Warningf("starting without what the feed before knew: %v", err)
 			}
 		}

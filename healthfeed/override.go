@@ -1,0 +1,203 @@
+package healthfeed
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// An Override is what an operator said of one node while everything ran. Every hub
+// may be told, and all agree: Rev grows with each word about the node, and the highest
+// wins.
+//
+//	{"node": "lon1", "state": "drain", "rev": 3, "by": "spiffe://cdn.example/operator/jo",
+//	 "reason": "new disks", "at": "2026-03-01T09:00:00Z"}
+type Override struct {
+	Node string `json:"node"`
+
+	// State is drain, or auto once that is taken back.
+	State AdminState `json:"state"`
+
+	Rev    uint64    `json:"rev"`
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+	At     time.Time `json:"at,omitzero"` // for people; it orders nothing
+}
+
+const (
+	// maxOverrides bounds what is remembered, taken back or not.
+	maxOverrides = 20_000
+
+	// maxReason is the length of By and Reason in bytes.
+	maxReason = 200
+)
+
+// Validate returns what is wrong with an override.
+func (o *Override) Validate() error {
+	if err := CheckName(o.Node); err != nil {
+		return fmt.Errorf("override: node %w", err)
+	}
+	switch {
+	case o.State != AdminDrain && o.State != AdminAuto:
+		return fmt.Errorf("override of %q: state %q is not drain or auto", o.Node, o.State)
+	case o.Rev == 0 || o.Rev > maxEpoch:
+		return fmt.Errorf("override of %q: rev %d is outside 1 to %d", o.Node, o.Rev, int64(maxEpoch))
+	case !printable(o.By) || !printable(o.Reason):
+		return fmt.Errorf("override of %q: who and why are at most %d bytes of printable text", o.Node, maxReason)
+	}
+	return nil
+}
+
+func printable(s string) bool {
+	if len(s) > maxReason || !utf8.ValidString(s) {
+		return false
+	}
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// compare orders the words about one node; those of equal Rev were said at two hubs at
+// the same time, and any order will do that is the same everywhere.
+func (o *Override) compare(other *Override) int {
+	return cmp.Or(
+		cmp.Compare(o.Rev, other.Rev),
+		cmp.Compare(o.State, other.State), // drain wins over auto
+		cmp.Compare(o.By, other.By),
+		cmp.Compare(o.Reason, other.Reason),
+	)
+}
+
+// A word is an override and the version of the feed that brought it.
+type word struct {
+	Override
+	version uint64
+}
+
+// Errors of Drain and Undrain.
+var (
+	ErrNoNode      = errors.New("no such node")
+	ErrNoState     = errors.New("there is no state file to keep it in")
+	ErrBadOverride = errors.New("bad override")
+)
+
+// Drain tells all who follow this feed that a node is to take no new clients; by and
+// reason are for people. It is in the state file when Drain returns, and is true until
+// Undrain takes it back. It does not call back a node that the inventory has down.
+func (f *Feed) Drain(node, by, reason string) (Override, error) {
+	return f.override(node, AdminDrain, by, reason)
+}
+
+// Undrain takes back what Drain said, here or elsewhere. What the inventory says of
+// the node is true again.
+func (f *Feed) Undrain(node, by, reason string) (Override, error) {
+	return f.override(node, AdminAuto, by, reason)
+}
+
+func (f *Feed) override(node string, state AdminState, by, reason string) (Override, error) {
+	if f.config.StateFile == "" {
+		return Override{}, ErrNoState
+	}
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	f.mu.Lock()
+	known := f.inventory.Lookup(node) >= 0
+	o := Override{node, state, f.overrides[node].Rev + 1, by, reason, time.Now().UTC().Truncate(time.Second)}
+	s := f.stateLocked()
+	f.mu.Unlock()
+	if !known {
+		return Override{}, fmt.Errorf("%w: %q", ErrNoNode, node)
+	}
+	s.Overrides = slices.DeleteFunc(s.Overrides, func(old Override) bool { return old.Node == node })
+	s.Overrides = append(s.Overrides, o)
+	if err := s.Validate(); err != nil {
+		return Override{}, fmt.Errorf("%w: %w", ErrBadOverride, err)
+	}
+	if err := WriteFile(f.config.StateFile, s); err != nil {
+		f.unwritten.Add(1)
+		return Override{}, err
+	}
+	f.config.Log.Info("operator", "node", node, "state", string(state), "by", by, "reason", reason)
+	return o, f.Offer(&Snapshot{Overrides: []Override{o}})
+}
+
+// Override returns the last word about a node, if there was any.
+func (f *Feed) Override(node string) (Override, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	o, ok := f.overrides[node]
+	return o.Override, ok
+}
+
+// takeOverrides keeps the words that are newer; f.mu is held.
+func (f *Feed) takeOverrides(list []Override, version uint64) (changed bool, err error) {
+	newer := map[string]word{}
+	for i := range list {
+		o := &list[i]
+		if old, known := f.overrides[o.Node]; !known || o.compare(&old.Override) > 0 {
+			newer[o.Node] = word{*o, version}
+		}
+	}
+	all := len(f.overrides)
+	for node := range newer {
+		if _, known := f.overrides[node]; !known {
+			all++
+		}
+	}
+	if all > maxOverrides {
+		return false, fmt.Errorf("snapshot: %d overrides are more than %d", all, maxOverrides)
+	}
+	maps.Copy(f.overrides, newer)
+	if len(newer) > 0 {
+		f.effective = nil
+	}
+	return len(newer) > 0, nil
+}
+
+// overridesSince lists the words after a version by node; f.mu is held.
+func (f *Feed) overridesSince(version uint64) []Override {
+	var list []Override
+	for _, node := range slices.Sorted(maps.Keys(f.overrides)) {
+		if o := f.overrides[node]; o.version > version {
+			list = append(list, o.Override)
+		}
+	}
+	return list
+}
+
+// effectiveLocked returns the inventory with the nodes drained that operators have
+// drained; f.mu is held. It is the same as long as nothing changes.
+func (f *Feed) effectiveLocked() *Inventory {
+	if f.effective == nil {
+		f.effective = withOverrides(f.inventory, f.overrides)
+	}
+	return f.effective
+}
+
+func withOverrides(inv *Inventory, overrides map[string]word) *Inventory {
+	var nodes []Node
+	for node, o := range overrides {
+		i := inv.Lookup(node)
+		if o.State != AdminDrain || i < 0 || inv.Nodes[i].State == AdminDown {
+			continue
+		}
+		if nodes == nil {
+			nodes = slices.Clone(inv.Nodes)
+		}
+		nodes[i].State = AdminDrain
+	}
+	if nodes == nil {
+		return inv
+	}
+	with := *inv
+	with.Nodes = nodes
+	return &with
+}
