@@ -72,6 +72,10 @@ type Node struct {
 	// Checks say how to find out whether the node is up. A node without
 	// checks is up.
 	Checks []Check
+
+	// Any makes it enough that one of the critical checks passes. Otherwise all
+	// of them must.
+	Any bool
 }
 
 // Location is a place on earth in degrees, north and east positive.

@@ -131,6 +131,12 @@ func (r inventoryReader) node(w jsontree.Word) (Node, error) {
 		},
 		"state":  jsontree.Text((*string)(&n.State)),
 		"spiffe": jsontree.Text(&n.SPIFFE),
+		"need": func(w jsontree.Word) error {
+			if n.Any = w.Value == "any"; n.Any || w.Value == "all" {
+				return nil
+			}
+			return jsontree.FieldIsNot("need", w, "all or any, of the critical checks")
+		},
 		"checks": jsontree.List(func(w jsontree.Word) error {
 			c, err := r.check(w)
 			n.Checks = append(n.Checks, c)

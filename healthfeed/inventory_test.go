@@ -77,6 +77,8 @@ func TestParseInventoryRefuses(t *testing.T) {
 		{"capacity-huge", node("\"capacity\": {\"rps\":\n1e999}"), "n:3: rps: 1e999 is not a number"},
 		{"state", node("\n\"state\": \"maybe\""), "n:3: node \"a\": state \"maybe\" is not auto, up, drain or down"},
 		{"spiffe", node("\n\"spiffe\": \"a\""), "n:3: node \"a\": spiffe \"a\" does not begin with spiffe://"},
+		{"need", node("\"need\":\n\"most\""), "n:3: need: \"most\" is not all or any, of the critical checks"},
+		{"need-null", node("\"need\":\nnull"), "n:3: need: null is not all or any, of the critical checks"},
 		{"type", check("\n\"type\": \"icmp\""), "n:3: node \"a\": check: type \"icmp\" is not http, tcp, grpc or redis"},
 		{"no-type", check("\"url\": \"http://a/\""), "n:2: node \"a\": check: type \"\" is not http, tcp, grpc or redis"},
 		{"url", check("\"type\": \"http\",\n\"url\": \"192.0.2.1\""), "n:3: node \"a\": check: url \"192.0.2.1\" is not an http or https URL"},
@@ -146,7 +148,7 @@ func TestParseInventory(t *testing.T) {
 	inv, err := ParseInventory("n", []byte(`{"nodes": [
 		{"id": "lon1", "addrs": ["203.0.113.10", "2001:db8::10"], "location": {"lat": 51.5, "lon": -0.12},
 		 "labels": {"region": "eu"}, "weight": 0, "tier": 1, "capacity": {"rps": 20000},
-		 "state": "drain", "svcparams": "alpn=h3,h2 port=8443", "spiffe": "spiffe://cdn.example/edge/lon1",
+		 "state": "drain", "need": "any", "svcparams": "alpn=h3,h2 port=8443", "spiffe": "spiffe://cdn.example/edge/lon1",
 		 "checks": [{"type": "http", "url": "http://203.0.113.10:8080/healthz", "retries": 0, "critical": false},
 		            {"type": "tcp", "addr": "[2001:db8::10]:443", "interval": "1m", "timeout": "1s", "fall": 1, "rise": 2},
 		            {"type": "http", "url": "https://203.0.113.10/", "host": "www.cdn.example:443", "status": "200,404"},
@@ -165,6 +167,9 @@ func TestParseInventory(t *testing.T) {
 	lon := inv.Nodes[1]
 	if lon.Weight != 0 || lon.Tier != 1 || lon.State != AdminDrain || lon.Location.Lon != -0.12 || lon.Capacity.RPS != 20000 {
 		t.Errorf("written: %+v", lon)
+	}
+	if !lon.Any || inv.Nodes[0].Any {
+		t.Error("need")
 	}
 	if lon.SvcParams != "alpn=h3,h2 port=8443" || inv.Services["web"].SvcParams != "alpn=h2" {
 		t.Errorf("service parameters: %q, %q", lon.SvcParams, inv.Services["web"].SvcParams)

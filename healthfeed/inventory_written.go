@@ -26,6 +26,7 @@ type (
 		State    AdminState        `json:"state,omitempty"`
 		SPIFFE   string            `json:"spiffe,omitempty"`
 		Checks   []Check           `json:"checks,omitempty"`
+		Need     string            `json:"need,omitempty"`
 	}
 )
 
@@ -39,8 +40,12 @@ func (inv *Inventory) MarshalJSON() ([]byte, error) {
 }
 
 func (n *Node) written() nodeJSON {
+	need := ""
+	if n.Any {
+		need = "any"
+	}
 	return nodeJSON{
 		ID: n.ID, Addrs: n.Addrs, CNAME: n.CNAME, Params: n.SvcParams, Location: n.Location, Labels: n.Labels, Weight: n.Weight,
-		Tier: n.Tier, Canary: n.Canary, Release: n.Release, Capacity: n.Capacity, State: n.State, SPIFFE: n.SPIFFE, Checks: n.Checks,
+		Tier: n.Tier, Canary: n.Canary, Release: n.Release, Capacity: n.Capacity, State: n.State, SPIFFE: n.SPIFFE, Checks: n.Checks, Need: need,
 	}
 }

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
@@ -14,7 +15,8 @@ type ballot struct {
 }
 
 // cast makes the vote on a node from the views of its checks, in their order. A
-// critical check that is down makes the node down; one that is not, or a health
+// critical check that is down makes the node down, or all of them together where any
+// is enough; one that is not critical, or a health
 // below 60, makes it degraded, until the health is above 75 again. A node that would
 // take clients and says that it wants none is draining. It returns false
 // while a critical check is unknown and none is down: a node that answers a ping
@@ -23,6 +25,9 @@ func (b *ballot) cast(n *healthfeed.Node, views []view, now time.Time) (healthfe
 	var o healthfeed.Observation
 	known, unknown, down, silent, weak, drains := false, false, false, false, false, false
 	o.Health = 100
+	if n.Any {
+		views = best(n, views)
+	}
 	for i, v := range views {
 		critical := n.Checks[i].Critical
 		switch {
@@ -73,6 +78,50 @@ func (b *ballot) cast(n *healthfeed.Node, views []view, now time.Time) (healthfe
 	o.Score = round(score(o.Health, o.Load, n.Capacity))
 	o.Health = round(o.Health)
 	return o, true
+}
+
+// best returns the views of a node that needs any of its critical checks: each of them
+// counts as the best one does.
+func best(n *healthfeed.Node, views []view) []view {
+	views = slices.Clone(views)
+	var top *view
+	for i := range views {
+		if n.Checks[i].Critical && (top == nil || views[i].better(top)) {
+			top = &views[i]
+		}
+	}
+	for i := range views {
+		if n.Checks[i].Critical {
+			views[i] = *top
+		}
+	}
+	return views
+}
+
+// better reports whether a view is the better one: who passes before who cannot be
+// told, and those before who fails; then who will do so for longer, or sooner again.
+func (v *view) better(o *view) bool {
+	rank := func(v *view) int {
+		switch {
+		case v.doubted || v.late || v.unable:
+			return 2
+		case v.state == healthfeed.Unknown:
+			return 1
+		case v.state == healthfeed.Down:
+			return 0
+		}
+		return 3
+	}
+	r := rank(v)
+	switch {
+	case r != rank(o):
+		return r > rank(o)
+	case v.due.Equal(o.due):
+		return v.health > o.health
+	case v.due.IsZero() || o.due.IsZero(): // nothing under way: stays up, or stays down
+		return v.due.IsZero() == (r > 0)
+	}
+	return v.due.After(o.due) == (r > 0)
 }
 
 // due returns when a vote may change by what its checks have under way, zero if that

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -54,6 +55,74 @@ func TestCast(t *testing.T) {
 		o, known := b.cast(n, test.views, t0)
 		if o.State != test.want || known != test.known {
 			t.Errorf("%s: got %v, %v", test.name, o.State, known)
+		}
+	}
+}
+
+// Where any critical check is enough.
+func TestCastAny(t *testing.T) {
+	const unknown, up, degraded, down, abstain = healthfeed.Unknown, healthfeed.Up, healthfeed.Degraded, healthfeed.Down, healthfeed.Abstain
+	good := view{state: up, health: 90, rtt: healthfeed.RTT{P50: 10, P95: 20}}
+	weak := view{state: up, health: 40}
+	bad := view{state: down}
+	for _, test := range []struct {
+		name     string
+		critical []bool
+		views    []view
+		want     healthfeed.State
+		known    bool
+	}{
+		{"one", []bool{true}, []view{good}, up, true},
+		{"one-down", []bool{true}, []view{bad}, down, true},
+		{"first-down", []bool{true, true}, []view{bad, good}, up, true},
+		{"second-down", []bool{true, true}, []view{good, bad}, up, true},
+		{"all-down", []bool{true, true}, []view{bad, bad}, down, true},
+		{"the-better-counts", []bool{true, true}, []view{weak, good}, up, true},
+		{"all-weak", []bool{true, true}, []view{weak, weak}, degraded, true},
+		{"one-unknown", []bool{true, true}, []view{{}, good}, up, true},
+		{"unknown-and-down", []bool{true, true}, []view{{}, bad}, unknown, false},
+		{"doubted-and-down", []bool{true, true}, []view{{state: down, doubted: true}, bad}, abstain, true},
+		{"unable-and-up", []bool{true, true}, []view{{unable: true}, good}, up, true},
+		{"minor-down", []bool{true, true, false}, []view{bad, good, bad}, degraded, true},
+		{"only-minor-up", []bool{true, true, false}, []view{bad, bad, good}, down, true},
+		{"no-critical", []bool{false, false}, []view{good, bad}, degraded, true},
+	} {
+		n := &healthfeed.Node{Any: true}
+		for _, c := range test.critical {
+			n.Checks = append(n.Checks, healthfeed.Check{Critical: c})
+		}
+		var b ballot
+		before := slices.Clone(test.views)
+		o, known := b.cast(n, test.views, t0)
+		if o.State != test.want || known != test.known || !slices.Equal(before, test.views) {
+			t.Errorf("%s: got %v, %v", test.name, o.State, known)
+		}
+	}
+}
+
+// What such a vote has under way is what its best check has.
+func TestCastAnyDue(t *testing.T) {
+	in := func(s healthfeed.State, d time.Duration) view { return view{state: s, health: 100, due: t0.Add(d)} }
+	still := func(s healthfeed.State) view { return view{state: s, health: 100} }
+	const up, down = healthfeed.Up, healthfeed.Down
+	for _, test := range []struct {
+		name  string
+		views []view
+		want  int64
+	}{
+		{"one-fails", []view{in(up, 2*time.Second), still(up)}, 0},
+		{"both-fail", []view{in(up, 2*time.Second), in(up, 4*time.Second)}, 4000},
+		{"both-recover", []view{in(down, 8*time.Second), in(down, 12*time.Second)}, 8000},
+		{"one-recovers", []view{still(down), in(down, 12*time.Second)}, 12000},
+		{"one-is-up", []view{in(down, time.Second), still(up)}, 0},
+	} {
+		n := &healthfeed.Node{Any: true, Checks: []healthfeed.Check{{Critical: true}, {Critical: true}}}
+		for range 2 {
+			var b ballot
+			if o, _ := b.cast(n, test.views, t0); o.DueMS != test.want {
+				t.Errorf("%s: due in %d ms, want %d", test.name, o.DueMS, test.want)
+			}
+			slices.Reverse(test.views)
 		}
 	}
 }
