@@ -27,6 +27,18 @@ func (f *Feed) logChanges(old, t *Table) {
 		}
 		f.config.Log.Log(context.Background(), level, "node changed", "node", id, "state", is.State.String(), "was", was.State.String(), "reason", is.Reason)
 	}
+	for _, name := range slices.Sorted(maps.Keys(t.releases)) {
+		was, known := old.releases[name]
+		is := t.releases[name]
+		if known && was.stage == is.stage {
+			continue
+		}
+		level := slog.LevelInfo
+		if is.stage == stopped {
+			level = slog.LevelWarn
+		}
+		f.config.Log.Log(context.Background(), level, "release changed", "release", name, "stage", is.String())
+	}
 	if old.Freshness != t.Freshness {
 		f.config.Log.Info("feed changed", "freshness", t.Freshness.String(), "was", old.Freshness.String())
 	}

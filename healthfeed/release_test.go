@@ -113,6 +113,28 @@ func TestReleaseStops(t *testing.T) {
 	}
 }
 
+// Every stage is a line in the log, and the end of a release is a warning.
+func TestReleaseIsLogged(t *testing.T) {
+	var log logbook
+	f := open(t, Config{Inventory: watched(t, "n"), Log: log.logger()})
+	at := func(stage int, verdict string) *Table {
+		return &Table{releases: map[string]release{"r7": {stage: stage, verdict: verdict}}, Inventory: &Inventory{}}
+	}
+	f.logChanges(&Table{Inventory: at(1, "").Inventory}, at(1, ""))
+	f.logChanges(at(1, ""), at(1, ""))
+	f.logChanges(at(1, ""), at(2, ""))
+	f.logChanges(at(2, ""), at(stopped, ", 99.90 % served"))
+	for line, want := range map[string]int{
+		`level=INFO msg="release changed" release=r7 stage="at 5 %"`:                  1,
+		`level=INFO msg="release changed" release=r7 stage="at 30 %"`:                 1,
+		`level=WARN msg="release changed" release=r7 stage="stopped, 99.90 % served"`: 1,
+	} {
+		if got := log.count(line); got != want {
+			t.Errorf("%q is %d times in the log", line, got)
+		}
+	}
+}
+
 // It stays where it is while there are too few requests, while a node is not up, and
 // where nobody tells how many were served.
 func TestReleaseWaits(t *testing.T) {

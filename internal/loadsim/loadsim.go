@@ -50,6 +50,7 @@ type Scenario struct {
 	Warm    bool    // every edge has what any region wants
 	Noise   float64 // of what edges report, as a part of it
 	Control Control
+	AllDown steer.LastResort
 }
 
 // An Edge is a node as it is, and as the operator thinks that it is.
@@ -176,12 +177,12 @@ func (s *Scenario) inventory(t int) *healthfeed.Inventory {
 }
 
 // throws is how many dice stand for all.
-const throws = 256
+const throws = 128
 
 // ask asks steer what to tell clients of a place.
 func (s *Scenario) ask(set *steer.Set, table *healthfeed.Table, lon float64, now time.Time) (all answers) {
 	point, _ := geo.At(0, lon)
-	policy := steer.Policy{Answers: 1, Near: -1, TTL: steer.TTL{Normal: uint32(s.TTL), Degraded: uint32(min(s.TTL, s.Degraded))}}
+	policy := steer.Policy{Answers: 1, Near: -1, AllDown: s.AllDown, TTL: steer.TTL{Normal: uint32(s.TTL), Degraded: uint32(min(s.TTL, s.Degraded))}}
 	for i := range throws {
 		c := policy.Choose(&steer.Request{Set: set, Family: steer.IPv4, Point: point, Dice: uint64(i) * 0x9e3779b97f4a7c15}, table)
 		all.add(c.Node(0), 1.0/throws, int(policy.TTL.Of(&c, now)))

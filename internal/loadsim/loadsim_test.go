@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
 // fleet is four edges of different sizes in a row, of which three have a region
@@ -52,10 +53,10 @@ func trials() []trial {
 	all := []trial{
 		{overload: 90, episodes: 1, Scenario: Scenario{Name: "step", Regions: world(crowd)}},
 		{overload: 90, episodes: 1, Scenario: Scenario{Name: "step", TTL: 20, Regions: world(crowd)}},
-		{overload: 105, episodes: 1, Scenario: Scenario{Name: "step", TTL: 60, Regions: world(crowd)}},
+		{overload: 110, episodes: 1, Scenario: Scenario{Name: "step", TTL: 60, Regions: world(crowd)}},
 		{overload: 210, episodes: 1, Scenario: Scenario{Name: "step", TTL: 300, Regions: world(crowd)}},
 		{overload: 60, episodes: 1, Scenario: Scenario{Name: "step, all content everywhere", Warm: true, Regions: world(crowd)}},
-		{overload: 150, episodes: 1, Scenario: Scenario{Name: "flash crowd", Regions: world(func(t int) [3]float64 {
+		{overload: 165, episodes: 1, Scenario: Scenario{Name: "flash crowd", Regions: world(func(t int) [3]float64 {
 			if during(t, 0, 600) {
 				return [3]float64{2000, 600, 700}
 			}
@@ -200,6 +201,26 @@ func TestDrainedEdgeIsEmpty(t *testing.T) {
 		if o.At(0, at) > 1e-9 {
 			t.Fatalf("after %d s it has %v", at-event, o.At(0, at))
 		}
+	}
+}
+
+// Where half of the edges die, the others take their clients, but for those that keep answers for 300 s. Told not to believe that, the
+// name servers go on with all of them, and take the word back as they return.
+func TestHalfDie(t *testing.T) {
+	s := find(t, "death and return")
+	s.Regions = world(same(300, 200, 300))
+	s.Down = func(e, t int) bool { return e < 2 && t >= event && t < event+600 }
+	o := s.Run()
+	if o.LostUntil() > 300 || o.Overloaded() > 60 {
+		t.Errorf("%v", o)
+	}
+	s.AllDown = steer.LastResort{Do: steer.Static, Below: 0.6}
+	o = s.Run()
+	if at := o.At(0, event+300); at < 0.2 || at > 0.3 {
+		t.Errorf("when half are alive, %v of the clients are at a dead one", at)
+	}
+	if at := o.At(3, s.Length-1); at > 1e-9 {
+		t.Errorf("afterwards %v of the clients are at the one that is far from all", at)
 	}
 }
 
