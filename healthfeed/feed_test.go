@@ -60,7 +60,7 @@ func open(t *testing.T, c Config) *Feed {
 
 // run runs a feed; the function it returns stops it, if the test does not end
 // before.
-func run(t *testing.T, f *Feed) (stop func()) {
+func run(t testing.TB, f *Feed) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

@@ -14,7 +14,7 @@ import (
 )
 
 // hub serves a feed on loopback.
-func hub(t *testing.T, handler http.Handler) string {
+func hub(t testing.TB, handler http.Handler) string {
 	t.Helper()
 	s := httptest.NewServer(handler)
 	t.Cleanup(s.Close)
