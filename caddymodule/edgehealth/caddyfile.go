@@ -85,6 +85,9 @@ func (a *App) unmarshalFrom(d *caddyfile.Dispenser) error {
 	}
 	for more := true; more; more = d.NextArg() {
 		from := d.Val()
+		if from == "etcd" {
+			return d.Errf("%q etcd is for name servers, which probe and serve hubs: an edge reads one of those hubs; a file of that name is ./etcd", word)
+		}
 		if !strings.Contains(from, "{") {
 			if _, err := healthfeed.ParseFrom(from, ""); err != nil {
 				return d.WrapErr(fmt.Errorf("from: %w", err))

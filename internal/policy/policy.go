@@ -38,6 +38,23 @@ func Only(base steer.Policy) *Book {
 	return &Book{map[string]*steer.Policy{Default: &base}, map[string]int{}}
 }
 
+// Over returns a book with the policies that b's file has, those of others that it does
+// not have, and for everything else b's default. Of several others with a policy of
+// one name, the first counts.
+func (b *Book) Over(others ...*Book) *Book {
+	out := &Book{maps.Clone(b.policies), maps.Clone(b.lines)}
+	taken := make(map[string]bool)
+	for _, other := range others {
+		for name := range other.lines {
+			if _, own := b.lines[name]; !own && !taken[name] {
+				out.policies[name] = other.policies[name]
+				taken[name] = true
+			}
+		}
+	}
+	return out
+}
+
 // Lookup returns the policy of a name. If there is none of that name, it returns the
 // default and false.
 func (b *Book) Lookup(name string) (*steer.Policy, bool) {

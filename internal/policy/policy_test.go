@@ -22,6 +22,27 @@ const example = `{"policies": {
                          {"include": ["lon1", "lon2"], "continents": ["EU"], "asns": [3320, 1]}]},
    "same":    {}}}`
 
+func TestOver(t *testing.T) {
+	parse := func(text string) *Book {
+		b, err := Parse("p.json", []byte(text), steer.Policy{Answers: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	b := parse(`{"policies": {"a": {"answers": 2}}}`).Over(
+		parse(`{"policies": {"a": {"answers": 3}}}`), parse(`{"policies": {"b": {"answers": 4}}}`),
+		parse(`{"policies": {"b": {"answers": 5}}}`), parse(`{"policies": {"default": {"answers": 6}}}`))
+	for name, want := range map[string]int{"a": 2, "b": 4, "default": 6, "c": 6} {
+		if p, _ := b.Lookup(name); p.Answers != want {
+			t.Errorf("%s has %d answers, want %d", name, p.Answers, want)
+		}
+	}
+	if b.Line("b") != 0 || b.Line("a") != 1 {
+		t.Errorf("a is on line %d, b on %d", b.Line("a"), b.Line("b"))
+	}
+}
+
 func TestParse(t *testing.T) {
 	b, err := Parse("policy.json", []byte(example), base)
 	if err != nil {

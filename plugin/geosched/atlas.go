@@ -69,7 +69,7 @@ func holdAtlas(p *pool, h *holder, g *Geosched, what string, c geoip.Config) (*a
 		log.Infof("geography: %v", a.Trie())
 		ctx, cancel := context.WithCancel(context.Background())
 		if len(a.files()) > 0 {
-			go keepLooking(ctx, func() { a.reload(); p.prepare() })
+			go keepLooking(ctx, &p.announced, func() { a.reload(); p.prepare() })
 		}
 		return a, cancel, nil
 	})

@@ -96,7 +96,7 @@ func TestAtlasRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx := t.Context()
-		go keepLooking(ctx, a.reload)
+		go keepLooking(ctx, new(bell), a.reload)
 		writeCityDB(t, file, map[string][2]float64{"81.2.69.0/24": {52, 0}})
 		time.Sleep(lookInterval - time.Nanosecond)
 		synctest.Wait()

@@ -43,7 +43,8 @@ type config struct {
 	From      []string          // files and URLs
 	Listen    string
 	StateFile string
-	TLS       []string // files: certificate, key, authorities; none without
+	TLS       []string    // files: certificate, key, authorities; none without
+	Etcd      *etcdConfig // nil for none
 
 	GeoIP   geoip.Config
 	ECS     bool
@@ -332,10 +333,12 @@ func (p *parser) once(key, format, word string) error {
 	return nil
 }
 
-// feed parses listen ADDR | from FILE|URL… | state FILE | tls CERT KEY CA.
+func isHTTPS(url string) bool { return strings.HasPrefix(url, "https:") }
+
+// feed parses listen ADDR | from FILE|URL… | etcd … | state FILE | tls CERT KEY CA.
 func (p *parser) feed(args []string) error {
 	if len(args) == 0 {
-		return p.Err("feed wants listen ADDRESS, from FILE|URL..., state FILE or tls CERT KEY CA")
+		return p.Err("feed wants listen ADDRESS, from FILE|URL..., etcd URL..., state FILE or tls CERT KEY CA")
 	}
 	key := "feed " + args[0]
 	if at, again := p.At[key]; again {
@@ -361,6 +364,8 @@ func (p *parser) feed(args []string) error {
 			p.From = append(p.From, from)
 		}
 		return nil
+	case "etcd":
+		return p.etcd(args[1:])
 	case "state":
 		return p.one(key, args[1:], func(a string) error { p.StateFile = p.path(a); return nil })
 	case "tls":
@@ -372,7 +377,7 @@ func (p *parser) feed(args []string) error {
 		}
 		return nil
 	}
-	return p.Errf("feed %q is unknown, want listen, from, state or tls", args[0])
+	return p.Errf("feed %q is unknown, want listen, from, etcd, state or tls", args[0])
 }
 
 // listens checks an address to listen on, and returns its host.
@@ -400,10 +405,10 @@ func (p *parser) finish() error {
 		return fail("geosched", "no zone")
 	case p.Nodes != "" && len(p.Inline) > 0:
 		return fail("node", "%q and %q exclude each other", "node", "nodes")
-	case p.Nodes == "" && len(p.Inline) == 0 && len(p.From) == 0:
-		return fail("geosched", "no nodes: want %q lines, %q or %q", "node", "nodes FILE", "feed from")
-	case len(p.TLS) > 0 && p.Listen == "" && !slices.ContainsFunc(p.From, func(from string) bool { return strings.HasPrefix(from, "https:") }):
-		return fail("feed tls", "%q is for %q and for an https URL of %q, and there is neither", "feed tls", "feed listen", "feed from")
+	case p.Nodes == "" && len(p.Inline) == 0 && len(p.From) == 0 && p.Etcd == nil:
+		return fail("geosched", "no nodes: want %q lines, %q, %q or %q", "node", "nodes FILE", "feed from", "feed etcd")
+	case len(p.TLS) > 0 && p.Listen == "" && !slices.ContainsFunc(p.From, isHTTPS) && !p.Etcd.secure():
+		return fail("feed tls", "%q is for %q and for an https URL of %q or %q, and there is none of them", "feed tls", "feed listen", "feed from", "feed etcd")
 	case len(p.checks) > 0 && len(p.Inline) == 0:
 		return fail("check", "%q is for inline nodes; a nodes file has its own", "check")
 	case p.unmeasured():
@@ -424,6 +429,9 @@ func (p *parser) finish() error {
 			}
 			n.Checks = append(n.Checks, c.aim(host))
 		}
+	}
+	if p.Etcd.secure() {
+		p.Etcd.TLS = p.TLS
 	}
 	if len(p.Inline) > 0 {
 		for _, s := range p.Steer {

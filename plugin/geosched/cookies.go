@@ -45,7 +45,7 @@ func holdCookies(p *pool, h *holder, files []string) (*cookies, error) {
 			return nil, nil, err
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		go keepLooking(ctx, c.reload)
+		go keepLooking(ctx, &p.announced, c.reload)
 		return c, cancel, nil
 	})
 }

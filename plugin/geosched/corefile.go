@@ -131,7 +131,7 @@ func (b *Block) find(name string) *steered {
 func (b *Block) Check() error {
 	p, h := new(pool), new(holder)
 	defer p.release(h)
-	return newGeosched(b.config).decides(p, h, func(*healthfeed.Feed) (*healthfeed.Feed, error) {
+	return newGeosched(b.config).decides(p, h, func(*healthfeed.Feed) (running, error) {
 		return b.config.feedKey().open() // and not run
 	})
 }

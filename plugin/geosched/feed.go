@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/healthfeed/etcdfeed"
 	"github.com/tandem-cdn/tandem/healthfeed/identity"
 	"github.com/tandem-cdn/tandem/healthfeed/probe"
 )
@@ -25,64 +26,79 @@ type feedKey struct {
 	From   []string          `json:",omitempty"`
 	State  string            `json:",omitempty"`
 	EWMA   float64
-	TLS    []string `json:",omitempty"` // certificate, key and authorities, for hubs that it reads from
+	TLS    []string    `json:",omitempty"` // certificate, key and authorities, for hubs that it reads from
+	Etcd   *etcdConfig `json:",omitempty"`
+}
+
+// running is a feed, and the etcd that it is shared over, if any.
+type running struct {
+	*healthfeed.Feed
+	etcd *etcdfeed.Source
 }
 
 func (c *config) feedKey() feedKey {
-	k := feedKey{Nodes: c.Nodes, Inline: c.Inline, From: c.From, State: c.StateFile, EWMA: c.EWMA}
+	k := feedKey{Nodes: c.Nodes, Inline: c.Inline, From: c.From, State: c.StateFile, EWMA: c.EWMA, Etcd: c.Etcd}
 	if len(c.From) > 0 {
 		k.TLS = c.TLS
 	}
 	return k
 }
 
+// probes reports whether this process measures, which it does unless it is told to
+// listen to others.
+func (k feedKey) probes() bool { return len(k.From) == 0 && (k.Etcd == nil || !k.Etcd.Read) }
+
 // open opens the feed, which does not run yet.
-func (k feedKey) open() (*healthfeed.Feed, error) {
+func (k feedKey) open() (r running, err error) {
 	c := healthfeed.Config{
 		InventoryFile: k.Nodes,
 		StateFile:     k.State,
 		Log:           slog.New(logHandler{}),
 	}
 	if len(k.Inline) > 0 {
-		inv, err := healthfeed.NewInventory(k.Inline, nil)
-		if err != nil {
-			return nil, err
+		if c.Inventory, err = healthfeed.NewInventory(k.Inline, nil); err != nil {
+			return running{}, err
 		}
-		c.Inventory = inv
 	}
-	if len(k.From) == 0 {
-		c.Sources = append(c.Sources, probe.New(healthfeed.HostProber("dns"), k.EWMA, c.Log))
+	if k.probes() {
+		c.Sources = append(c.Sources, probe.New(k.Etcd.prober(), k.EWMA, c.Log))
+	}
+	if k.Etcd != nil {
+		if r.etcd, err = k.Etcd.source(k.probes(), c.Log); err != nil {
+			return running{}, err
+		}
+		c.Sources = append(c.Sources, r.etcd)
 	}
 	var client *tls.Config
 	if len(k.TLS) > 0 {
 		files, err := identity.Load(k.TLS[0], k.TLS[1], k.TLS[2], c.Log)
 		if err != nil {
-			return nil, err
+			return running{}, err
 		}
 		client = files.Client()
 	}
 	for _, from := range k.From {
 		c.Sources = append(c.Sources, healthfeed.FromTLS(from, client))
 	}
-	f, err := healthfeed.Open(c)
-	if err == nil && len(k.From) == 0 {
-		err = probe.Prepared(f.Table().Inventory)
+	r.Feed, err = healthfeed.Open(c)
+	if err == nil && k.probes() {
+		err = probe.Prepared(r.Table().Inventory)
 	}
-	return f, err
+	return r, err
 }
 
 // holdFeed returns the feed, running, from the pool. A feed that is not there
 // yet begins with the records of the one before, if any: a reload that adds a
 // node must not forget that another one is down.
-func holdFeed(p *pool, h *holder, k feedKey, before *healthfeed.Feed) (*healthfeed.Feed, error) {
+func holdFeed(p *pool, h *holder, k feedKey, before *healthfeed.Feed) (running, error) {
 	key, err := json.Marshal(k)
 	if err != nil {
-		return nil, err
+		return running{}, err
 	}
-	return hold(p, h, "feed "+string(key), func() (*healthfeed.Feed, func(), error) {
+	return hold(p, h, "feed "+string(key), func() (running, func(), error) {
 		f, err := k.open()
 		if err != nil {
-			return nil, nil, err
+			return running{}, nil, err
 		}
 		if before != nil {
 			known := before.Snapshot()
@@ -92,8 +108,8 @@ func holdFeed(p *pool, h *holder, k feedKey, before *healthfeed.Feed) (*healthfe
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		opened := f.Table()
-		go runFeed(ctx, f)
-		go followNodes(ctx, f, p.prepare)
+		go runFeed(ctx, f.Feed)
+		go followNodes(ctx, f.Feed, p.prepare)
 		// The first query comes as soon as the server has started, and what was
 		// offered is in the table only when the feed has merged it.
 		for range 100 {

@@ -27,6 +27,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/healthfeed/etcdfeed"
 )
 
 // Geosched is the plugin of one server block.
@@ -44,11 +45,13 @@ type Geosched struct {
 	// set by start, before the first query
 	names   *nameTable
 	feed    *healthfeed.Feed
-	records *recordsFile // nil for none
-	limit   *limiter     // nil for none
-	cookies *cookies     // nil for none
-	tracing *tracing     // nil for none
-	shadow  *world       // nil for none
+	etcd    *etcdfeed.Source // nil for none
+	notices *notices         // nil for none
+	records *recordsFile     // nil for none
+	limit   *limiter         // nil for none
+	cookies *cookies         // nil for none
+	tracing *tracing         // nil for none
+	shadow  *world           // nil for none
 	started time.Time
 	signed  bool // by a plugin before this one
 

@@ -16,17 +16,21 @@ import (
 // lookInterval is how often the files are looked at. Only a test changes it.
 var lookInterval = 5 * time.Second
 
-// keepLooking calls reload, again and again, until ctx ends.
-func keepLooking(ctx context.Context, reload func()) {
+// keepLooking calls reload, again and again, and at once when announced rings, until
+// ctx ends.
+func keepLooking(ctx context.Context, announced *bell, reload func()) {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
+	heard := announced.heard()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			reload()
+		case <-heard:
+			heard = announced.heard()
 		}
+		reload()
 	}
 }
 

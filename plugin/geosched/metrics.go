@@ -85,6 +85,14 @@ var (
 		"1 for what the health table rests on.", []string{"zone", "freshness"}, nil)
 	feedRefused = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "feed_refused_total"),
 		"Inventories and records that the feed refused.", []string{"zone"}, nil)
+	etcdFollowing = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "etcd_following"),
+		"1 while etcd is followed, 0 since there was a doubt.", []string{"zone"}, nil)
+	etcdDoubts = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "etcd_doubts_total"),
+		"How often following etcd had to begin anew, silence and compaction included.", []string{"zone"}, nil)
+	etcdUnwritten = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "etcd_unwritten_total"),
+		"Records that could not be written to etcd.", []string{"zone"}, nil)
+	noticePending = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "notice_pending"),
+		"1 while the file that a notice in etcd announces is not the one that is here.", []string{"zone", "kind"}, nil)
 	geographyClasses = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "geography_classes"),
 		"Classes that clients are divided into.", []string{"zone"}, nil)
 	geoipBuilt = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "geoip_build_timestamp_seconds"),
@@ -99,7 +107,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (feedCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{nodeState, tableGeneration, tableAge, tableFreshness, feedRefused, geographyClasses, geoipBuilt, recordsNames, recordsGeneration, limiterCrowded} {
+	for _, d := range []*prometheus.Desc{nodeState, tableGeneration, tableAge, tableFreshness, feedRefused, etcdFollowing, etcdDoubts, etcdUnwritten, noticePending, geographyClasses, geoipBuilt, recordsNames, recordsGeneration, limiterCrowded} {
 		ch <- d
 	}
 }
@@ -139,6 +147,22 @@ func (g *Geosched) collect(ch chan<- prometheus.Metric, zone string) {
 	gauge(geographyClasses, float64(len(g.atlas.Trie().Classes())))
 	for database, built := range g.atlas.oldest() {
 		gauge(geoipBuilt, float64(built.Unix()), database)
+	}
+	if g.etcd != nil {
+		following := 0.0
+		if g.etcd.Following() {
+			following = 1
+		}
+		gauge(etcdFollowing, following)
+		ch <- prometheus.MustNewConstMetric(etcdDoubts, prometheus.CounterValue, float64(g.etcd.Doubts()), zone)
+		ch <- prometheus.MustNewConstMetric(etcdUnwritten, prometheus.CounterValue, float64(g.etcd.Unwritten()), zone)
+		for kind, pending := range g.notices.waiting() {
+			v := 0.0
+			if pending {
+				v = 1
+			}
+			gauge(noticePending, v, kind)
+		}
 	}
 	if g.records != nil {
 		names, generation := g.records.size()

@@ -1,6 +1,7 @@
 package geosched
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -20,7 +21,11 @@ type policies struct {
 	// accept returns what is wrong with a book, and prepares for it.
 	accept func(*policy.Book) error
 
+	// remote are those of etcd, nil for none. They are beneath those of the file.
+	remote *remotePolicies
+
 	// owned by reload
+	own   *policy.Book  // what Corefile and file say, the last good
 	seen  []os.FileInfo // the file as of the last attempt
 	again bool          // it was right, but the geography could not be made ready for it
 
@@ -29,8 +34,8 @@ type policies struct {
 
 // holdPolicies returns the policies of a world of a block, followed until h is
 // released.
-func holdPolicies(p *pool, h *holder, g *Geosched, w *world, file string) (*policies, error) {
-	s := &policies{file: file, base: g.config.Policy}
+func holdPolicies(p *pool, h *holder, g *Geosched, w *world, file string, remote *remotePolicies) (*policies, error) {
+	s := &policies{file: file, base: g.config.Policy, remote: remote}
 	s.accept = func(b *policy.Book) error {
 		if err := g.checkWaysOut(b); err != nil {
 			return err
@@ -39,18 +44,18 @@ func holdPolicies(p *pool, h *holder, g *Geosched, w *world, file string) (*poli
 		s.again = err != nil
 		return err
 	}
-	if s.file == "" {
+	if s.file == "" && remote == nil {
 		b := policy.Only(s.base)
 		s.book.Store(b)
 		return s, s.accept(b)
 	}
 	return hold(p, h, fmt.Sprintf("policy %p", w), func() (*policies, func(), error) {
-		s.seen = look(s.file)
+		s.seen = s.look()
 		if err := s.load(); err != nil {
 			return nil, nil, err
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		go keepLooking(ctx, func() { s.reload(); p.prepare() })
+		go keepLooking(ctx, &p.announced, func() { s.reload(); p.prepare() })
 		return s, cancel, nil
 	})
 }
@@ -66,18 +71,43 @@ func (g *Geosched) checkWaysOut(b *policy.Book) error {
 	return nil
 }
 
-func (s *policies) load() error {
-	data, err := os.ReadFile(s.file)
-	if err != nil {
-		return err
+// look looks at the file, if there is one.
+func (s *policies) look() []os.FileInfo {
+	if s.file == "" {
+		return nil
 	}
-	b, err := policy.Parse(s.file, data, s.base)
-	if err != nil {
-		return err
+	return look(s.file)
+}
+
+// load reads the file and publishes the book.
+func (s *policies) load() error {
+	b := policy.Only(s.base)
+	if s.file != "" {
+		data, err := os.ReadFile(s.file)
+		if err != nil {
+			return err
+		}
+		if b, err = policy.Parse(s.file, data, s.base); err != nil {
+			return err
+		}
+	}
+	if err := s.publish(b); err != nil {
+		return fmt.Errorf("%s: %w", cmp.Or(s.file, "policies"), err)
+	}
+	return nil
+}
+
+// publish makes a book of what Corefile and file say the one that counts, over what
+// there is in etcd.
+func (s *policies) publish(own *policy.Book) error {
+	b := own
+	if s.remote != nil {
+		b = own.Over(s.remote.books()...)
 	}
 	if err := s.accept(b); err != nil {
-		return fmt.Errorf("%s: %w", s.file, err)
+		return err
 	}
+	s.own = own
 	s.book.Store(b)
 	return nil
 }
@@ -86,7 +116,15 @@ func (s *policies) load() error {
 // good book stays, and the next attempt is at the next change; or, if it is the
 // geography that is wrong, at once, because that may change by itself.
 func (s *policies) reload() {
-	now := look(s.file)
+	now := s.look()
+	if s.remote != nil && s.remote.news() && unchanged(s.seen, now) && !s.again {
+		if err := s.publish(s.own); err != nil {
+			log.Errorf("the policies of etcd are not in use yet: %v", err)
+			return
+		}
+		log.Infof("policies: %v", s.book.Load().Names())
+		return
+	}
 	news := !unchanged(s.seen, now)
 	if !news && !s.again {
 		return
@@ -101,7 +139,7 @@ func (s *policies) reload() {
 		return
 	}
 	reloads.WithLabelValues("loaded").Inc()
-	log.Infof("policies: %v from %s", s.book.Load().Names(), s.file)
+	log.Infof("policies: %v from %s", s.book.Load().Names(), cmp.Or(s.file, "etcd"))
 }
 
 // A plan is how one service chooses.

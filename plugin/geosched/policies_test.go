@@ -388,7 +388,7 @@ func TestPolicyFileIsFollowed(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		go keepLooking(ctx, s.reload)
+		go keepLooking(ctx, new(bell), s.reload)
 		answers := func() int {
 			time.Sleep(2 * lookInterval)
 			synctest.Wait()

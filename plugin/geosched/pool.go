@@ -21,6 +21,8 @@ type pool struct {
 	mu     sync.Mutex
 	things map[string]*thing
 
+	announced bell // rings when etcd brings another policy, or says that there is another file
+
 	// Separate, so that nobody who only looks waits for a file to be loaded.
 	// It is taken while mu is held, never the other way round.
 	lookMu  sync.Mutex

@@ -63,7 +63,7 @@ func holdRecords(p *pool, h *holder, c recordsConfig) (*recordsFile, error) {
 		}
 		log.Infof("records: %d names from %s", f.current.Len(), c.File)
 		ctx, cancel := context.WithCancel(context.Background())
-		go keepLooking(ctx, f.reload)
+		go keepLooking(ctx, &p.announced, f.reload)
 		return f, cancel, nil
 	})
 }

@@ -257,7 +257,7 @@ func TestRecordsRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		go keepLooking(t.Context(), f.reload)
+		go keepLooking(t.Context(), new(bell), f.reload)
 		write(t, file, "www STEER web\nimg STEER web\n")
 		time.Sleep(lookInterval - time.Nanosecond)
 		synctest.Wait()

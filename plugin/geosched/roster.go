@@ -91,7 +91,11 @@ func (r *roster) disagree(file string) (errs []error) {
 		}
 		looked[p] = true
 		for _, s := range p.Strangers(r.inventory) {
-			errs = append(errs, fmt.Errorf("%s:%d: policy %q: there is no node %q", file, r.book.Line(name), name, s))
+			err := fmt.Errorf("policy %q: there is no node %q", name, s)
+			if line := r.book.Line(name); line > 0 { // or else it is not from the file
+				err = fmt.Errorf("%s:%d: %w", file, line, err)
+			}
+			errs = append(errs, err)
 		}
 	}
 	return errs

@@ -77,7 +77,7 @@ func (c *config) wrap(property string, err error) error {
 // decides acquires what g needs to decide, and checks that the parts fit together. The
 // feed comes from open, which is told the one that the block had before, if any. An
 // error has the place in the Corefile that led to it.
-func (g *Geosched) decides(p *pool, h *holder, open func(before *healthfeed.Feed) (*healthfeed.Feed, error)) (err error) {
+func (g *Geosched) decides(p *pool, h *holder, open func(before *healthfeed.Feed) (running, error)) (err error) {
 	at := g.config.wrap
 	geography := func(err error) error { // the property is in the error
 		if e, is := errors.AsType[*geoip.Error](err); is {
@@ -103,10 +103,17 @@ func (g *Geosched) decides(p *pool, h *holder, open func(before *healthfeed.Feed
 			break
 		}
 	}
-	if g.feed, err = open(before); err != nil {
+	if g.config.Etcd != nil { // for the place of a file that is missing
+		if _, err := g.config.Etcd.source(true, nil); err != nil {
+			return at("feed etcd", err)
+		}
+	}
+	f, err := open(before)
+	if err != nil {
 		return at("nodes", err)
 	}
-	if g.policies, err = holdPolicies(p, h, g, &g.world, g.config.PolicyFile); err != nil {
+	g.feed, g.etcd = f.Feed, f.etcd
+	if g.policies, err = holdPolicies(p, h, g, &g.world, g.config.PolicyFile, g.remotePolicies()); err != nil {
 		if _, ok := g.config.At["policy"]; !ok {
 			return at("alldown", err)
 		}
@@ -120,7 +127,7 @@ func (g *Geosched) decides(p *pool, h *holder, open func(before *healthfeed.Feed
 	if g.config.Nodes != "" || len(g.config.Inline) > 0 { // or else the nodes are still to come
 		inv := g.feed.Table().Inventory
 		v := newView(g.config, newRoster(g.config, g.policies.file, g.policies.book.Load(), inv), g.atlas.Trie())
-		if len(v.unruly) > 0 {
+		if len(v.unruly) > 0 && g.etcd == nil { // which may bring the policy that is missing
 			return at("policy", v.unruly[0])
 		}
 		if g.shadow != nil {
@@ -153,15 +160,20 @@ func (g *Geosched) decides(p *pool, h *holder, open func(before *healthfeed.Feed
 // start acquires what g needs to answer.
 func (g *Geosched) start(p *pool, h *holder) (err error) {
 	at := g.config.wrap
-	if files := g.config.TLS; len(files) > 0 {
+	if files := g.config.TLS; len(files) > 0 && (g.config.Listen != "" || len(g.config.From) > 0) {
 		if _, err := identity.Load(files[0], files[1], files[2], nil); err != nil {
 			return at("feed tls", err)
 		}
 	}
-	if err := g.decides(p, h, func(before *healthfeed.Feed) (*healthfeed.Feed, error) {
+	if err := g.decides(p, h, func(before *healthfeed.Feed) (running, error) {
 		return holdFeed(p, h, g.config.feedKey(), before)
 	}); err != nil {
 		return err
+	}
+	if g.etcd != nil {
+		if g.notices, err = holdNotices(p, h, g); err != nil {
+			return at("feed etcd", err)
+		}
 	}
 	if g.config.Cookies {
 		if g.cookies, err = holdCookies(p, h, g.config.CookieSecrets); err != nil {

@@ -25,7 +25,7 @@ func holdShadow(p *pool, h *holder, g *Geosched) (w *world, err error) {
 			return nil, err
 		}
 	}
-	w.policies, err = holdPolicies(p, h, g, w, g.config.Shadow)
+	w.policies, err = holdPolicies(p, h, g, w, g.config.Shadow, nil)
 	return w, err
 }
 
