@@ -8,6 +8,7 @@
 //	go run build.go caddy [...]      bin/caddy alone; takes the arguments of `xcaddy build`:
 //	                                 [VERSION] [--with MODULE[@VERSION][=PATH]] [--replace ...] [--output FILE]
 //	go run build.go demo             an origin, three edges and a name server on this machine
+//	go run build.go demo -etcd       the same with two name servers that share the feed over an installed etcd
 //	go run build.go demo -check      the same unattended: asks, kills, restarts, and fails on any surprise
 //	go run build.go test [-long]     every test of the repository, and demo -check
 //	go run build.go bench [...]      what a steered answer costs here and in other name servers;
@@ -89,10 +90,16 @@ func run(ctx context.Context, args []string) error {
 	case "demo":
 		flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 		o := demo.Options{Out: os.Stdout, Caddy: b.File(binaries.Caddy), CoreDNS: b.File(binaries.CoreDNS)}
+		etcd := flags.Bool("etcd", false, "two name servers that share the feed over etcd, which must be installed")
 		check := flags.Bool("check", false, "run unattended on free ports and fail on any surprise")
 		flags.StringVar(&o.GeoIP, "geoip", "", "a MaxMind City database `file` to steer by, instead of the built-in continent table")
 		if err := parse(flags, args); err != nil {
 			return err
+		}
+		if *etcd {
+			if o.Etcd, err = exec.LookPath("etcd"); err != nil {
+				return errors.New("demo -etcd: there is no etcd in PATH; on Debian it is in the package etcd-server, elsewhere see https://etcd.io/docs/latest/install/")
+			}
 		}
 		if err := buildAll(ctx, b); err != nil {
 			return err
@@ -128,6 +135,7 @@ go run build.go coredns          bin/coredns alone
 go run build.go geosched         bin/geosched alone
 go run build.go caddy [...]      bin/caddy alone; takes the arguments of xcaddy build
 go run build.go demo [-check]    an origin, three edges and a name server on this machine
+go run build.go demo -etcd       the same with two name servers that share the feed over etcd
 go run build.go test [-long]     every test of the repository, and demo -check
 go run build.go bench [...]      what a steered answer costs here and in other name servers
 
@@ -203,8 +211,18 @@ func test(ctx context.Context, b *binaries.Builder, long bool) error {
 			return fmt.Errorf("tests in %s: %w", module, err)
 		}
 	}
+	o := demo.Options{Out: os.Stdout, Caddy: b.File(binaries.Caddy), CoreDNS: b.File(binaries.CoreDNS)}
 	fmt.Println("\n# demo -check")
-	return demo.Check(ctx, demo.Options{Out: os.Stdout, Caddy: b.File(binaries.Caddy), CoreDNS: b.File(binaries.CoreDNS)})
+	if err := demo.Check(ctx, o); err != nil {
+		return err
+	}
+	var err error
+	if o.Etcd, err = exec.LookPath("etcd"); err != nil {
+		fmt.Println("\n# demo -etcd -check: not run, there is no etcd")
+		return nil
+	}
+	fmt.Println("\n# demo -etcd -check")
+	return demo.Check(ctx, o)
 }
 
 // compiler returns the C compiler that the race detector needs.

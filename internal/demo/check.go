@@ -17,19 +17,28 @@ type checker struct {
 	steps int
 }
 
+// A chapter is a part of the story.
+type chapter struct {
+	title string
+	tell  func(context.Context) error
+}
+
 // run returns the first surprise.
 func (c *checker) run(ctx context.Context) error {
-	for _, chapter := range []struct {
-		title string
-		tell  func(context.Context) error
-	}{
+	chapters := []chapter{
 		{"every place is sent to its nearest edge", c.nearest},
 		{"each edge fetches once, then answers itself", c.cached},
 		{"what is private is never kept", c.private},
 		{"a static file comes whole", c.static},
 		{"London dies: its clients move, and nobody else does", c.death},
 		{"London returns: its clients come back", c.comeback},
-	} {
+	}
+	if c.stage.sharing != nil {
+		chapters = append(chapters,
+			chapter{"two name servers steer by what both see", c.shared},
+			chapter{"one of them is cut off from etcd, and heals", c.partition})
+	}
+	for _, chapter := range chapters {
 		fmt.Fprintf(c.out, "\n== %s\n", chapter.title)
 		if err := chapter.tell(ctx); err != nil {
 			return fmt.Errorf("%s: %w", chapter.title, err)

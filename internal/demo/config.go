@@ -23,7 +23,11 @@ cdn.example:{{.Addresses.dns.Port}} {
 	errors
 	ready {{.Addresses.ready}}
 	geosched {
+{{- with .Etcd}}
+		feed etcd {{.}} prober dns-1
+{{- else}}
 		nodes nodes.json
+{{- end}}
 {{- with .GeoIP}}
 		geoip "{{.}}"
 {{- end}}
@@ -42,7 +46,7 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`# An edge of the 
 	persist_config off
 	edgehealth {
 		self {{.ID}}
-		from http://{{.Hub}}
+		from{{range .Hubs}} http://{{.}}{{end}}
 	}
 }
 
@@ -84,13 +88,21 @@ func (s *stage) writeConfigs(geoipFile string, every time.Duration) error {
 	if err := s.render("Corefile", corefile, map[string]any{
 		"Addresses": map[string]netip.AddrPort{"dns": a.dns, "hub": a.hub, "ready": a.ready},
 		"GeoIP":     geoipFile,
+		"Etcd":      s.etcdEndpoint(),
 	}); err != nil {
 		return err
+	}
+	hubs := []netip.AddrPort{a.hub}
+	if s.sharing != nil {
+		hubs = append(hubs, s.sharing.hub)
+		if err := s.secondCorefile(); err != nil {
+			return err
+		}
 	}
 	for i, e := range edges {
 		if err := s.render(e.id+".Caddyfile", caddyfile, map[string]any{
 			"ID": e.id, "Admin": a.edges[i].admin, "HTTP": a.edges[i].http,
-			"Hub": a.hub, "Origin": a.origin, "Root": filepath.ToSlash(s.path("site")),
+			"Hubs": hubs, "Origin": a.origin, "Root": filepath.ToSlash(s.path("site")),
 		}); err != nil {
 			return err
 		}

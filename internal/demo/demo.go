@@ -25,6 +25,7 @@ import (
 // Options say what to run.
 type Options struct {
 	Caddy, CoreDNS string    // the programs
+	Etcd           string    // the program etcd, for two name servers that share the feed; empty: one alone
 	GeoIP          string    // a MaxMind City database; empty: the built-in table
 	Out            io.Writer // where the story is told
 }
@@ -59,6 +60,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer s.stop()
 	s.printInvitation(o.Out)
+	if s.sharing != nil {
+		go s.showPartitions(ctx, o.Out)
+	}
 	err = s.watch(ctx, o.Out)
 	fmt.Fprintln(o.Out, "\nstopping")
 	if ctx.Err() != nil {
@@ -70,7 +74,7 @@ func Run(ctx context.Context, o Options) error {
 // Check starts everything on free ports, with quick checks of health, so that it
 // can run beside anything. It returns the first thing that was not as it should.
 func Check(ctx context.Context, o Options) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	began := time.Now()
 	s, err := start(ctx, o, freePorts, 200*time.Millisecond)

@@ -31,6 +31,7 @@ type stage struct {
 	origin    *origin
 	coredns   *process
 	caddies   []*process // one for each of edges
+	sharing   *sharing   // nil without etcd
 
 	// feed is this process's own view of the health feed, and endFeed stops it.
 	feed    *healthfeed.Feed
@@ -63,6 +64,15 @@ func start(ctx context.Context, o Options, ports func() (*addresses, error), eve
 }
 
 func (s *stage) begin(ctx context.Context, o Options, every time.Duration) error {
+	if o.Etcd != "" {
+		inventory, err := s.inventory(every)
+		if err != nil {
+			return err
+		}
+		if err := s.share(ctx, o.Etcd, inventory); err != nil {
+			return err
+		}
+	}
 	if err := s.writeConfigs(o.GeoIP, every); err != nil {
 		return err
 	}
@@ -71,6 +81,9 @@ func (s *stage) begin(ctx context.Context, o Options, every time.Duration) error
 		return err
 	}
 	s.coredns = &process{name: "coredns", program: o.CoreDNS, dir: s.dir, args: []string{"-conf", "Corefile"}}
+	if s.sharing != nil {
+		s.sharing.second = &process{name: "coredns-2", program: o.CoreDNS, dir: s.dir, args: []string{"-conf", "Corefile-2"}}
+	}
 	for _, e := range edges {
 		s.caddies = append(s.caddies, &process{name: "caddy-" + e.id, program: o.Caddy, dir: s.dir,
 			args: []string{"run", "--config", e.id + ".Caddyfile"}})
@@ -91,6 +104,9 @@ func (s *stage) processes() []*process {
 	all := slices.Clone(s.caddies)
 	if s.coredns != nil {
 		all = append(all, s.coredns)
+	}
+	if s.sharing != nil && s.sharing.second != nil {
+		all = append(all, s.sharing.second)
 	}
 	return all
 }
@@ -175,6 +191,7 @@ func (s *stage) stop() error {
 	for _, p := range s.processes() {
 		errs = append(errs, p.stop())
 	}
+	errs = append(errs, s.sharing.stop())
 	if s.origin != nil {
 		s.origin.stop()
 	}

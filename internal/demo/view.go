@@ -33,6 +33,9 @@ func (s *stage) printInvitation(out io.Writer) {
 	for i, e := range edges {
 		fmt.Fprintf(out, "  %-8s  http://%s   admin http://%s   kill -9 %d\n", e.city, s.addresses.edges[i].http, s.addresses.edges[i].admin, s.caddies[i].cmd.Process.Pid)
 	}
+	if e := s.sharing; e != nil {
+		fmt.Fprintf(out, "  CoreDNS 2 %s   feed http://%s/v1/nodes\n  etcd      %s\n", e.dns, e.hub, e.client)
+	}
 	fmt.Fprintf(out, "  origin    http://%s\n\nTry in another terminal:\n\n", s.addresses.origin)
 	for _, p := range places {
 		fmt.Fprintf(out, "  %-60s # %s\n", s.dig(p.subnet), p.city)
