@@ -7,6 +7,8 @@
 //	   │             └──────────┘  feed   └────────────────────┘
 //	   └──────────── curl ───────────────────────▲
 //
+// With etcd there are two name servers, see sharing.
+//
 // The programs are the real ones, on loopback, in processes of their own; the
 // origin and the clients are in this process. [Run] shows a live view until it
 // is interrupted. [Check] does unattended what a curious person would try, prints
