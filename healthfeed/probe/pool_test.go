@@ -48,6 +48,42 @@ func TestPoolWhenAllHang(t *testing.T) {
 	})
 }
 
+// Beyond what the pool has room for, those that answer are still asked in time while
+// a part of the nodes hangs, and those that hang are found.
+func TestPoolBeyondItsCap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.hang = true
+		f, inventories := start(t, w)
+		checks := map[string]healthfeed.Check{}
+		for i := range 1500 { // of 1.5 s each: 1125 places, were all to hang
+			c := pulse(fmt.Sprint("n:", i+1))
+			c.Timeout, c.Retries = 500*time.Millisecond, 2
+			checks[fmt.Sprintf("n%04d", i)] = c
+		}
+		inventories <- nodes(t, checks)
+		time.Sleep(10 * time.Second)
+		for i := range 450 {
+			w.set(true, fmt.Sprint("n:", i+1))
+		}
+		time.Sleep(10 * time.Second)
+		for i := range 1500 {
+			want := healthfeed.Up
+			if i < 450 {
+				want = healthfeed.Down
+			}
+			if s := stateOf(f, fmt.Sprintf("n%04d", i)); s != want {
+				t.Fatalf("node %d is %v, want %v", i, s, want)
+			}
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.most > maxAtOnce {
+			t.Errorf("%d at once", w.most)
+		}
+	})
+}
+
 func TestPoolSize(t *testing.T) {
 	c := healthfeed.Check{Interval: time.Second, Timeout: time.Second, Retries: 2}
 	for n, want := range map[int]int{20: 60, 1000: maxAtOnce} {

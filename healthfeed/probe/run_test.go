@@ -20,6 +20,7 @@ import (
 type world struct {
 	mu       sync.Mutex
 	broken   map[string]bool // by address
+	hang     bool            // the broken ones do not answer
 	unable   bool            // all attempts fail by the prober's fault; set before the first
 	takes    time.Duration
 	attempts map[string][]time.Time // when they began, by address
@@ -47,6 +48,9 @@ func (w *world) attempt(ctx context.Context, c *healthfeed.Check) (answer, error
 	}
 	w.most = max(w.most, sum)
 	takes := w.takes
+	if w.hang && w.broken[c.Addr] {
+		takes = time.Hour
+	}
 	w.mu.Unlock()
 	ok := sleep(ctx, takes)
 	w.mu.Lock()
@@ -124,7 +128,7 @@ func nodes(t *testing.T, checks map[string]healthfeed.Check) *healthfeed.Invento
 	t.Helper()
 	var nodes []healthfeed.Node
 	for i, id := range slices.Sorted(maps.Keys(checks)) {
-		addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)})
+		addr := netip.AddrFrom4([4]byte{192, 0, byte(2 + (i+1)>>8), byte(i + 1)})
 		nodes = append(nodes, healthfeed.Node{ID: id, Addrs: []netip.Addr{addr}, Weight: 100, Checks: []healthfeed.Check{checks[id]}})
 	}
 	inv, err := healthfeed.NewInventory(nodes, nil)
