@@ -4,9 +4,11 @@ package tandem_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -187,5 +189,21 @@ func TestNoReplace(t *testing.T) {
 	}
 	if regexp.MustCompile(`(?m)^replace\b`).Match(data) {
 		t.Error("go.mod has a replace directive")
+	}
+}
+
+// TestDesignPages: every decision has a number of its own, so that others can refer to it.
+func TestDesignPages(t *testing.T) {
+	pages, err := filepath.Glob("doc/design/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(pages) == 0 {
+		t.Fatal("there are no design pages")
+	}
+	for i, page := range pages {
+		if want := fmt.Sprintf("%04d-", i+1); !strings.HasPrefix(filepath.Base(page), want) {
+			t.Fatalf("%s does not begin with %s", page, want)
+		}
 	}
 }
