@@ -38,6 +38,9 @@ http://%s {
 }`
 
 // newEdge starts an edge for the given site and origin.
+// It speaks HTTP/2 without TLS as well, so that very many clients can share few
+// connections: from the first configuration on, because a connection that the
+// listener of an earlier one has not accepted is reset when that one closes.
 func newEdge(t *testing.T, site string, origin http.HandlerFunc) *edge {
 	t.Helper()
 	e := &edge{t: t, client: &http.Client{
@@ -57,7 +60,7 @@ func newEdge(t *testing.T, site string, origin http.HandlerFunc) *edge {
 	})
 	for try := 0; ; try++ {
 		e.addr = freeAddr(t)
-		err := e.load("", site)
+		err := e.load("servers {\nprotocols h1 h2c\n}", site)
 		if err == nil {
 			return e
 		}

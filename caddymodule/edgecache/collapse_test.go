@@ -15,11 +15,6 @@ import (
 	"time"
 )
 
-// http2Options lets very many clients share few connections.
-const http2Options = `servers {
-	protocols h1 h2c
-}`
-
 // crowd sends n requests for path at once over HTTP/2.
 func (e *edge) crowd(n int, path string) []reply {
 	e.t.Helper()
@@ -61,9 +56,6 @@ func TestColdObjectIsFetchedOnce(t *testing.T) {
 		<-rest
 		_, _ = io.WriteString(w, content[1000:])
 	})
-	if err := e.load(http2Options, site); err != nil {
-		t.Fatal(err)
-	}
 	go func() {
 		// Half of all wait for the header, the others join while it streams.
 		waiting := func(n int) func() bool {
@@ -113,9 +105,6 @@ func TestCookiesAreNotShared(t *testing.T) {
 		w.Header().Set("Set-Cookie", fmt.Sprintf("session=%d", n.Add(1)))
 		_, _ = io.WriteString(w, w.Header().Get("Set-Cookie"))
 	})
-	if err := e.load(http2Options, site); err != nil {
-		t.Fatal(err)
-	}
 	seen := make(map[string]bool)
 	for _, r := range e.crowd(clients, "/login") {
 		cookie := r.header.Get("Set-Cookie")
@@ -146,9 +135,6 @@ func TestServerErrorsAnswerThoseWhoWait(t *testing.T) {
 		w.WriteHeader(503)
 		_, _ = io.WriteString(w, "sorry")
 	})
-	if err := e.load(http2Options, site); err != nil {
-		t.Fatal(err)
-	}
 	go func() {
 		eventually(t, "all wait", func() bool { return followers(e) == clients-1 })
 		close(release)
