@@ -57,14 +57,15 @@ func (a *aloneFetch) onHeader(status int) {
 	h, now := a.handler, time.Now()
 	h.count(a.client, result(a.want.forward))
 	h.metrics.upstream.Observe(now.Sub(a.requested).Seconds())
-	refusal := httpcache.Storable(a.asked, status, a.writer.header, now)
+	refusal := h.policy.Storable(a.asked, status, a.writer.header, now)
 	if refusal == "" && a.writer.length() > h.maxObject() {
 		refusal = httpcache.RefusedTooLarge
 	}
 	if refusal != "" {
 		h.state.flights.Remember(a.flightKey, now) // still not worth waiting for
 	} else {
-		a.stored = httpcache.NewStored(a.asked, status, a.writer.header, a.requested, now)
+		h.policy.Strip(a.writer.header)
+		a.stored = h.policy.NewStored(a.asked, status, a.writer.header, a.requested, now)
 		a.body = h.state.flights.NewBody(h.maxObject())
 		a.writer.body = a.body
 	}

@@ -35,6 +35,7 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    store      <name>
 //	    name       <identifier>
 //	    max_object <size>
+//	    set_cookie skip|strip|store
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive
@@ -48,23 +49,31 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return d.Errf("duplicate subdirective %q", option)
 		}
 		seen[option] = true
-		var err error
-		switch option {
-		case "store":
-			err = oneArg(d, &h.Store)
-		case "name":
-			err = oneArg(d, &h.Name)
-			if _, ok := httpcache.Identifier(h.Name); err == nil && !ok {
-				err = d.Errf("bad name %q: want printable ASCII", h.Name)
-			}
-		case "max_object":
-			err = oneSize(d, &h.MaxObject)
-		default:
-			err = d.Errf("unrecognized subdirective %q", option)
+		parse, ok := subdirectives[option]
+		if !ok {
+			return d.Errf("unrecognized subdirective %q", option)
 		}
-		if err != nil {
+		if err := parse(h, d); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// subdirectives read one subdirective each; the dispenser stands on its name.
+var subdirectives = map[string]func(*Handler, *caddyfile.Dispenser) error{
+	"store":      func(h *Handler, d *caddyfile.Dispenser) error { return oneArg(d, &h.Store) },
+	"name":       (*Handler).parseName,
+	"max_object": func(h *Handler, d *caddyfile.Dispenser) error { return oneSize(d, &h.MaxObject) },
+	"set_cookie": func(h *Handler, d *caddyfile.Dispenser) error { return h.parseSetCookie(d) },
+}
+
+func (h *Handler) parseName(d *caddyfile.Dispenser) error {
+	if err := oneArg(d, &h.Name); err != nil {
+		return err
+	}
+	if _, ok := httpcache.Identifier(h.Name); !ok {
+		return d.Errf("bad name %q: want printable ASCII", h.Name)
 	}
 	return nil
 }

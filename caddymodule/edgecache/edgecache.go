@@ -1,7 +1,7 @@
 // Package edgecache is a shared HTTP cache for Caddy, in front of whatever
 // handler comes next, usually reverse_proxy:
 //
-//	request ──► key ──► store ──► httpcache.Decide
+//	request ──► key ──► store ──► Policy.Decide
 //	                                │
 //	            Hit, StaleHit ◄─────┼─────► Bypass ──► next
 //	           from memory          │
@@ -57,7 +57,10 @@ type Handler struct {
 	// Default: the store's limit.
 	MaxObject int64 `json:"max_object,omitempty"`
 
+	Storing
+
 	// Set by Provision.
+	policy       httpcache.Policy
 	id           string // Name as written in Cache-Status
 	state        *state
 	metrics      *metrics
@@ -90,6 +93,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.id = id
 	if h.MaxObject < 0 {
 		return fmt.Errorf("max_object %d: want a positive number of bytes", h.MaxObject)
+	}
+	if err := h.Storing.apply(&h.policy); err != nil {
+		return err
 	}
 	app, err := ctx.App("edgecache")
 	if err != nil {

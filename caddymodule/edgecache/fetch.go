@@ -121,7 +121,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want, flight *collapse.Flight[*response], now time.Time) error {
 	// The response may have been stored between the lookup and the join.
 	if e, _ := h.state.store.Lookup([]byte(want.key), r.Header, now); e != nil && e != want.entry &&
-		httpcache.Decide(r, e.Stored, now).Verdict == httpcache.Hit {
+		h.policy.Decide(r, e.Stored, now).Verdict == httpcache.Hit {
 		flight.Publish(&response{entry: e, stored: e.Stored, decided: now}, true)
 		flight.Done()
 		h.count(r, resultHit)

@@ -147,7 +147,7 @@ func (f *fill) onHeader(status int) {
 			return
 		}
 	}
-	f.refusal = httpcache.Storable(f.asked, status, header, now)
+	f.refusal = h.policy.Storable(f.asked, status, header, now)
 	switch {
 	case f.refusal != "":
 	case f.writer.length() > h.maxObject():
@@ -178,7 +178,8 @@ func (f *fill) shareableError(status int) bool {
 // publish shares the response from its header on.
 func (f *fill) publish(status, fwdStatus int, now time.Time) {
 	h := f.handler
-	f.stored = httpcache.NewStored(f.asked, status, f.writer.header, f.requested, now)
+	h.policy.Strip(f.writer.header)
+	f.stored = h.policy.NewStored(f.asked, status, f.writer.header, f.requested, now)
 	f.body = h.state.flights.NewBody(h.maxObject())
 	f.body.Expect(f.writer.length())
 	f.writer.body = f.body
@@ -196,7 +197,7 @@ func (f *fill) notModified(entry *store.Entry, now time.Time) {
 		f.fail(errIncomplete)
 		return
 	}
-	fresh, ok := entry.Stored.Freshen(f.asked, f.writer.header, f.requested, now)
+	fresh, ok := h.policy.Freshen(entry.Stored, f.asked, f.writer.header, f.requested, now)
 	if !ok {
 		h.state.store.Remove(entry)
 		f.fail(errMismatch)

@@ -13,7 +13,7 @@ import (
 	"github.com/tandem-cdn/tandem/internal/store"
 )
 
-// ServeHTTP answers from the store or forwards, as httpcache.Decide says.
+// ServeHTTP answers from the store or forwards, as the policy decides.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if r.Context().Value(caddyhttp.ErrorCtxKey) != nil {
 		// An error page is about this one failure, whatever its fields say.
@@ -27,7 +27,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if entry != nil {
 		stored = entry.Stored
 	}
-	d := httpcache.Decide(r, stored, now)
+	d := h.policy.Decide(r, stored, now)
 	if varied && d.Forward == httpcache.ForwardURIMiss {
 		d.Forward = httpcache.ForwardVaryMiss
 	}

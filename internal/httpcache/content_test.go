@@ -26,7 +26,7 @@ func TestContent(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := httptest.NewRequest(http.MethodGet, "http://example.org/", nil)
 			r.ContentLength, r.ProtoMajor = tt.length, tt.major
-			if got := Decide(r, nil, time.Time{}); got.Verdict != tt.want {
+			if got := new(Policy).Decide(r, nil, time.Time{}); got.Verdict != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})

@@ -34,7 +34,7 @@ type Decision struct {
 // Of the client's own directives only-if-cached and no-store count. The
 // others, no-cache and max-age above all, are ignored: heeding them would let
 // any client aim at the origin server through the cache.
-func Decide(r *http.Request, s *Stored, now time.Time) Decision {
+func (p *Policy) Decide(r *http.Request, s *Stored, now time.Time) Decision {
 	if d, bypass := bypass(r); bypass {
 		return d
 	}

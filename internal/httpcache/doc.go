@@ -4,14 +4,15 @@
 //
 //	     request ──► AppendKey ──► (lookup) ──► Stored or nil
 //	                                             │
-//	     request, Stored, now ──► Decide ────────┘
+//	     request, Stored, now ──► Policy.Decide ─┘
 //	                                │
 //	Hit ─ StaleHit ─ Validate ─ Miss ─ Bypass ─ OnlyIfCached
 //	                     │       │
 //	          Stored.Condition   │        what to ask the origin server
 //	                     ▼       ▼
-//	     response ──► Storable / NewStored / Stored.Freshen
+//	     response ──► Policy.Storable / NewStored / Freshen
 //
+// A Policy is what the operator wants where there is a choice.
 // The rules are those of RFC 9111 (caching), RFC 9110 (conditional and range
 // requests), RFC 5861 (stale content) and RFC 9211 (Cache-Status), and the
 // words are theirs too. Where an RFC leaves a choice the safer one is taken

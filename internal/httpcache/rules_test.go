@@ -56,7 +56,7 @@ func TestAgeAndLifetime(t *testing.T) {
 		{"future-date", header("Cache-Control", "max-age=60", "Date", at(time.Hour)), 0, 0, time.Minute},
 		{"stale-on-arrival", header("Cache-Control", "max-age=60", "Age", "90"), 0, 90 * time.Second, -30 * time.Second},
 	} {
-		s := NewStored(get(), 200, tc.header, t0.Add(-tc.delay), t0)
+		s := new(Policy).NewStored(get(), 200, tc.header, t0.Add(-tc.delay), t0)
 		if s.Age(t0) != tc.age || s.TTL(t0) != tc.ttl {
 			t.Errorf("%s: age %v ttl %v, want %v %v", tc.name, s.Age(t0), s.TTL(t0), tc.age, tc.ttl)
 		}
@@ -88,12 +88,12 @@ func TestStorable(t *testing.T) {
 		{"vary-many", 200, header("Cache-Control", "max-age=1", "Vary", manyNames(17)), RefusedVary},
 		{"vary-enough", 200, header("Cache-Control", "max-age=1", "Vary", manyNames(16)), ""},
 	} {
-		if got := Storable(get(), tc.status, tc.header, t0); got != tc.want {
+		if got := new(Policy).Storable(get(), tc.status, tc.header, t0); got != tc.want {
 			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
 		}
 	}
 	post := httptest.NewRequest("POST", "/", nil)
-	if got := Storable(post, 200, header("Cache-Control", "max-age=1"), t0); got != RefusedMethod {
+	if got := new(Policy).Storable(post, 200, header("Cache-Control", "max-age=1"), t0); got != RefusedMethod {
 		t.Errorf("POST: got %q", got)
 	}
 }
@@ -107,7 +107,7 @@ func manyNames(n int) string {
 }
 
 func TestDecide(t *testing.T) {
-	stored := func(cc string) *Stored { return NewStored(get(), 200, header("Cache-Control", cc), t0, t0) }
+	stored := func(cc string) *Stored { return new(Policy).NewStored(get(), 200, header("Cache-Control", cc), t0, t0) }
 	fresh, stale := t0.Add(30*time.Second), t0.Add(90*time.Second)
 	upload := httptest.NewRequest("GET", "/", strings.NewReader("x"))
 	opaque := &http.Request{Method: "GET", URL: &url.URL{Scheme: "x", Opaque: "y"}}
@@ -150,17 +150,17 @@ func TestDecide(t *testing.T) {
 		{"no-path", opaque, stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "target"}},
 		{"event-stream", get("Accept", "text/event-stream, */*"), stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "event-stream"}},
 	} {
-		if got := Decide(tc.request, tc.stored, tc.now); got != tc.want {
+		if got := new(Policy).Decide(tc.request, tc.stored, tc.now); got != tc.want {
 			t.Errorf("%s: got %+v, want %+v", tc.name, got, tc.want)
 		}
 	}
 }
 
 func TestFreshen(t *testing.T) {
-	s := NewStored(get(), 200, header("Cache-Control", "max-age=1", "Etag", `"a"`, "X-Old", "1", "X-Both", "1",
+	s := new(Policy).NewStored(get(), 200, header("Cache-Control", "max-age=1", "Etag", `"a"`, "X-Old", "1", "X-Both", "1",
 		"Content-Length", "5", "Content-Type", "text/plain", "Cache-Status", "parent; hit"), t0, t0)
 	later := t0.Add(time.Hour)
-	f, ok := s.Freshen(get(), header("Cache-Control", "max-age=60", "Etag", `W/"a"`, "X-Both", "2", "X-New", "3",
+	f, ok := new(Policy).Freshen(s, get(), header("Cache-Control", "max-age=60", "Etag", `W/"a"`, "X-Both", "2", "X-New", "3",
 		"Content-Length", "0", "Content-Type", "text/html", "Connection", "X-Hop", "X-Hop", "1"), later, later)
 	if !ok || f.TTL(later) != time.Minute {
 		t.Fatalf("%v, ttl %v", ok, f.TTL(later))
@@ -178,7 +178,7 @@ func TestFreshen(t *testing.T) {
 	for name, h := range map[string]http.Header{
 		"other-tag": header("Etag", `"b"`), "no-store": header("Cache-Control", "no-store"), "private": header("Cache-Control", "private"),
 	} {
-		if _, ok := s.Freshen(get(), h, later, later); ok {
+		if _, ok := new(Policy).Freshen(s, get(), h, later, later); ok {
 			t.Errorf("%s: accepted", name)
 		}
 	}
@@ -194,7 +194,7 @@ func TestConditionOfEveryValidator(t *testing.T) {
 			h.Set("Last-Modified", tc.modified)
 		}
 		asked := header("If-None-Match", `"theirs"`, "Range", "bytes=0-1", "If-Range", `"x"`, "If-Modified-Since", date(t0.Add(-time.Hour)))
-		conditional := NewStored(get(), 200, h, t0, t0).Condition(asked)
+		conditional := new(Policy).NewStored(get(), 200, h, t0, t0).Condition(asked)
 		if conditional != (tc.etag != "" || tc.modified != "") || asked.Get("If-None-Match") != tc.etag ||
 			asked.Get("If-Modified-Since") != tc.modified || asked.Get("Range") != "" || asked.Get("If-Range") != "" {
 			t.Errorf("%+v: %v %v", tc, conditional, asked)
@@ -392,7 +392,7 @@ func FuzzSelectRange(f *testing.F) {
 	for _, s := range []string{"bytes=0-1", "bytes=-5", "bytes=5-", "bytes=", "bytes=1-0", "bytes=0-1,2-3", "x"} {
 		f.Add(s, int64(10))
 	}
-	s := NewStored(get(), 200, header("Cache-Control", "max-age=1"), t0, t0)
+	s := new(Policy).NewStored(get(), 200, header("Cache-Control", "max-age=1"), t0, t0)
 	f.Fuzz(func(t *testing.T, value string, size int64) {
 		if size < 0 {
 			return
@@ -411,7 +411,7 @@ func FuzzNotModified(f *testing.F) {
 	for _, s := range []string{`"a"`, `W/"a"`, `"b", "a"`, `*`, `"a`, `a`, `, ,"a"`, `"a""b"`} {
 		f.Add(s)
 	}
-	s := NewStored(get(), 200, header("Cache-Control", "max-age=1", "Etag", `"a"`), t0, t0)
+	s := new(Policy).NewStored(get(), 200, header("Cache-Control", "max-age=1", "Etag", `"a"`), t0, t0)
 	f.Fuzz(func(t *testing.T, list string) {
 		// A 304 only ever answers a list that holds the tag, or a star.
 		if s.NotModified(get("If-None-Match", list), t0) && !strings.Contains(list, `"a"`) && !strings.Contains(list, "*") {

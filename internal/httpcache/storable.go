@@ -30,12 +30,13 @@ const (
 // the response to req (RFC 9111 §3). header is the response's; now is the
 // time it arrived.
 //
-// Beyond the RFC it refuses responses with Set-Cookie; HTML answered to a
+// Beyond the RFC it refuses responses with Set-Cookie, unless the policy says
+// otherwise; HTML answered to a
 // request with a Cookie unless it is marked public or s-maxage, since that is
 // what a personal page with a forgotten private looks like; and statuses that
 // blame the form of the request (400, 413, 414, 431), because that form is
 // not in the key and one bad request would deny the page to everybody.
-func Storable(req *http.Request, status int, header http.Header, now time.Time) Refusal {
+func (p *Policy) Storable(req *http.Request, status int, header http.Header, now time.Time) Refusal {
 	if req.Method != http.MethodGet {
 		return RefusedMethod
 	}
@@ -53,7 +54,7 @@ func Storable(req *http.Request, status int, header http.Header, now time.Time) 
 		return RefusedPrivate
 	case len(req.Header["Authorization"]) > 0 && !shareable(cc):
 		return RefusedAuth
-	case len(header["Set-Cookie"]) > 0:
+	case len(header["Set-Cookie"]) > 0 && p.SetCookie == SkipSetCookie:
 		return RefusedSetCookie
 	case len(req.Header["Cookie"]) > 0 && isHTML(header) && !cc.Public && !cc.SMaxAge.Present:
 		return RefusedCookie

@@ -43,7 +43,7 @@ type Stored struct {
 
 // NewStored records a response that Storable accepted. requested and received
 // are the times around the exchange with the origin server.
-func NewStored(req *http.Request, status int, header http.Header, requested, received time.Time) *Stored {
+func (p *Policy) NewStored(req *http.Request, status int, header http.Header, requested, received time.Time) *Stored {
 	cc := ParseDirectives(header["Cache-Control"])
 	lifetime, _ := freshnessLifetime(header, cc, received)
 	s := &Stored{

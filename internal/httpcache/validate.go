@@ -31,7 +31,7 @@ func (s *Stored) Condition(header http.Header) bool {
 // Freshen returns s as a 304 response to req updates it (RFC 9111 §4.3.4), or
 // false if the 304 speaks of another representation, or says that it may no
 // longer be stored.
-func (s *Stored) Freshen(req *http.Request, header http.Header, requested, received time.Time) (*Stored, bool) {
+func (p *Policy) Freshen(s *Stored, req *http.Request, header http.Header, requested, received time.Time) (*Stored, bool) {
 	if v := header["Etag"]; len(v) > 0 && s.etag != "" && !weakEqual(v[0], s.etag) {
 		return nil, false
 	}
@@ -48,10 +48,11 @@ func (s *Stored) Freshen(req *http.Request, header http.Header, requested, recei
 	if len(header["Date"]) == 0 {
 		merged["Date"] = []string{received.UTC().Format(http.TimeFormat)}
 	}
-	if Storable(req, s.Status, merged, received) != "" {
+	p.Strip(merged)
+	if p.Storable(req, s.Status, merged, received) != "" {
 		return nil, false
 	}
-	return NewStored(req, s.Status, merged, requested, received), true
+	return p.NewStored(req, s.Status, merged, requested, received), true
 }
 
 func keepsOnFreshen(name string) bool {

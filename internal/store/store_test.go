@@ -23,7 +23,7 @@ func entry(key, variant string, size int) *Entry {
 		request.Header.Set("X", variant)
 		header.Set("Vary", "X")
 	}
-	return &Entry{Key: key, Stored: httpcache.NewStored(request, 200, header, t0, t0), Body: make([]byte, size)}
+	return &Entry{Key: key, Stored: new(httpcache.Policy).NewStored(request, 200, header, t0, t0), Body: make([]byte, size)}
 }
 
 func (s *Store) mustPut(t *testing.T, e *Entry, now time.Time) {
