@@ -91,9 +91,6 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	var err error
-	if a.announcer, err = newAnnouncer(ctx); err != nil {
-		return err
-	}
 	if a.shape, err = a.effective(); err != nil {
 		return err
 	}
@@ -101,6 +98,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.acquired = true
+	if a.announcer, err = newAnnouncer(ctx, a.feed); err != nil {
+		return err
+	}
 	return registerMetrics(ctx)
 }
 
@@ -164,7 +164,7 @@ func (a *App) effective() (s shape, err error) {
 // feed of the configuration before knows, until its own sources have spoken.
 func (a *App) Start() error {
 	a.feed.logs.attach(a.log)
-	a.feed.announcers.attach(a.announcer)
+	announcers.attach(a.announcer)
 	var before *feed
 	if app, ok := active(); ok && app.feed != a.feed {
 		before = app.feed
@@ -176,7 +176,7 @@ func (a *App) Start() error {
 // Stop takes this configuration's log and events away from the feed. The feed itself ends
 // in Cleanup, unless another configuration uses it.
 func (a *App) Stop() error {
-	a.feed.announcers.detach(a.announcer)
+	announcers.detach(a.announcer)
 	a.feed.logs.detach(a.log)
 	return nil
 }

@@ -105,3 +105,57 @@ func TestEvents(t *testing.T) {
 	s.replace("nodes.json", `{"nodes": [{"id": "ams1", "addrs": ["127.0.0.1"]}, {"id": "new", "addrs": ["127.0.0.3"]}]}`)
 	seen(t, "four edgehealth lon1 down>gone ()")
 }
+
+// TestEventsOfAFeedThatIsFast: what changes before anybody waits for changes is told,
+// as happens where processors are few.
+func TestEventsOfAFeedThatIsFast(t *testing.T) {
+	s := newServer(t)
+	nodes := s.write("nodes.json", twoNodes)
+	s.mustLoad("edgehealth {\n nodes "+nodes+"\n }\n events {\n on edgehealth.changed witness fast\n }", "respond hello")
+	app, _ := active()
+	before := app.Table()
+	new(voter).say(t, map[string]healthfeed.State{"lon1": healthfeed.Down})
+	seen(t, "fast edgehealth lon1 up>down (1 of 1 probers)") // by the one that waited
+	go app.feed.announceChanges(before, before.Generation)
+	seen(t, "fast edgehealth lon1 up>down (1 of 1 probers)")
+}
+
+// TestEventsWhileTheFeedIsReplaced: two feeds see a change, and one tells of it; which
+// one is settled by whether the new configuration starts.
+func TestEventsWhileTheFeedIsReplaced(t *testing.T) {
+	s := newServer(t)
+	file := s.write("feed.json", snapshot(1, healthfeed.Up))
+	load := func(witness, more, site string) error {
+		return s.load("edgehealth {\n nodes "+s.write("nodes.json", twoNodes)+"\n from "+file+"\n "+more+"}\n"+
+			"events {\n on edgehealth.changed witness "+witness+"\n }", site)
+	}
+	if err := load("old", "", "respond hello"); err != nil {
+		t.Fatal(err)
+	}
+	old, _ := active()
+	eventually(t, "fresh", func() bool { return old.Table().Freshness == healthfeed.Fresh })
+	// The apps of a configuration start before those of the old one stop.
+	other, err := acquire(shape{Nodes: s.path("nodes.json"), From: []string{file, s.path("none.json")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release(other.shape)
+	next := &announcer{old.announcer.ctx, old.announcer.events, other}
+	announcers.attach(next)
+	other.start(old.feed)
+	both := func(lon healthfeed.State) {
+		t.Helper()
+		eventually(t, "both know that lon1 is "+lon.String(), func() bool {
+			a, _ := old.Table().Lookup("lon1")
+			b, _ := other.Table().Lookup("lon1")
+			return a.State == lon && b.State == lon
+		})
+	}
+	s.replace("feed.json", snapshot(2, healthfeed.Down))
+	both(healthfeed.Down)
+	seen(t, "old edgehealth lon1 up>down (1 of 1 probers)") // the events are those of one configuration
+	announcers.detach(next)                                 // it failed to start
+	s.replace("feed.json", snapshot(3, healthfeed.Draining))
+	both(healthfeed.Draining)
+	seen(t, "old edgehealth lon1 up>draining (1 of 1 probers)")
+}

@@ -41,9 +41,6 @@ type feed struct {
 	*logs
 	shape shape
 
-	// announcers are those of the configurations that use the feed
-	announcers attached[*announcer]
-
 	// started says that Run was called; ending ends it
 	started sync.Once
 	ending  context.Context
@@ -104,8 +101,9 @@ func (f *feed) start(before *feed) {
 				slog.New(relay{logs: f.logs}).Warn("starting without what the feed before knew", "err", err)
 			}
 		}
+		generation := f.Table().Generation // before there can be another
 		go f.run()
-		go f.announceChanges(seen)
+		go f.announceChanges(seen, generation)
 	})
 }
 
