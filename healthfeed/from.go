@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/tls"
 	"errors"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,15 +33,10 @@ func From(where string) Source { return FromTLS(where, nil) }
 // FromTLS is From with a configuration for hubs at https URLs, such as that of an
 // healthfeed/identity.
 func FromTLS(where string, config *tls.Config) Source {
-	switch {
-	case !isURL(where):
+	if !isURL(where) {
 		return FromFile(where)
-	case config == nil:
-		return FromURL(where, nil)
 	}
-	client := directClient()
-	client.Transport.(*http.Transport).TLSClientConfig = config
-	return FromURL(where, client)
+	return &urlSource{url: where, tls: config, pace: pollPace}
 }
 
 func isURL(word string) bool {

@@ -1,10 +1,18 @@
 package healthfeed
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestParseFrom(t *testing.T) {
@@ -48,6 +56,43 @@ func TestHostProber(t *testing.T) {
 	for _, role := range []string{"dns", "edge", strings.Repeat("long", 30)} {
 		if name := HostProber(role); CheckName(name) != nil || !strings.HasPrefix(name, role[:min(len(role), 64)]) {
 			t.Errorf("%q became %q: %v", role, name, CheckName(name))
+		}
+	}
+}
+
+// TestFromTLSLeavesNoConnection: a source whose Run has returned holds nothing open, or
+// each reload that changes a feed would leave connections behind.
+func TestFromTLSLeavesNoConnection(t *testing.T) {
+	h := NewHub(open(t, Config{Inventory: numbered(t, 1)}))
+	var connections atomic.Int64
+	server := httptest.NewUnstartedServer(h)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			connections.Add(1)
+		case http.StateClosed:
+			connections.Add(-1)
+		}
+	}
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(func() { h.Close(); server.Close() })
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+
+	ctx, cancel := context.WithCancel(t.Context())
+	reader, err := Open(Config{Log: quiet})
+	do(t, err)
+	done := make(chan error, 1)
+	go func() { done <- FromTLS(server.URL, &tls.Config{RootCAs: roots}).Run(ctx, reader) }()
+	for reader.Snapshot().Inventory == nil {
+		time.Sleep(5 * time.Millisecond)
+	}
+	cancel()
+	do(t, <-done)
+	for end := time.Now().Add(10 * time.Second); connections.Load() > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d connections are open", connections.Load())
 		}
 	}
 }

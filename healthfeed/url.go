@@ -2,6 +2,7 @@ package healthfeed
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -38,7 +39,9 @@ var pollPace = pace{
 // whole, logged once, and asked for again after a pause: 0.1 s, then 1 s, then twice
 // as long each time up to 30 s, give or take a half. A stream that is silent for 3 s is dead. Use
 // [ParseFrom] to refuse a bad url at start.
-func FromURL(url string, client *http.Client) Source { return &urlSource{url, client, pollPace} }
+func FromURL(url string, client *http.Client) Source {
+	return &urlSource{url: url, client: client, pace: pollPace}
+}
 
 // feedURL completes a url, which must be absolute and http or https.
 func feedURL(raw string) (*url.URL, error) {
@@ -57,7 +60,8 @@ func feedURL(raw string) (*url.URL, error) {
 
 type urlSource struct {
 	url    string
-	client *http.Client
+	client *http.Client // nil: one that Run makes, and whose connections it closes
+	tls    *tls.Config  // of that one
 	pace   pace
 }
 
@@ -80,6 +84,7 @@ func (s *urlSource) Run(ctx context.Context, f *Feed) error {
 	}
 	if h.client == nil {
 		h.client = directClient()
+		h.client.Transport.(*http.Transport).TLSClientConfig = s.tls.Clone() // the transport writes into it
 		defer h.client.CloseIdleConnections()
 	}
 	// Errors of the network name changing ports; only the first is logged.

@@ -27,7 +27,7 @@ var quick = pace{
 	pauses: [3]time.Duration{20 * time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond},
 }
 
-func quickly(url string) Source { return &urlSource{url, nil, quick} }
+func quickly(url string) Source { return &urlSource{url: url, pace: quick} }
 
 func TestFeedURL(t *testing.T) {
 	for _, bad := range []string{"", "hub", "hub:8080", "ftp://hub/", "http://", "http://:80", "http://a b/", "http://hub:port/"} {
@@ -178,7 +178,7 @@ func TestFromURLHangs(t *testing.T) {
 	defer server.Close()
 	defer close(release)
 	var log logbook
-	f := open(t, Config{Sources: []Source{&urlSource{server.URL, &http.Client{}, quick}}, Log: log.logger()})
+	f := open(t, Config{Sources: []Source{&urlSource{url: server.URL, client: &http.Client{}, pace: quick}}, Log: log.logger()})
 	eventually(t, "the hub is given up", func() bool { return log.count("context deadline exceeded") == 1 })
 	if n := asked.Load(); n != 1 {
 		t.Errorf("%d requests at the same time", n)

@@ -24,10 +24,13 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/healthfeed/identity"
+	"github.com/tandem-cdn/tandem/healthfeed/probe"
 )
 
 func init() {
@@ -50,12 +53,15 @@ type App struct {
 	// good one stays. Default: none, the inventory comes from `from`.
 	Nodes string `json:"nodes,omitempty"`
 
-	// Where to hear of the nodes' health: URLs of feed hubs (`http://host:port`,
-	// asked once a second) and paths of snapshot files that another process
-	// writes. All of them are read, and of each prober the newest record counts,
+	// Where to hear of the nodes' health: URLs of feed hubs (`http://host:port`)
+	// and paths of snapshot files that another process writes. All of them are read, and of each prober the newest record counts,
 	// so that two hubs need no failover. What has a colon is a URL. Default:
 	// none, every node counts as up unless the inventory says otherwise.
 	From []string `json:"from,omitempty"`
+
+	// What this Caddy shows to hubs at https URLs, and whom it believes. Default:
+	// none, hubs are believed by the authorities of the system.
+	TLS *TLS `json:"tls,omitempty"`
 
 	// Whether this Caddy runs the checks of the inventory itself and votes, as
 	// `self` or else as `edge-` and the name of the host. Usually the DNS
@@ -72,6 +78,21 @@ type App struct {
 	// attached to the feed from Start to Stop
 	log       *slog.Logger
 	announcer *announcer
+}
+
+// TLS are PEM files, looked at again when they change. A relative path starts at the
+// working directory.
+type TLS struct {
+	// The certificate of this Caddy, whose SPIFFE ID begins with its role, as in
+	// `spiffe://cdn.example/edge/lon1`.
+	Certificate string `json:"certificate"`
+
+	// The key of the certificate.
+	Key string `json:"key"`
+
+	// The authorities that the certificates of hubs are by. A hub has to have a
+	// SPIFFE ID of the same trust domain with the role dns or prober.
+	Authorities string `json:"authorities"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -108,6 +129,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 func (a *App) replacePlaceholders() error {
 	repl := caddy.NewReplacer()
 	settings := []*string{&a.SelfID, &a.Nodes}
+	if a.TLS != nil {
+		settings = append(settings, &a.TLS.Certificate, &a.TLS.Key, &a.TLS.Authorities)
+	}
 	for i := range a.From {
 		settings = append(settings, &a.From[i])
 	}
@@ -141,6 +165,11 @@ func (a *App) effective() (s shape, err error) {
 		if err != nil {
 			return s, fmt.Errorf("nodes: %w", err)
 		}
+		if a.Probe {
+			if err := probe.Prepared(inv); err != nil {
+				return s, fmt.Errorf("nodes: %s: %w", s.Nodes, err)
+			}
+		}
 		if a.SelfID != "" && inv.Lookup(a.SelfID) < 0 {
 			return s, fmt.Errorf("self %q is not a node of %s", a.SelfID, s.Nodes)
 		}
@@ -154,10 +183,37 @@ func (a *App) effective() (s shape, err error) {
 	}
 	slices.Sort(s.From)
 	s.From = slices.Compact(s.From)
+	if s.TLS, err = a.credentials(s.From); err != nil {
+		return s, fmt.Errorf("tls: %w", err)
+	}
 	if a.Probe {
 		s.Prober = cmp.Or(a.SelfID, healthfeed.HostProber("edge"))
 	}
 	return s, nil
+}
+
+// credentials returns the absolute paths of the files of TLS, nil without, and reads
+// them: a feed that runs already would not show that they are wrong.
+func (a *App) credentials(from []string) ([]string, error) {
+	if a.TLS == nil {
+		return nil, nil
+	}
+	if !slices.ContainsFunc(from, func(from string) bool { return strings.HasPrefix(from, "https:") }) {
+		return nil, errors.New("it is for https URLs of from, and there is none")
+	}
+	var files []string
+	for _, file := range []string{a.TLS.Certificate, a.TLS.Key, a.TLS.Authorities} {
+		if file == "" {
+			return nil, errors.New("certificate, key and authorities are needed")
+		}
+		abs, err := caddy.FastAbs(file)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", file, err)
+		}
+		files = append(files, abs)
+	}
+	_, err := identity.Load(files[0], files[1], files[2], a.log)
+	return files, err
 }
 
 // Start brings the feed to life if it is not. A new feed begins with what the

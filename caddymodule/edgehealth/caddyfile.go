@@ -38,6 +38,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		self  <id>
 //		nodes <file>
 //		from  <file|url...>
+//		tls   <cert> <key> <ca>
 //		probe
 //	}
 //
@@ -61,6 +62,15 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if err := a.unmarshalFrom(d); err != nil {
 				return err
 			}
+		case "tls":
+			if a.TLS != nil {
+				return d.Errf("duplicate %q of edgehealth", word)
+			}
+			args := d.RemainingArgs()
+			if len(args) != 3 {
+				return d.Errf("%q of edgehealth needs CERT KEY CA, not %q", word, strings.Join(args, " "))
+			}
+			a.TLS = &TLS{Certificate: args[0], Key: args[1], Authorities: args[2]}
 		case "probe":
 			if a.Probe {
 				return d.Errf("duplicate %q of edgehealth", word)

@@ -60,7 +60,7 @@ func TestAdapt(t *testing.T) {
 // says where it stands, and what it accepts passes the check at start.
 func FuzzGlobalOption(f *testing.F) {
 	for _, seed := range []string{
-		"self lon1", "nodes n.json\nfrom http://a b.json", "from {env.X}", "from", "self a b", "x y", "from \"\"", "self {\nx\n}", "from a:b", "probe", "probe x",
+		"self lon1", "nodes n.json\nfrom http://a b.json", "from {env.X}", "from", "self a b", "x y", "from \"\"", "self {\nx\n}", "from a:b", "probe", "probe x", "tls a b c", "tls a b", "tls a b c d", "tls a b c\ntls a b c", "tls \"\" b c",
 	} {
 		f.Add(seed)
 	}

@@ -2,6 +2,7 @@ package edgehealth
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/healthfeed/identity"
 	"github.com/tandem-cdn/tandem/healthfeed/probe"
 )
 
@@ -23,6 +25,7 @@ var feeds = caddy.NewUsagePool()
 type shape struct {
 	Nodes  string   `json:"nodes,omitempty"`
 	From   []string `json:"from,omitempty"`
+	TLS    []string `json:"tls,omitempty"`    // certificate, key, authorities; nil without
 	Prober string   `json:"prober,omitempty"` // "" when this Caddy does not probe
 }
 
@@ -76,8 +79,16 @@ func open(s shape) (*feed, error) {
 		InventoryFile: s.Nodes,
 		Log:           slog.New(relay{logs: logs}),
 	}
+	var client *tls.Config
+	if s.TLS != nil {
+		files, err := identity.Load(s.TLS[0], s.TLS[1], s.TLS[2], config.Log)
+		if err != nil {
+			return nil, err
+		}
+		client = files.Client()
+	}
 	for _, from := range s.From {
-		config.Sources = append(config.Sources, healthfeed.From(from))
+		config.Sources = append(config.Sources, healthfeed.FromTLS(from, client))
 	}
 	if s.Prober != "" {
 		config.Sources = append(config.Sources, probe.New(s.Prober, probe.History, config.Log))

@@ -164,6 +164,10 @@ func TestFailedReloadChangesNothing(t *testing.T) {
 		{"nodes-file-broken", func(s *server) string {
 			return "edgehealth {\n nodes " + s.write("broken.json", "{\"nodes\": [\n{\"id\": \"lon1\", \"addrs\": [\"127.0.0.2\"], \"wieght\": 1}]}") + "\n }"
 		}, nil, "wieght"},
+		{"check-cannot-be-made", func(s *server) string {
+			return "edgehealth {\n probe\n nodes " + s.write("checks.json", `{"nodes": [{"id": "lon1", "addrs": ["127.0.0.2"],
+				"checks": [{"type": "http", "url": "https://127.0.0.2/", "ca": "`+s.path("no-ca.pem")+`"}]}]}`) + "\n }"
+		}, nil, "no-ca.pem"},
 		{"self-is-no-node", func(s *server) string { return "edgehealth {\n self lon9\n nodes " + s.path("nodes.json") + "\n }" }, nil, `self "lon9" is not a node of `},
 		{"self-is-no-id", func(*server) string { return "edgehealth {\n self \"lon 1\"\n from feed.json\n }" }, nil, `self: "lon 1" has the character ' '`},
 		{"nothing-to-know", func(*server) string { return "edgehealth" }, nil, "set nodes or from"},

@@ -1,0 +1,135 @@
+package edgehealth
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/healthfeed/identity"
+	"github.com/tandem-cdn/tandem/healthfeed/identity/identitytest"
+)
+
+// A tlsHub is a hub with mutual TLS, which remembers who came last.
+type tlsHub struct {
+	*httptest.Server
+	peer atomic.Pointer[string]
+}
+
+func newTLSHub(t *testing.T, a *identitytest.Authority, id string) *tlsHub {
+	t.Helper()
+	cert, key, ca := a.Issue(t.TempDir(), id, time.Now().Add(time.Hour))
+	files, err := identity.Load(cert, key, ca, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler := healthfeed.NewHub(running(t, healthfeed.Config{Inventory: inventory(t, twoNodes)}))
+	h := new(tlsHub)
+	h.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p, err := identity.PeerOf(r.TLS); err == nil {
+			h.peer.Store(&p.ID)
+		}
+		handler.ServeHTTP(w, r)
+	}))
+	// httptest would put a certificate of its own before the hub's.
+	h.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return files.Server(), nil }}
+	h.Config.ErrorLog = log.New(io.Discard, "", 0) // the hub dislikes that it is not believed
+	h.StartTLS()
+	t.Cleanup(func() {
+		handler.Close() // or the server waits for its streams
+		h.Close()
+	})
+	return h
+}
+
+// TestTLS: hub and edge show each other who they are; a hub of another role or of
+// other authorities is not believed.
+func TestTLS(t *testing.T) {
+	authority, stranger := identitytest.New(t), identitytest.New(t)
+	dir := t.TempDir()
+	cert, key, ca := authority.Issue(dir, "spiffe://cdn.example/edge/ams1", time.Now().Add(time.Hour))
+	s := newServer(t)
+	load := func(from ...string) {
+		t.Helper()
+		s.mustLoad(fmt.Sprintf("edgehealth {\n self ams1\n from %s\n tls %s %s %s\n }", strings.Join(from, " "), cert, key, ca), "respond hello")
+	}
+	right := newTLSHub(t, authority, "spiffe://cdn.example/dns/ns1")
+	edge, other := newTLSHub(t, authority, "spiffe://cdn.example/edge/lon1"), newTLSHub(t, stranger, "spiffe://cdn.example/dns/ns1")
+
+	load(edge.URL, other.URL)
+	app, _ := active()
+	// Each of them is asked twice in this time, and once would do.
+	for end := time.Now().Add(1500 * time.Millisecond); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if n := len(app.Table().Nodes); n != 0 {
+			t.Fatalf("%d nodes by a hub that is not to be believed", n)
+		}
+	}
+	load(right.URL, edge.URL)
+	eventually(t, "the inventory of the hub", func() bool { _, a := s.nodes(); return len(a.Nodes) == 2 })
+	if got := *right.peer.Load(); got != "spiffe://cdn.example/edge/ams1" {
+		t.Errorf("the hub was shown %s", got)
+	}
+	for _, h := range []*tlsHub{edge, other} {
+		if p := h.peer.Load(); p != nil {
+			t.Errorf("a hub that is not to be believed was asked by %s", *p)
+		}
+	}
+
+	// A certificate that is replaced is shown to the next hub that is connected to;
+	// without a reload, and one that is wrong changes nothing.
+	renewed := filepath.Join(dir, "renewed")
+	authority.Issue(renewed, "spiffe://cdn.example/edge/renewed", time.Now().Add(time.Hour))
+	if err := os.WriteFile(cert, []byte("half a certifi"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shown := func(want string) {
+		t.Helper()
+		right.peer.Store(nil)
+		eventually(t, "the hub is shown "+want, func() bool {
+			right.CloseClientConnections()
+			p := right.peer.Load()
+			return p != nil && *p == want
+		})
+	}
+	shown("spiffe://cdn.example/edge/ams1")
+	for _, file := range []string{"cert.pem", "key.pem"} {
+		if err := os.Rename(filepath.Join(renewed, file), filepath.Join(dir, file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shown("spiffe://cdn.example/edge/renewed")
+}
+
+func TestTLSMistakes(t *testing.T) {
+	s := newServer(t)
+	until := time.Now().Add(time.Hour)
+	cert, key, ca := identitytest.New(t).Issue(t.TempDir(), "spiffe://cdn.example/edge/ams1", until)
+	nobody, nobodysKey, nobodysCA := identitytest.New(t).Issue(t.TempDir(), "spiffe://cdn.example/cashier/ams1", until)
+	for _, tt := range []struct {
+		from, want string
+		files      [3]string
+	}{
+		{"http://127.0.0.1:1", "tls: it is for https URLs of from, and there is none", [3]string{cert, key, ca}},
+		{"https://127.0.0.1:1", cert + ".missing", [3]string{cert + ".missing", key, ca}},
+		{"https://127.0.0.1:1", key, [3]string{cert, key, key}},
+		{"https://127.0.0.1:1", nobodysKey, [3]string{cert, nobodysKey, ca}},
+		{"https://127.0.0.1:1", "is not by the authorities in \"" + nobodysCA, [3]string{cert, key, nobodysCA}},
+		{"https://127.0.0.1:1", "cashier/ams1, which is no prober, dns, edge or operator", [3]string{nobody, nobodysKey, nobodysCA}},
+		{"https://127.0.0.1:1", "certificate, key and authorities are needed", [3]string{cert, `""`, ca}},
+		{"https://127.0.0.1:1", "env.TANDEM_NOT_SET", [3]string{"{env.TANDEM_NOT_SET}", key, ca}},
+	} {
+		err := s.load("edgehealth {\n from "+tt.from+"\n tls "+strings.Join(tt.files[:], " ")+"\n }", "respond hello")
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s, tls %s: %v, want %q", tt.from, tt.files, err, tt.want)
+		}
+	}
+}
