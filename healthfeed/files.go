@@ -26,7 +26,7 @@ func ReadInventory(path string) (*Inventory, error) {
 func (f *Feed) watchInventory(ctx context.Context) {
 	path := f.config.InventoryFile
 	complaint := complaint{log: f.config.Log, what: path}
-	watchFile(ctx, path, func(data []byte, _ time.Time, err error) {
+	watchFile(ctx, path, func(data []byte, _ time.Duration, err error) {
 		var inv *Inventory
 		if err == nil {
 			inv, err = ParseInventory(path, data)
@@ -42,7 +42,8 @@ func (f *Feed) watchInventory(ctx context.Context) {
 
 // FromFile returns a Source that follows a snapshot file which another process
 // writes with [WriteFile]. The records are as old as they say plus the age of the
-// file. A file that is wrong is refused whole and logged once; one that is not
+// file, which its own time tells only when it is met for the first time: later ones are
+// seen to come, whatever the clocks say. A file that is wrong is refused whole and logged once; one that is not
 // there yet is waited for.
 func FromFile(path string) Source { return fileSource(path) }
 
@@ -52,9 +53,9 @@ func (s fileSource) String() string { return "file " + string(s) }
 
 func (s fileSource) Run(ctx context.Context, f *Feed) error {
 	complaint := complaint{log: f.config.Log, what: s.String()}
-	watchFile(ctx, string(s), func(data []byte, modTime time.Time, err error) {
+	watchFile(ctx, string(s), func(data []byte, age time.Duration, err error) {
 		if err == nil {
-			err = f.Receive(data, max(0, time.Since(modTime)))
+			err = f.Receive(data, age)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			f.refused.Add(1)
 		}

@@ -260,6 +260,28 @@ func TestFromFileIsAsOldAsTheFile(t *testing.T) {
 	}
 }
 
+// What is seen to come is news, though the clock that wrote the time of the file is an
+// hour or a year off.
+func TestFromFileTrustsNoClock(t *testing.T) {
+	for _, off := range []time.Duration{-time.Hour, time.Hour, -365 * 24 * time.Hour, 365 * 24 * time.Hour} {
+		path := filepath.Join(t.TempDir(), "feed.json")
+		next := func(seq uint64, s State) {
+			do(t, WriteFile(path+".new", snapshotOf(t, watched(t, "n"), says("p", seq, map[string]State{"n": s}))))
+			at := time.Now().Add(off)
+			do(t, os.Chtimes(path+".new", at, at))
+			do(t, os.Rename(path+".new", path))
+		}
+		next(1, Up)
+		f := open(t, Config{Sources: []Source{FromFile(path)}})
+		eventually(t, "the file is read", nodeIs(f, "n"))
+		next(2, Down)
+		eventually(t, "the node is down", func() bool { return state(f, "n") == Down })
+		if got := f.Table().Freshness; got != Fresh {
+			t.Errorf("a clock that is off by %v makes the feed %v", off, got)
+		}
+	}
+}
+
 func FuzzParseSnapshot(f *testing.F) {
 	good, err := json.Marshal(snapshotOf(nil, watched(f, "n"), says("p", 1, map[string]State{"n": Down})))
 	if err != nil {

@@ -56,6 +56,9 @@ func (h *Hub) drain(w http.ResponseWriter, r *http.Request) {
 // mayDrain returns who asks, if they may: by certificate an operator, or an edge for the node
 // that the inventory says it is; without certificates whoever is on this host.
 func (h *Hub) mayDrain(r *http.Request, node string) (by string, err error) {
+	if err := crossOrigin.Check(r); err != nil { // a browser shows an operator's certificate for any page
+		return "", err
+	}
 	if r.TLS != nil {
 		peer, err := identity.PeerOf(r.TLS)
 		switch {
@@ -79,7 +82,7 @@ func (h *Hub) mayDrain(r *http.Request, node string) (by string, err error) {
 	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err != nil && host != "localhost" {
 		return "", errors.New("without certificates the host is an address or localhost")
 	}
-	return "this host", crossOrigin.Check(r)
+	return "this host", nil
 }
 
 // isNode reports whether the inventory says that node proves itself by id.

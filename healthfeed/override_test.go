@@ -271,6 +271,17 @@ func TestWhoMayDrainWithTLS(t *testing.T) {
 		r, err := client.Post("https://"+server.Listener.Addr().String()+"/v1/drain/"+test.node, "", nil)
 		do(t, err)
 		r.Body.Close()
+		if r.StatusCode == 200 { // a page of others can have a browser show the certificate
+			evil, err := http.NewRequest("POST", r.Request.URL.String(), nil)
+			do(t, err)
+			evil.Header.Set("Sec-Fetch-Site", "cross-site")
+			e, err := client.Do(evil)
+			do(t, err)
+			e.Body.Close()
+			if e.StatusCode != http.StatusForbidden {
+				t.Errorf("a page of others drains %s with the certificate of %s: %d", test.node, test.id, e.StatusCode)
+			}
+		}
 		client.CloseIdleConnections()
 		if r.StatusCode != test.status {
 			t.Errorf("%s drains %s: %d", test.id, test.node, r.StatusCode)

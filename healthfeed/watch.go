@@ -28,17 +28,19 @@ const (
 )
 
 // watchFile calls changed with the content of the file at path, at once and then
-// whenever the content differs, until ctx ends. It watches the directory rather
+// whenever the content differs, until ctx ends; age is for how long it may have been
+// there. It watches the directory rather
 // than the file, because files are replaced rather than written; and it looks at
 // the file once a second, because a file may be behind a symbolic link, on a file
 // system without events, or in a directory that was removed and made again. When
 // the file cannot be read, changed is called with the error.
-func watchFile(ctx context.Context, path string, changed func(data []byte, modTime time.Time, err error)) {
+func watchFile(ctx context.Context, path string, changed func(data []byte, age time.Duration, err error)) {
 	dir := watchedDir{path: filepath.Dir(path)}
 	defer dir.close()
 	tick := time.NewTicker(statInterval)
 	defer tick.Stop()
 	var last fileLook
+	var looked time.Time // when there was a file last, on the monotonic clock
 	var lastErr error
 	var lastSum [sha256.Size]byte
 	for first := true; ; first = false {
@@ -47,13 +49,17 @@ func watchFile(ctx context.Context, path string, changed func(data []byte, modTi
 			if look = settle(ctx, path, look); ctx.Err() != nil {
 				return
 			}
+			age := look.age(looked)
 			last = look
 			data, err := readFile(path)
 			sum := sha256.Sum256(data)
 			if first || sum != lastSum || fmt.Sprint(err) != fmt.Sprint(lastErr) {
-				changed(data, look.modTime(), err)
+				changed(data, age, err)
 			}
 			lastErr, lastSum = err, sum
+		}
+		if looked = (time.Time{}); last.info != nil {
+			looked = time.Now()
 		}
 		select {
 		case <-ctx.Done():
@@ -113,11 +119,17 @@ func (l fileLook) alike(other fileLook) bool {
 		l.info.ModTime().Equal(other.info.ModTime())
 }
 
-func (l fileLook) modTime() time.Time {
+// age is for how long the content may have been there: not longer than since it was
+// looked at before, if it was, whatever the clock of its writer says.
+func (l fileLook) age(before time.Time) time.Duration {
 	if l.info == nil {
-		return time.Time{}
+		return 0
 	}
-	return l.info.ModTime()
+	age := max(0, time.Since(l.info.ModTime()))
+	if !before.IsZero() {
+		age = min(age, time.Since(before))
+	}
+	return age
 }
 
 // settle waits until the file keeps still, but not for ever.

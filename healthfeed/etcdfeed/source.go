@@ -142,8 +142,8 @@ func (r *receiver) record(prober string, data []byte, listed bool) error {
 	switch {
 	case err != nil:
 		return err
-	case s.Inventory != nil || len(s.Records) != 1:
-		return fmt.Errorf("want one record and no inventory, got %d records", len(s.Records))
+	case s.Inventory != nil || len(s.Overrides) > 0 || len(s.Records) != 1:
+		return fmt.Errorf("want one record and nothing beside it, got %d records", len(s.Records))
 	case s.Records[0].Prober != prober:
 		return fmt.Errorf("the record is that of prober %q", s.Records[0].Prober)
 	}
