@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -14,24 +15,26 @@ import (
 // Check is one way to find out whether a node is up. Checks are compared with ==:
 // equal ones are one probe, whichever nodes declare them.
 type Check struct {
-	// Type is "http", "tcp", "grpc" or "redis".
+	// Type is "http", "tcp", "grpc", "redis" or "icmp".
 	Type string
 
 	// URL is what an http check requests; its scheme says whether by TLS.
 	URL string
 
-	// Addr is the host:port that the other checks connect to.
+	// Addr is the host:port that the other checks connect to; that of an icmp check
+	// has no port.
 	Addr string
 
 	// Interval is the time between the starts of two rounds. Default 2 s.
 	Interval time.Duration
 
-	// Timeout is for one attempt. Default 500 ms for http and redis, 300 ms for
-	// tcp, 1.5 s for grpc.
+	// Timeout is for one attempt. Default 500 ms for http, redis and icmp, 300 ms
+	// for tcp, 1.5 s for grpc.
 	Timeout time.Duration
 
 	// Retries is how many more attempts a round has when the first fails.
-	// Default 2.
+	// [DefaultRetries] is 2, and none for grpc: its attempt is long enough for TCP to
+	// send again what was lost, and three of them would take 4.5 s.
 	Retries int
 
 	// Fall is how many rounds in a row must fail before the node is down.
@@ -81,8 +84,8 @@ type Check struct {
 	Foreign string
 }
 
-// DefaultRetries is how many more attempts a round of a check has by default.
-const DefaultRetries = 2
+// DefaultRetries stands for the retries that are usual for the type of a check.
+const DefaultRetries = -1
 
 // maxBody is the length of the part of an answer that is searched, in bytes.
 const maxBody = 5120
@@ -91,14 +94,16 @@ const maxBody = 5120
 type checkType struct {
 	name    string
 	timeout time.Duration
+	retries int
 	fields  []string // those that not all types have
 }
 
 var checkTypes = []checkType{
-	{"http", 500 * time.Millisecond, []string{"url", "host", "status", "body", "ca", "cert", "key"}},
-	{"tcp", 300 * time.Millisecond, []string{"addr"}},
-	{"grpc", 1500 * time.Millisecond, []string{"addr", "host", "service", "tls", "ca", "cert", "key"}},
-	{"redis", 500 * time.Millisecond, []string{"addr", "host", "user", "password_file", "password_env", "tls", "ca", "cert", "key"}},
+	{"http", 500 * time.Millisecond, 2, []string{"url", "host", "status", "body", "ca", "cert", "key"}},
+	{"tcp", 300 * time.Millisecond, 2, []string{"addr"}},
+	{"grpc", 1500 * time.Millisecond, 0, []string{"addr", "host", "service", "tls", "ca", "cert", "key"}},
+	{"redis", 500 * time.Millisecond, 2, []string{"addr", "host", "user", "password_file", "password_env", "tls", "ca", "cert", "key"}},
+	{"icmp", 500 * time.Millisecond, 2, []string{"addr"}},
 }
 
 // typeOf returns the type of that name, nil if there is none.
@@ -121,7 +126,7 @@ func (c *Check) complete() error {
 	}
 	kind := typeOf(c.Type)
 	if kind == nil {
-		return wrong(path{"type"}, "type %q is not http, tcp, grpc or redis", c.Type)
+		return wrong(path{"type"}, "type %q is not http, tcp, grpc, redis or icmp", c.Type)
 	}
 	for _, f := range []struct {
 		name    string
@@ -142,6 +147,9 @@ func (c *Check) complete() error {
 		return err
 	}
 	c.Timeout = cmp.Or(c.Timeout, kind.timeout)
+	if c.Retries == DefaultRetries {
+		c.Retries = kind.retries
+	}
 	c.Interval = cmp.Or(c.Interval, 2*time.Second)
 	c.Fall = cmp.Or(c.Fall, 3)
 	c.Rise = cmp.Or(c.Rise, 10)
@@ -164,13 +172,20 @@ func (c *Check) complete() error {
 
 // checkTarget checks what is asked.
 func (c *Check) checkTarget() error {
-	if c.Type == "http" {
+	switch c.Type {
+	case "http":
 		u, err := url.Parse(c.URL)
 		if err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") {
 			return wrong(path{"url"}, "url %q is not an http or https URL", c.URL)
 		}
-	} else if !hostPort(c.Addr) {
-		return wrong(path{"addr"}, "addr %q is not host:port", c.Addr)
+	case "icmp":
+		if _, err := netip.ParseAddr(c.Addr); err != nil && !hostName(strings.TrimSuffix(c.Addr, ".")) {
+			return wrong(path{"addr"}, "addr %q is not an address or the name of a host, without a port", c.Addr)
+		}
+	default:
+		if !hostPort(c.Addr) {
+			return wrong(path{"addr"}, "addr %q is not host:port", c.Addr)
+		}
 	}
 	if c.Host != "" && c.ServerName() == "" {
 		return wrong(path{"host"}, "host %q is not the name of a host, with or without a port", c.Host)

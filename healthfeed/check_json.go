@@ -17,7 +17,7 @@ func (r inventoryReader) check(w jsontree.Word) (Check, error) {
 		"addr":          jsontree.Text(&c.Addr),
 		"interval":      duration("interval", &c.Interval),
 		"timeout":       duration("timeout", &c.Timeout),
-		"retries":       jsontree.Integer("retries", &c.Retries),
+		"retries":       retries(&c.Retries),
 		"fall":          positive("fall", &c.Fall),
 		"rise":          positive("rise", &c.Rise),
 		"host":          jsontree.Text(&c.Host),
@@ -59,6 +59,16 @@ func newer(w jsontree.Word, fields map[string]jsontree.ReadFunc) bool {
 		}
 	}
 	return false
+}
+
+// retries reads a number of them; what is less than none would mean the default.
+func retries(into *int) jsontree.ReadFunc {
+	return func(w jsontree.Word) error {
+		if err := jsontree.Integer("retries", into)(w); err != nil || *into >= 0 {
+			return err
+		}
+		return jsontree.FieldIsNot("retries", w, "zero or more")
+	}
 }
 
 // positive reads an integer whose zero would mean the default.

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A check that cannot be made here does not spoil the inventory of another process. It
@@ -46,6 +47,40 @@ func TestForeignChecks(t *testing.T) {
 		var inv Inventory
 		if err := json.Unmarshal([]byte(`{"nodes": [{"id": "a", "addrs": ["192.0.2.1"], "checks": [`+bad+`]}]}`), &inv); err == nil {
 			t.Errorf("%s: taken: %+v", bad, inv.Nodes[0].Checks)
+		}
+	}
+}
+
+// Every default, by type.
+func TestCheckDefaults(t *testing.T) {
+	common := Check{Interval: 2 * time.Second, Retries: 2, Fall: 3, Rise: 10, Critical: true}
+	for _, test := range []struct {
+		written string
+		timeout time.Duration
+		retries int
+	}{
+		{`"type": "http", "url": "http://192.0.2.1/"`, 500 * time.Millisecond, 2},
+		{`"type": "tcp", "addr": "192.0.2.1:80"`, 300 * time.Millisecond, 2},
+		{`"type": "grpc", "addr": "192.0.2.1:80"`, 1500 * time.Millisecond, 0},
+		{`"type": "redis", "addr": "192.0.2.1:80"`, 500 * time.Millisecond, 2},
+		{`"type": "icmp", "addr": "192.0.2.1"`, 500 * time.Millisecond, 2},
+	} {
+		inv, err := ParseInventory("nodes.json", []byte(`{"nodes": [{"id": "a", "addrs": ["192.0.2.1"], "checks": [{`+test.written+`}]}]}`))
+		if err != nil {
+			t.Errorf("%s: %v", test.written, err)
+			continue
+		}
+		got, want := inv.Nodes[0].Checks[0], common
+		want.Type, want.URL, want.Addr = got.Type, got.URL, got.Addr
+		want.Timeout, want.Retries = test.timeout, test.retries
+		if got != want {
+			t.Errorf("%s:\n got %+v\nwant %+v", test.written, got, want)
+		}
+		// The third round of failures ends within 8 s of the first of them: a round can
+		// begin 2.2 s after the one before, or when that one ends.
+		worst := got.Timeout * time.Duration(1+got.Retries)
+		if slowest := 2*max(2200*time.Millisecond, worst) + worst + 2200*time.Millisecond; slowest > 8200*time.Millisecond {
+			t.Errorf("%s: found after up to %v", test.written, slowest)
 		}
 	}
 }

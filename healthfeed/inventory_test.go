@@ -79,8 +79,8 @@ func TestParseInventoryRefuses(t *testing.T) {
 		{"spiffe", node("\n\"spiffe\": \"a\""), "n:3: node \"a\": spiffe \"a\" does not begin with spiffe://"},
 		{"need", node("\"need\":\n\"most\""), "n:3: need: \"most\" is not all or any, of the critical checks"},
 		{"need-null", node("\"need\":\nnull"), "n:3: need: null is not all or any, of the critical checks"},
-		{"type", check("\n\"type\": \"icmp\""), "n:3: node \"a\": check: type \"icmp\" is not http, tcp, grpc or redis"},
-		{"no-type", check("\"url\": \"http://a/\""), "n:2: node \"a\": check: type \"\" is not http, tcp, grpc or redis"},
+		{"type", check("\n\"type\": \"quic\""), "n:3: node \"a\": check: type \"quic\" is not http, tcp, grpc, redis or icmp"},
+		{"no-type", check("\"url\": \"http://a/\""), "n:2: node \"a\": check: type \"\" is not http, tcp, grpc, redis or icmp"},
 		{"url", check("\"type\": \"http\",\n\"url\": \"192.0.2.1\""), "n:3: node \"a\": check: url \"192.0.2.1\" is not an http or https URL"},
 		{"url-no-host", check("\"type\": \"http\",\n\"url\": \"http://:80/\""), "n:3: node \"a\": check: url \"http://:80/\" is not an http or https URL"},
 		{"url-missing", check("\n\"type\": \"http\""), "n:2: node \"a\": check: url \"\" is not an http or https URL"},
@@ -109,6 +109,8 @@ func TestParseInventoryRefuses(t *testing.T) {
 		{"interval-zero", httpCheck("\n\"interval\": \"0s\""), "n:3: interval: \"0s\" is not more than zero"},
 		{"interval-short", httpCheck("\n\"interval\": \"1ms\""), "n:3: node \"a\": check: interval 1ms is outside 10ms to 1h"},
 		{"timeout", httpCheck("\n\"timeout\": \"1h\""), "n:3: node \"a\": check: timeout 1h0m0s is outside 1ms to 1m"},
+		{"icmp-port", check("\"type\": \"icmp\",\n\"addr\": \"192.0.2.1:7\""), "n:3: node \"a\": check: addr \"192.0.2.1:7\" is not an address or the name of a host, without a port"},
+		{"retries-below", httpCheck("\n\"retries\": -1"), "n:3: retries: -1 is not zero or more"},
 		{"retries", httpCheck("\n\"retries\": 11"), "n:3: node \"a\": check: retries 11 is outside 0 to 10"},
 		{"fall", httpCheck("\n\"fall\": 0"), "n:3: fall: 0 is not more than zero"},
 		{"rise", httpCheck("\n\"rise\": 1001"), "n:3: node \"a\": check: rise 1001 is outside 1 to 1000"},
@@ -181,7 +183,7 @@ func TestParseInventory(t *testing.T) {
 		{Type: "http", URL: "http://203.0.113.10:8080/healthz", Interval: 2 * time.Second, Timeout: 500 * time.Millisecond, Fall: 3, Rise: 10},
 		{Type: "tcp", Addr: "[2001:db8::10]:443", Interval: time.Minute, Timeout: time.Second, Retries: 2, Fall: 1, Rise: 2, Critical: true},
 		{Type: "http", URL: "https://203.0.113.10/", Host: "www.cdn.example:443", Status: "200,404", Interval: 2 * time.Second, Timeout: 500 * time.Millisecond, Retries: 2, Fall: 3, Rise: 10, Critical: true},
-		{Type: "grpc", Addr: "203.0.113.10:50051", TLS: true, Service: "cdn.Edge", Host: "grpc.cdn.example", Interval: 2 * time.Second, Timeout: 1500 * time.Millisecond, Retries: 2, Fall: 3, Rise: 10, Critical: true},
+		{Type: "grpc", Addr: "203.0.113.10:50051", TLS: true, Service: "cdn.Edge", Host: "grpc.cdn.example", Interval: 2 * time.Second, Timeout: 1500 * time.Millisecond, Fall: 3, Rise: 10, Critical: true},
 		{Type: "redis", Addr: "203.0.113.10:6379", Interval: 2 * time.Second, Timeout: 500 * time.Millisecond, Retries: 2, Fall: 3, Rise: 10, Critical: true},
 	}
 	for i := range want {

@@ -24,7 +24,7 @@ const userAgent = "tandem-probe"
 
 // An answer is what a good attempt learnt.
 type answer struct {
-	rtt    time.Duration // http, grpc: request to header, with connect for http; redis: connect to PONG; tcp: connect
+	rtt    time.Duration // http, grpc: request to header, with connect for http; redis: connect to PONG; tcp: connect; icmp: to the reply
 	Report               // zero if the node said nothing
 }
 
@@ -49,6 +49,8 @@ func open(c *healthfeed.Check) (attempt attemptFunc, closed func()) {
 		return g.attempt, func() { g.close(true) }
 	case "redis":
 		return func(ctx context.Context) (answer, error) { return attemptRedis(ctx, d) }, func() {}
+	case "icmp":
+		return func(ctx context.Context) (answer, error) { return attemptICMP(ctx, c) }, func() {}
 	}
 	return func(ctx context.Context) (answer, error) { return attemptTCP(ctx, c) }, func() {}
 }

@@ -1,14 +1,17 @@
 package probe
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"net/netip"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
 )
 
 // Prepared returns an error unless every file and variable that the checks of an
-// inventory name is there and can be used, so that a mistake is seen at the start. A
-// prober that meets it later warns and abstains.
+// inventory name is there and can be used, and this process may ping if one of them does,
+// so that a mistake is seen at the start. A prober that meets it later warns and abstains.
 func Prepared(inv *healthfeed.Inventory) error {
 	seen := map[healthfeed.Check]bool{}
 	for i := range inv.Nodes {
@@ -19,14 +22,29 @@ func Prepared(inv *healthfeed.Inventory) error {
 				continue
 			}
 			seen[k] = true
-			_, err := (&dialer{check: &k}).fresh()
-			if err == nil {
-				_, err = password(&k)
-			}
-			if err != nil {
+			if err := prepared(&k); err != nil {
 				return fmt.Errorf("node %q: check of type %s: %w", n.ID, c.Type, err)
 			}
 		}
 	}
 	return nil
+}
+
+func prepared(c *healthfeed.Check) error {
+	if c.Type == "icmp" {
+		addr, err := netip.ParseAddr(c.Addr)
+		conn, _, refused := listenICMP(err != nil || addr.Unmap().Is4())
+		if refused == nil {
+			conn.Close()
+		}
+		if errors.Is(refused, fs.ErrPermission) {
+			return refused
+		}
+		return nil
+	}
+	if _, err := (&dialer{check: c}).fresh(); err != nil {
+		return err
+	}
+	_, err := password(c)
+	return err
 }

@@ -121,6 +121,7 @@ func (t *target) round(ctx context.Context) (a answer, err error) {
 		attemptCtx, cancel := context.WithTimeout(ctx, t.check.Timeout)
 		a, err = t.attempt(attemptCtx)
 		cancel()
+		err = blame(err)
 		if err == nil || ctx.Err() != nil || errors.As(err, new(unableError)) {
 			break
 		}

@@ -1,6 +1,7 @@
 package geosched
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -30,13 +31,37 @@ var checkOptions = map[string]func(*healthfeed.Check) *string{
 	"password_env":  func(c *healthfeed.Check) *string { return &c.PasswordEnv },
 }
 
-// check parses TYPE TARGET [OPTION…]. The target begins with a colon and is completed
-// with each node's address in finish.
+// check parses TYPE TARGET [OPTION…], or icmp [OPTION…]. The target begins with a colon
+// and is completed with each node's address in finish.
 func (p *parser) check(args []string) error {
-	if len(args) < 2 {
+	c := inlineCheck{Check: healthfeed.Check{Retries: healthfeed.DefaultRetries, Critical: true}}
+	var opts []string
+	switch {
+	case len(args) > 0 && args[0] == "icmp":
+		c.Type, opts = args[0], args[1:]
+		if len(opts) > 0 && strings.HasPrefix(opts[0], ":") {
+			return p.Errf("check target %q: icmp has no port", opts[0])
+		}
+	case len(args) < 2:
 		return p.Errf("check wants TYPE TARGET, got %q", strings.Join(args, " "))
+	default:
+		c.Type, c.target, opts = args[0], args[1], args[2:]
+		if err := p.target(&c); err != nil {
+			return err
+		}
 	}
-	c := inlineCheck{Check: healthfeed.Check{Type: args[0], Retries: healthfeed.DefaultRetries, Critical: true}, target: args[1]}
+	if err := p.checkOptions(&c.Check, opts); err != nil {
+		return err
+	}
+	if err := c.aim("::1").Validate(); err != nil {
+		return p.Errf("check %q: %v", cmp.Or(c.target, c.Type), err)
+	}
+	p.checks = append(p.checks, c)
+	return nil
+}
+
+// target checks what is asked of a node, and completes its path.
+func (p *parser) target(c *inlineCheck) error {
 	port, _, path := strings.Cut(strings.TrimPrefix(c.target, ":"), "/")
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 || c.target[0] != ':' {
 		return p.Errf("check target %q does not begin with a port such as :8080", c.target)
@@ -52,15 +77,8 @@ func (p *parser) check(args []string) error {
 			return p.Errf("check target %q: %s has no path", c.target, c.Type)
 		}
 	default:
-		return p.Errf("check type %q is unknown, want http, https, tcp, grpc or redis", c.Type)
+		return p.Errf("check type %q is unknown, want http, https, tcp, grpc, redis or icmp", c.Type)
 	}
-	if err := p.checkOptions(&c.Check, args[2:]); err != nil {
-		return err
-	}
-	if err := c.aim("::1").Validate(); err != nil {
-		return p.Errf("check %q: %v", c.target, err)
-	}
-	p.checks = append(p.checks, c)
 	return nil
 }
 
@@ -111,10 +129,14 @@ func (p *parser) checkOptions(c *healthfeed.Check, opts []string) error {
 
 // aim returns the check of a node, by its address or name.
 func (c *inlineCheck) aim(host string) healthfeed.Check {
+	aimed := c.Check
+	if c.Type == "icmp" {
+		aimed.Addr = host
+		return aimed
+	}
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	aimed := c.Check
 	if c.scheme != "" {
 		aimed.URL = c.scheme + "://" + host + c.target
 	} else {

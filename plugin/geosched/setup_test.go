@@ -33,6 +33,7 @@ func TestParse(t *testing.T) {
 		check https :443 host www.cdn.example status 200-299,404 body fine ca /etc/ca.pem
 		check grpc :50051 service cdn.Edge tls cert /etc/me.pem key /etc/me.key timeout 1s
 		check redis :6379 user probe password_env SECRET
+		check icmp interval 5s
 		steer www *.img
 		steer @ deep.er.cdn.test.
 		ns ns1 ns2.other.test. ns3.cdn.example.
@@ -66,11 +67,12 @@ func TestParse(t *testing.T) {
 	if ch := c.Inline[1].Checks[1]; ch.Addr != "192.0.2.2:443" || ch.Type != "tcp" {
 		t.Errorf("got %+v", ch)
 	}
-	const retries = healthfeed.DefaultRetries
+	const retries = healthfeed.DefaultRetries // until the inventory is made
 	for i, want := range []healthfeed.Check{
 		{Type: "http", URL: "https://192.0.2.2:443/", Host: "www.cdn.example", Status: "200-299,404", Body: "fine", CA: "/etc/ca.pem"},
 		{Type: "grpc", Addr: "192.0.2.2:50051", Service: "cdn.Edge", TLS: true, Cert: "/etc/me.pem", Key: "/etc/me.key", Timeout: time.Second},
 		{Type: "redis", Addr: "192.0.2.2:6379", User: "probe", PasswordEnv: "SECRET"},
+		{Type: "icmp", Addr: "192.0.2.2", Interval: 5 * time.Second},
 	} {
 		want.Retries, want.Critical = retries, true
 		if got := c.Inline[1].Checks[2+i]; got != want {
@@ -181,7 +183,9 @@ func TestParseRefuses(t *testing.T) {
 		{"no-name", "node lon 192.0.2.1 51.5 -0.12", `Testfile:1 - no name`},
 		{"nodes-twice", "nodes a\nnodes b", `Testfile:3 - Error during parsing: "nodes" is on line 2 already`},
 		{"nodes-two", "nodes a b", `Testfile:2 - Error during parsing: nodes wants one argument, got "a b"`},
-		{"check-type", good + "check icmp :1", `Testfile:4 - Error during parsing: check type "icmp" is unknown`},
+		{"check-type", good + "check quic :1", `Testfile:4 - Error during parsing: check type "quic" is unknown`},
+		{"check-icmp-port", good + "check icmp :1", `Testfile:4 - Error during parsing: check target ":1": icmp has no port`},
+		{"check-icmp-option", good + "check icmp host a", `Testfile:4 - Error during parsing: check "icmp": a check of type icmp has no host`},
 		{"check-no-target", good + "check http", `Testfile:4 - Error during parsing: check wants TYPE TARGET`},
 		{"check-host", good + "check http example.org:80/", `Testfile:4 - Error during parsing: check target "example.org:80/"`},
 		{"check-port", good + "check tcp :70000", `Testfile:4 - Error during parsing: check target ":70000"`},
