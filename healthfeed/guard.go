@@ -78,7 +78,7 @@ func (m *merging) fuse(s *Status) {
 		switch m.votes[i].Breaker {
 		case "":
 			continue
-		case "open":
+		case BreakerOpen:
 			open++
 		}
 		told++

@@ -61,6 +61,13 @@ type Observation struct {
 	Load Load `json:"load,omitzero"`
 }
 
+// The states of a node's circuit to its origin, in an [Observation].
+const (
+	BreakerClosed = "closed" // requests go through
+	BreakerHalf   = "half"   // some do
+	BreakerOpen   = "open"   // to one origin, or to the only one, none does
+)
+
 // RTT is what is known of the round-trip time, in microseconds; zero means unknown.
 type RTT struct {
 	// P50 and P95 are quantiles of the last rounds, for people and for health.

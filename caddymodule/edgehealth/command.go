@@ -2,6 +2,7 @@ package edgehealth
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -182,7 +183,7 @@ func printProbe(flags caddycmd.Flags, out io.Writer) error {
 		return err
 	default:
 		printLoad(out, report.Load)
-		fmt.Fprintf(out, "drain    %v\n", report.Drain)
+		fmt.Fprintf(out, "drain    %v\nbreaker  %s\n", report.Drain, cmp.Or(report.Breaker, "not told"))
 	}
 	if s := response.StatusCode; (s < 200 || s > 399) && !report.Drain {
 		return errors.New("a prober takes this for a failure")

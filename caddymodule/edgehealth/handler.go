@@ -104,9 +104,11 @@ func (h *Handler) Validate() error {
 	return nil
 }
 
-// Cleanup forgets the server, whose connections are counted until they end.
+// Cleanup forgets the server, whose connections are counted until they end, and its
+// proxies.
 func (h *Handler) Cleanup() error {
 	if h.server != nil {
+		h.node.circuits.Store(nil)
 		watched.remove(h.server)
 		h.server = nil
 	}

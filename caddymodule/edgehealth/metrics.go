@@ -33,6 +33,8 @@ var (
 		"Requests that are being served behind the directive edgehealth.", nil, nil)
 	descConnections = prometheus.NewDesc("caddy_edgehealth_connections",
 		"Connections of clients to the servers that have the directive edgehealth.", nil, nil)
+	descBreaker = prometheus.NewDesc("caddy_edgehealth_breaker",
+		"1 for the state that this node's circuit to its origins is in, 0 for the others; absent while nothing judges them.", []string{"state"}, nil)
 	descProbes = prometheus.NewDesc("caddy_edgehealth_probes_total",
 		"Probes answered, by whether the load was told (load) or only the state (plain).", []string{"told"}, nil)
 )
@@ -71,6 +73,7 @@ func (collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descDraining
 	ch <- descInFlight
 	ch <- descConnections
+	ch <- descBreaker
 	ch <- descProbes
 }
 
@@ -112,6 +115,15 @@ func (n *node) collect(ch chan<- prometheus.Metric) {
 	gauge(descDraining, draining)
 	gauge(descInFlight, float64(c.inFlight))
 	gauge(descConnections, float64(max(0, c.connections)))
+	if is := n.breaker(); is != "" {
+		for state := range breakers {
+			open := 0.0
+			if state == is {
+				open = 1
+			}
+			ch <- prometheus.MustNewConstMetric(descBreaker, prometheus.GaugeValue, open, state)
+		}
+	}
 	for told, count := range map[string]uint64{"load": probes.load.Load(), "plain": probes.plain.Load()} {
 		ch <- prometheus.MustNewConstMetric(descProbes, prometheus.CounterValue, float64(count), told)
 	}

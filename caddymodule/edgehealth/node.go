@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tandem-cdn/tandem/healthfeed/probe"
 	"github.com/tandem-cdn/tandem/internal/machine"
 )
 
@@ -22,6 +23,9 @@ type node struct {
 
 	// last is replaced by whoever holds sampling
 	last atomic.Pointer[report]
+
+	// circuits is replaced by whoever first sees another configuration
+	circuits atomic.Pointer[circuits]
 }
 
 // here is the node that this process is.
@@ -29,6 +33,6 @@ var here = sync.OnceValue(func() *node { return newNode(time.Now()) })
 
 func newNode(now time.Time) *node {
 	n := &node{machine: machine.NewSampler(now)}
-	n.last.Store(newReport(now, loadOf(counts{}, counts{}, machine.Use{}, 0), false))
+	n.last.Store(newReport(now, probe.Report{Load: loadOf(counts{}, counts{}, machine.Use{}, 0)}))
 	return n
 }

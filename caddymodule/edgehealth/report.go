@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/healthfeed/probe"
 	"github.com/tandem-cdn/tandem/internal/machine"
 )
 
@@ -16,9 +17,8 @@ const reportAge = time.Second
 
 // A report is what the node says of itself, ready to be sent.
 type report struct {
+	probe.Report
 	at     time.Time
-	load   healthfeed.Load
-	drain  bool
 	header string // value of [probe.LoadHeader]
 }
 
@@ -29,7 +29,7 @@ func (n *node) report(now time.Time) *report {
 	last := n.last.Load()
 	fresh := now.Sub(last.at) < reportAge
 	switch {
-	case fresh && last.drain == drain:
+	case fresh && last.Drain == drain:
 		return last
 	case !n.sampling.TryLock():
 		return last
@@ -37,8 +37,10 @@ func (n *node) report(now time.Time) *report {
 	defer n.sampling.Unlock()
 	if last = n.last.Load(); now.Sub(last.at) < reportAge {
 		// Measured just now; only the drain may be news, and that does not wait.
-		if last.drain != drain {
-			last = newReport(last.at, last.load, drain)
+		if last.Drain != drain {
+			said := last.Report
+			said.Drain = drain
+			last = newReport(last.at, said)
 			n.last.Store(last)
 		}
 		return last
@@ -46,7 +48,7 @@ func (n *node) report(now time.Time) *report {
 	after := n.counts()
 	load := loadOf(n.before, after, n.machine.Sample(now), now.Sub(last.at))
 	n.before = after
-	last = newReport(now, load, drain)
+	last = newReport(now, probe.Report{Load: load, Drain: drain, Breaker: n.breaker()})
 	n.last.Store(last)
 	return last
 }
@@ -90,19 +92,29 @@ type orcaNamed struct {
 	InFlight float64 `json:"inflight"`
 	Hit      float64 `json:"hit,omitempty"`
 	Drain    int     `json:"drain,omitempty"` // 1: send no new clients
+
+	// Breaker is 0 closed, 0.5 half open, 1 open; nil if there is none.
+	Breaker *float64 `json:"breaker,omitempty"`
 }
 
-// newReport writes a load down.
-func newReport(at time.Time, l healthfeed.Load, drain bool) *report {
+// breakers are the states of a breaker as numbers, the only thing ORCA has room for.
+var breakers = map[string]float64{healthfeed.BreakerClosed: 0, healthfeed.BreakerHalf: 0.5, healthfeed.BreakerOpen: 1}
+
+// newReport writes down what is to be said.
+func newReport(at time.Time, said probe.Report) *report {
+	l := said.Load
 	o := orca{CPU: l.CPU, Mem: l.Mem, RPS: l.RPS, EPS: l.EPS, Named: orcaNamed{
 		OKRPS: l.OKRPS, Mbps: l.Mbps, Conns: l.Conns, InFlight: l.InFlight, Hit: l.Hit,
 	}}
-	if drain {
+	if said.Drain {
 		o.Named.Drain = 1
+	}
+	if number, told := breakers[said.Breaker]; told {
+		o.Named.Breaker = &number
 	}
 	body, err := json.Marshal(o)
 	if err != nil {
 		panic(fmt.Sprintf("edgehealth: load %+v did not marshal: %v", l, err)) // numbers are finite
 	}
-	return &report{at: at, load: l, drain: drain, header: "JSON " + string(body)}
+	return &report{Report: said, at: at, header: "JSON " + string(body)}
 }

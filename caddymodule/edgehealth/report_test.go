@@ -28,17 +28,19 @@ func TestLoadOf(t *testing.T) {
 
 // What a node says of itself is what a prober understands.
 func FuzzReport(f *testing.F) {
-	f.Add(0.5, 0.25, uint32(1200), uint32(3), int32(7), false)
-	f.Add(0.0, 0.0, uint32(0), uint32(0), int32(-1), true)
-	f.Fuzz(func(t *testing.T, cpu, mem float64, requests, asked uint32, conns int32, drain bool) {
+	f.Add(0.5, 0.25, uint32(1200), uint32(3), int32(7), false, byte(0))
+	f.Add(0.0, 0.0, uint32(0), uint32(0), int32(-1), true, byte(3))
+	f.Fuzz(func(t *testing.T, cpu, mem float64, requests, asked uint32, conns int32, drain bool, breaker byte) {
 		if !(cpu >= 0 && cpu <= 1 && mem >= 0 && mem <= 1) {
 			return // not what a Sampler says
 		}
 		l := loadOf(counts{}, counts{requests: uint64(requests), served: uint64(requests / 2), bytes: uint64(requests) * 1000,
 			asked: uint64(asked), hits: uint64(asked / 3), connections: int64(conns)}, machine.Use{CPU: cpu, Mem: mem}, 2*time.Second)
-		got, err := probe.ParseReport(newReport(time.Time{}, l, drain).header)
-		if err != nil || got != (probe.Report{Load: l, Drain: drain}) {
-			t.Fatalf("got %+v, %v, want %+v", got, err, l)
+		states := [...]string{"", healthfeed.BreakerClosed, healthfeed.BreakerHalf, healthfeed.BreakerOpen}
+		want := probe.Report{Load: l, Drain: drain, Breaker: states[int(breaker)%len(states)]}
+		got, err := probe.ParseReport(newReport(time.Time{}, want).header)
+		if err != nil || got != want {
+			t.Fatalf("got %+v, %v, want %+v", got, err, want)
 		}
 	})
 }
@@ -47,19 +49,19 @@ func TestReportIsMeasuredOnceASecond(t *testing.T) {
 	now := time.Now()
 	n := newNode(now)
 	n.requests.Add(10)
-	if r := n.report(now.Add(reportAge - 1)); r.load.RPS != 0 {
-		t.Errorf("too early: %+v", r.load)
+	if r := n.report(now.Add(reportAge - 1)); r.Load.RPS != 0 {
+		t.Errorf("too early: %+v", r.Load)
 	}
 	first := n.report(now.Add(2 * time.Second))
-	if first.load.RPS != 5 {
-		t.Errorf("10 requests in 2 s: %+v", first.load)
+	if first.Load.RPS != 5 {
+		t.Errorf("10 requests in 2 s: %+v", first.Load)
 	}
 	n.requests.Add(100)
 	if again := n.report(now.Add(2*time.Second + reportAge/2)); again != first {
 		t.Error("measured again within a second")
 	}
-	if next := n.report(now.Add(4 * time.Second)); next.load.RPS != 50 {
-		t.Errorf("100 requests in 2 s: %+v", next.load)
+	if next := n.report(now.Add(4 * time.Second)); next.Load.RPS != 50 {
+		t.Errorf("100 requests in 2 s: %+v", next.Load)
 	}
 	at := now.Add(4 * time.Second)
 	if a := testing.AllocsPerRun(100, func() { n.report(at) }); a != 0 {
@@ -75,11 +77,11 @@ func TestReportOfADrainDoesNotWait(t *testing.T) {
 	at := measured.at.Add(reportAge / 2)
 	n.drain.start(at)
 	r := n.report(at)
-	if !r.drain || r.load != measured.load || r.at != measured.at {
+	if !r.Drain || r.Load != measured.Load || r.at != measured.at {
 		t.Errorf("got %+v after %+v", r, measured)
 	}
 	n.drain.stop()
-	if r := n.report(at); r.drain || r.header != measured.header {
+	if r := n.report(at); r.Drain || r.header != measured.header {
 		t.Errorf("taken back: %s", r.header)
 	}
 }

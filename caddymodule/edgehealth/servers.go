@@ -25,6 +25,13 @@ func (s *servers) add(server *caddyhttp.Server, n *node) {
 	}
 }
 
+// has reports whether a server has a handler.
+func (s *servers) has(server *caddyhttp.Server) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.handlers[server] > 0
+}
+
 // remove takes one handler away.
 func (s *servers) remove(server *caddyhttp.Server) {
 	s.mu.Lock()

@@ -28,6 +28,10 @@ type Report struct {
 
 	// Drain is the node's wish to be sent no new clients.
 	Drain bool
+
+	// Breaker is the node's circuit to its origin, as in a [healthfeed.Observation];
+	// "" if the node does not tell.
+	Breaker string
 }
 
 // A loadReport is what ORCA names; other metrics are passed over.
@@ -43,7 +47,8 @@ type loadReport struct {
 // ParseReport reads the value of a [LoadHeader]. Utilizations are fractions and
 // bounded by 1; application_utilization stands in for cpu_utilization where it is
 // greater. Of the named metrics, ok_rps, mbps, conns, inflight and hit are used,
-// in the units of [healthfeed.Load], and drain, which is a wish unless it is 0.
+// in the units of [healthfeed.Load], and drain, which is a wish unless it is 0, and
+// breaker, which is closed at 0, open from 1 on, and half open between.
 func ParseReport(value string) (Report, error) {
 	if len(value) > maxLoadHeader {
 		return Report{}, fmt.Errorf("load report of %d bytes is longer than %d", len(value), maxLoadHeader)
@@ -102,11 +107,21 @@ func (r *loadReport) report() (Report, error) {
 		OKRPS: r.Named["ok_rps"], Mbps: r.Named["mbps"], Conns: r.Named["conns"],
 		InFlight: r.Named["inflight"], Hit: r.Named["hit"],
 	}
-	for _, v := range [...]float64{l.CPU, r.CPU, r.Application, l.Mem, l.RPS, l.EPS, l.OKRPS, l.Mbps, l.Conns, l.InFlight, l.Hit, r.Named["drain"]} {
+	for _, v := range [...]float64{l.CPU, r.CPU, r.Application, l.Mem, l.RPS, l.EPS, l.OKRPS, l.Mbps, l.Conns, l.InFlight, l.Hit, r.Named["drain"], r.Named["breaker"]} {
 		if !(v >= 0 && v <= math.MaxFloat64) {
 			return Report{}, errors.New("load report: a value is not a positive number")
 		}
 	}
 	l.CPU, l.Mem, l.Hit = min(1, l.CPU), min(1, l.Mem), min(1, l.Hit)
-	return Report{l, r.Named["drain"] > 0}, nil
+	report := Report{Load: l, Drain: r.Named["drain"] > 0}
+	switch open, told := r.Named["breaker"]; {
+	case !told:
+	case open == 0:
+		report.Breaker = healthfeed.BreakerClosed
+	case open < 1:
+		report.Breaker = healthfeed.BreakerHalf
+	default:
+		report.Breaker = healthfeed.BreakerOpen
+	}
+	return report, nil
 }

@@ -24,6 +24,8 @@ func TestParseReport(t *testing.T) {
 		{`JSON {"cpu_utilization": 1.7, "mem_utilization": 2}`, healthfeed.Load{CPU: 1, Mem: 1}, true},
 		{`TEXT cpu_utilization=0.1,named_metrics.drain=1`, healthfeed.Load{CPU: 0.1}, true},
 		{`JSON {"cpu_utilization": 0.1, "named_metrics": {"drain": 0}}`, healthfeed.Load{CPU: 0.1}, true},
+		{`JSON {"named_metrics": {"breaker": -0.5}}`, healthfeed.Load{}, false},
+		{`TEXT named_metrics.breaker=NaN`, healthfeed.Load{}, false},
 		{`JSON {"named_metrics": {"drain": -1}}`, healthfeed.Load{}, false},
 		{`JSON {"named_metrics": {"drain": true}}`, healthfeed.Load{}, false},
 		{``, healthfeed.Load{}, false},
@@ -46,6 +48,22 @@ func TestParseReport(t *testing.T) {
 		got, err := ParseReport(test.in)
 		if got != (Report{Load: test.want, Drain: test.ok && strings.Contains(test.in, "drain=1")}) || (err == nil) != test.ok {
 			t.Errorf("%.80s: got %+v, %v", test.in, got, err)
+		}
+	}
+}
+
+func TestParseReportOfABreaker(t *testing.T) {
+	for in, want := range map[string]string{
+		`JSON {}`:                                   "",
+		`JSON {"named_metrics": {"breaker": 0}}`:    healthfeed.BreakerClosed,
+		`TEXT named_metrics.breaker=0`:              healthfeed.BreakerClosed,
+		`JSON {"named_metrics": {"breaker": 0.01}}`: healthfeed.BreakerHalf,
+		`JSON {"named_metrics": {"breaker": 0.5}}`:  healthfeed.BreakerHalf,
+		`JSON {"named_metrics": {"breaker": 1}}`:    healthfeed.BreakerOpen,
+		`TEXT named_metrics.breaker=7`:              healthfeed.BreakerOpen,
+	} {
+		if got, err := ParseReport(in); err != nil || got.Breaker != want {
+			t.Errorf("%s: got %q, %v, want %q", in, got.Breaker, err, want)
 		}
 	}
 }

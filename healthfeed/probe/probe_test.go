@@ -131,6 +131,32 @@ func TestDrain(t *testing.T) {
 	await(t, f, "a", is(healthfeed.Up))
 }
 
+// The open circuit of one node among many makes it degraded with the next round.
+func TestBreaker(t *testing.T) {
+	var number atomic.Value
+	number.Store("0")
+	well := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(LoadHeader, "TEXT named_metrics.breaker=0")
+	}))
+	defer well.Close()
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(LoadHeader, "TEXT named_metrics.breaker="+number.Load().(string))
+	}))
+	defer node.Close()
+	checks := map[string][]healthfeed.Check{"a": {fastCheck(healthfeed.Check{Type: "http", URL: node.URL})}}
+	for _, id := range []string{"b", "c", "d"} {
+		checks[id] = []healthfeed.Check{fastCheck(healthfeed.Check{Type: "http", URL: well.URL})}
+	}
+	f := launch(t, inventory(t, checks))
+	await(t, f, "a", is(healthfeed.Up))
+	number.Store("1")
+	if s := await(t, f, "a", is(healthfeed.Degraded)); s.Reason != "breaker open" {
+		t.Errorf("got %+v", s)
+	}
+	number.Store("0.5")
+	await(t, f, "a", is(healthfeed.Up))
+}
+
 // Every way to be down is found out over real connections.
 func TestDown(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")

@@ -39,6 +39,7 @@ type view struct {
 	rtt     healthfeed.RTT
 	load    healthfeed.Load
 	drain   bool      // the node wants no new clients
+	breaker string    // the node's circuit to its origin; "" if it does not tell
 	due     time.Time // when state may next change; zero if nothing is under way
 	failing time.Time // start of the first of the failed rounds in a row; zero if the last one passed
 	late    bool      // the last round had to wait too long for its turn
@@ -169,8 +170,8 @@ func (t *target) note(a answer, err error, begun, now time.Time, late bool) (cha
 	t.average.note(err == nil, a.rtt, now)
 	switch {
 	case err == nil:
-		changed = changed || v.drain != a.Drain
-		v.failing, v.load, v.drain = time.Time{}, a.Load, a.Drain
+		changed = changed || v.drain != a.Drain || v.breaker != a.Breaker
+		v.failing, v.load, v.drain, v.breaker = time.Time{}, a.Load, a.Drain, a.Breaker
 	case v.failing.IsZero():
 		v.failing = begun
 	}

@@ -53,6 +53,9 @@ func (b *ballot) cast(n *healthfeed.Node, views []view, now time.Time) (healthfe
 		if o.Load == (healthfeed.Load{}) {
 			o.Load = v.load
 		}
+		if o.Breaker == "" {
+			o.Breaker = v.breaker
+		}
 	}
 	switch {
 	case down:

@@ -59,6 +59,26 @@ func TestCast(t *testing.T) {
 	}
 }
 
+// The first check that hears of the node's circuit tells of it, whatever its load is.
+func TestCastTellsOfTheBreaker(t *testing.T) {
+	n := &healthfeed.Node{Checks: []healthfeed.Check{{Critical: true}, {}}}
+	const up = healthfeed.Up
+	for _, test := range []struct {
+		views []view
+		want  string
+	}{
+		{[]view{{state: up, health: 90}, {state: up}}, ""},
+		{[]view{{state: up, health: 90}, {state: up, breaker: "half"}}, "half"},
+		{[]view{{state: up, health: 90, breaker: "open"}, {state: up, breaker: "half"}}, "open"},
+		{[]view{{state: healthfeed.Down, breaker: "open"}, {state: up}}, ""},
+		{[]view{{state: up, breaker: "open", doubted: true}, {state: up}}, ""},
+	} {
+		if o, _ := new(ballot).cast(n, test.views, t0); o.Breaker != test.want {
+			t.Errorf("%+v: got %q, want %q", test.views, o.Breaker, test.want)
+		}
+	}
+}
+
 // Where any critical check is enough.
 func TestCastAny(t *testing.T) {
 	const unknown, up, degraded, down, abstain = healthfeed.Unknown, healthfeed.Up, healthfeed.Degraded, healthfeed.Down, healthfeed.Abstain
