@@ -28,11 +28,12 @@ const (
 	mostShed      = 0.25             // at most so much less at a time
 	mostReturn    = 0.05             // and so much more
 	deadband      = 0.03             // relative; less is noise
-	answerLife    = 45 * time.Second // that of ā; see the design page
+	answerLife    = 50 * time.Second // that of ā; see the design page
+	blackout      = 10 * time.Second // after a return, while reports are of a node that nobody was sent to
 	leaning       = 0.25             // to what others say, at a time
-	keepCapacity  = 0.85             // of Ĉ
+	keepCapacity  = 0.6              // of Ĉ
 	keepDemand    = 0.7              // of D, where it falls
-	keepLess      = 0.4              // of D, where it rises
+	keepLess      = 0.2              // of D, where it rises
 	busyEnough    = 0.2              // u from which on Ĉ can be told
 	leastCapacity = 0.25             // Ĉ by what is configured
 	mostCapacity  = 1.5              // the same
@@ -55,6 +56,8 @@ type control struct {
 	stepped  time.Time // when a was last considered
 	report   time.Time // when the newest report was seen
 	ends     time.Time // when it stops to count
+	away     time.Time // since when the node takes no clients; zero while it does
+	back     time.Time // when it took clients again
 }
 
 // utilisation is which part of the node is used, 0 to 1: the most used of CPU, and of
@@ -83,19 +86,20 @@ func (c control) next(r report, n *Node, taking bool, part float64, now time.Tim
 		}
 		c.mean = c.accept * part
 	}
+	if a := c.at(now); a != c.accept && !r.at.IsZero() {
+		c.accept, c.mean, c.demand = a, a*part, 0 // a gap: nobody knows how many came
+	}
+	c.leave(taking, now)
 	if r.at.IsZero() {
-		if now.Sub(c.ends) >= decayEnd {
+		if taking && now.Sub(c.ends) >= decayEnd {
 			return control{}
 		}
 		return c
 	}
 	newer, since := r.at.After(c.report), now.Sub(c.stepped)
-	if a := c.at(now); a != c.accept {
-		c.accept, c.mean, c.demand = a, a*part, 0 // a gap: nobody knows how many came
-	}
 	c.report, c.ends = r.at, r.ends
 	u := utilisation(&r.Load, &n.Capacity)
-	if !taking || !newer || since < controlPeriod || r.RPS == 0 && since < slowPeriod {
+	if !taking || !newer || now.Sub(c.back) < blackout || since < controlPeriod || r.RPS == 0 && since < slowPeriod {
 		return c
 	}
 	c.mean += (c.accept*part - c.mean) * -math.Expm1(-float64(since)/float64(answerLife))
@@ -107,6 +111,18 @@ func (c control) next(r report, n *Node, taking bool, part float64, now time.Tim
 		c.steer(&r.Load, u, n.Capacity.RPS)
 	}
 	return c
+}
+
+// leave notes that the node takes no clients, and what that means when it does again: the
+// answers that sent clients to it have run out, and few of those who come were sent now.
+func (c *control) leave(taking bool, now time.Time) {
+	switch {
+	case !taking && c.away.IsZero():
+		c.away = now
+	case taking && !c.away.IsZero():
+		c.mean = max(leastAccept, c.mean*math.Exp(-float64(now.Sub(c.away))/float64(answerLife)))
+		c.demand, c.stepped, c.back, c.away = 0, now, now, time.Time{}
+	}
 }
 
 // lean goes some of the way to what others grant, as if it had always been there.

@@ -200,6 +200,36 @@ func TestControlOfWhoIsDown(t *testing.T) {
 	}
 }
 
+// One that was down for long has few of those clients who want it, and what it reports at
+// first is of the time before: for 10 s nothing is made of that, and then its few clients are
+// not taken for all who would come.
+func TestControlOfWhoReturns(t *testing.T) {
+	inv, r := sized(t, 1000), new(reader)
+	crowd(inv, &edge{demand: 3000, capacity: 1000}, t0, 10*time.Minute, r)
+	capacity := r.table.Nodes[0].control.capacity
+	now := t0.Add(10 * time.Minute)
+	for range 600 {
+		r.merge(inv, now, Seen{says("p", uint64(now.Unix()), map[string]State{"n": Down}), now})
+		now = now.Add(time.Second)
+	}
+	if c := r.table.Nodes[0].control; c.capacity != capacity {
+		t.Errorf("what it can serve is forgotten: %v, before %v", c.capacity, capacity)
+	}
+	few := Load{RPS: 90, OKRPS: 90, CPU: 0.09}
+	back := now
+	first := r.merge(inv, now, Seen{reports("p", uint64(now.Unix()), few), now})
+	for now.Sub(back) < blackout {
+		if got := r.merge(inv, now, Seen{reports("p", uint64(now.Unix()), few), now}); got != first {
+			t.Fatalf("after %v it accepts %v, at first %v", now.Sub(back), got, first)
+		}
+		now = now.Add(time.Second)
+	}
+	r.merge(inv, now, Seen{reports("p", uint64(now.Unix()), few), now})
+	if c := r.table.Nodes[0].control; c.demand < 4*few.RPS {
+		t.Errorf("of the few of the first seconds it concludes that %.0f want it", c.demand)
+	}
+}
+
 // The state of the control is the same whatever the order of the records.
 func TestControlIsOrderFree(t *testing.T) {
 	inv := sized(t, 1000)

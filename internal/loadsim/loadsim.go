@@ -7,16 +7,18 @@
 //	               steer.Choose │                        ▼
 //	                         Table ◄── healthfeed.Merge ◄── records of two probers
 //
-// What is real: Merge with the control of load in it, the table, and the choice of steer,
-// asked with as many dice as give its shares. What is a model: clients, of whom 9 in 10
-// ask again after the TTL and the others after 300 s; edges, which serve as many requests
-// as they have room for and need more for one that they have not cached; and probers,
-// which count rounds as those of package probe do. Two name servers probe and merge, and
-// answer half of the clients each.
+// What is real: Merge with the control of load in it, the table, fall, rise and hold-down
+// of a check, and the choice of steer, asked with as many dice as give its shares. What is a model: clients, of whom 9 in 10
+// ask again after the TTL and the others after 300 s; and edges, which serve as many requests
+// as they have room for and need more for one that they have not cached. Probers have an
+// attempt that fails by chance or for cause, and make of it what package probe does. Two
+// name servers probe and merge, and answer half of the clients each.
 //
 // What it leaves out: single requests (load is a fluid, so there are no queues, no latency
-// and no retries), resolvers of different sizes, networks, origins that become slow when caches are
-// cold, and time below a second.
+// and no retries, and who is refused is a part of the clients and not somebody), resolvers of
+// different sizes, networks, probers that doubt themselves, regions that fail together, origins that
+// become slow when caches are cold, and time below a second. Its parameters, and those of
+// the control, were chosen on the scenarios that it is judged by.
 package loadsim
 
 import (
@@ -47,8 +49,10 @@ type Scenario struct {
 	Says    func(edge int, l healthfeed.Load) healthfeed.Load
 	Restart func(server, t int) bool // the server forgets everything
 
+	Loss    float64 // of probes, as a part of the attempts
 	Warm    bool    // every edge has what any region wants
 	Noise   float64 // of what edges report, as a part of it
+	Seed    uint64  // of chance
 	Control Control
 	AllDown steer.LastResort
 }
@@ -82,21 +86,19 @@ var controlNames = [...]string{"feed", "none", "linear"}
 // String returns the word for it in the table.
 func (c Control) String() string { return controlNames[c] }
 
-const seed = 1
-
 // start is the time of second 0; any would do.
 var start = time.Unix(1_800_000_000, 0)
 
 // Run lets the scenario happen.
 func (s *Scenario) Run() *Outcome {
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := rand.New(rand.NewPCG(s.Seed, 0))
 	edges := make([]edge, len(s.Edges))
 	for i := range edges {
 		edges[i].Edge = &s.Edges[i]
 	}
 	servers := make([]server, 2)
 	for i := range servers {
-		servers[i] = server{scenario: s, prober: prober{name: fmt.Sprintf("dns-%d", i+1), ballots: make([]ballot, len(edges))}}
+		servers[i] = server{scenario: s, prober: newProber(fmt.Sprintf("dns-%d", i+1), s.inventory(0))}
 		servers[i].merge(nil, 0)
 	}
 	crowds := make([]crowd, len(s.Regions))
@@ -121,18 +123,18 @@ func (s *Scenario) Run() *Outcome {
 		}
 		for p := range servers {
 			if (t+p)%roundInterval == 0 {
-				record := servers[p].prober.round(s, edges, p, t, rng)
+				record := servers[p].prober.round(s, servers[p].table.Inventory, edges, p, t, rng)
 				servers[p].table.Grant(&record)
 				mail[p] = [2]letter{{record, now}, mail[p][0]}
 			}
 		}
 		for i := range servers {
 			if s.Restart != nil && s.Restart(i, t) {
-				servers[i] = server{scenario: s, prober: servers[i].prober}
+				servers[i] = server{scenario: s, prober: servers[i].prober, flips: servers[i].flips}
 			}
 			servers[i].read(mail, i, t, now)
 		}
-		out.note(t, crowds, edges)
+		out.note(servers, crowds, edges)
 	}
 	return out
 }

@@ -12,17 +12,22 @@ type Outcome struct {
 }
 
 type second struct {
-	demand float64
-	over   float64   // requests that arrived at an edge and were too many for it, as a part of all
-	lost   float64   // requests to dead edges, as a part of all
-	missed float64   // requests that the origins had to serve, as a part of all
-	shares []float64 // of all requests, by edge
-	light  []float64 // of clients that keep to the TTL, by edge, the mean over regions
+	demand   float64
+	capacity float64   // of the edges that are alive
+	over     float64   // requests that arrived at an edge and were too many for it, as a part of all
+	lost     float64   // requests to dead edges, as a part of all
+	missed   float64   // requests that the origins had to serve, as a part of all
+	shares   []float64 // of all requests, by edge
+	light    []float64 // of clients that keep to the TTL, by edge, the mean over regions
+	flips    int       // so far, of the server that saw more of them
 }
 
 // note measures a second.
-func (o *Outcome) note(_ int, crowds []crowd, edges []edge) {
+func (o *Outcome) note(servers []server, crowds []crowd, edges []edge) {
 	s := second{shares: make([]float64, len(edges)), light: make([]float64, len(edges))}
+	for i := range servers {
+		s.flips = max(s.flips, servers[i].flips)
+	}
 	for i := range edges {
 		e := &edges[i]
 		s.demand += e.load
@@ -30,6 +35,7 @@ func (o *Outcome) note(_ int, crowds []crowd, edges []edge) {
 		if e.dead {
 			s.lost += e.load
 		} else {
+			s.capacity += e.Capacity
 			s.over += e.load - e.served
 			s.missed += e.served * (1 - e.hit)
 		}
@@ -84,6 +90,12 @@ func (o *Outcome) Over() float64 {
 	return o.mean(func(s *second) float64 { return s.over })
 }
 
+// Unavoidable is which part of all requests would be too much even if all edges that are
+// alive were full, and had everything in their caches.
+func (o *Outcome) Unavoidable() float64 {
+	return o.mean(func(s *second) float64 { return max(0, 1-s.lost-s.capacity/s.demand) })
+}
+
 // Lost is which part of all requests went to dead edges.
 func (o *Outcome) Lost() float64 {
 	return o.mean(func(s *second) float64 { return s.lost })
@@ -112,6 +124,11 @@ func (o *Outcome) LostUntil() (t int) {
 	return t
 }
 
+// Flips is how often an edge came to be down or was it no more.
+func (o *Outcome) Flips() int {
+	return o.seconds[len(o.seconds)-1].flips - o.seconds[o.scenario.Event].flips
+}
+
 // Swing is by how much the share of an edge changes in the last ten minutes, at most.
 func (o *Outcome) Swing() (swing float64) {
 	last := o.seconds[max(0, len(o.seconds)-600):]
@@ -130,11 +147,11 @@ func (o *Outcome) At(edge, t int) float64 { return o.seconds[t].light[edge] }
 
 // Header is what the lines of String are about.
 func Header() string {
-	return fmt.Sprintf("%-28s %-7s %4s %9s %8s %8s %8s %7s %7s %7s", "scenario", "control", "ttl", "overload", "episodes", "over", "lost", "lost≥1%", "swing", "missed")
+	return fmt.Sprintf("%-30s %-7s %4s %9s %8s %8s %8s %7s %7s %7s %5s", "scenario", "control", "ttl", "overload", "episodes", "over", "lost", "lost≥1%", "swing", "missed", "flips")
 }
 
 // String returns the outcome as a line of the table.
 func (o *Outcome) String() string {
-	return fmt.Sprintf("%-28s %-7s %4d %7d s %8d %7.2f%% %7.2f%% %5d s %7.3f %6.1f%%", o.scenario.Name, o.scenario.Control, o.scenario.TTL,
-		o.Overloaded(), o.Episodes(), 100*o.Over(), 100*o.Lost(), o.LostUntil(), o.Swing(), 100*o.Missed())
+	return fmt.Sprintf("%-30s %-7s %4d %7d s %8d %7.2f%% %7.2f%% %5d s %7.3f %6.1f%% %5d", o.scenario.Name, o.scenario.Control, o.scenario.TTL,
+		o.Overloaded(), o.Episodes(), 100*o.Over(), 100*o.Lost(), o.LostUntil(), o.Swing(), 100*o.Missed(), o.Flips())
 }

@@ -6,45 +6,26 @@ import (
 	"time"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/healthfeed/probe"
 	"github.com/tandem-cdn/tandem/internal/steer"
 )
 
-// What probers do by default.
-const (
-	roundInterval = 2 // seconds
-	fall, rise    = 3, 10
-	slowFall      = 10
-)
-
-// A ballot is what a prober counts of an edge.
-type ballot struct {
-	down            bool
-	bad, good, slow int
-}
-
-// note takes the outcome of a round.
-func (b *ballot) note(passed bool) {
-	if passed {
-		b.good, b.bad = b.good+1, 0
-	} else {
-		b.good, b.bad, b.slow = 0, b.bad+1, b.slow+1
-	}
-	switch {
-	case b.bad >= fall || b.slow >= slowFall:
-		b.down = true
-	case b.good >= rise:
-		b.down = false
-	}
-	if b.good >= rise {
-		b.slow = 0
-	}
-}
+// roundInterval is the interval of a check by default, in seconds.
+const roundInterval = 2
 
 // prober is what a name server sees of the edges.
 type prober struct {
-	name    string
-	seq     uint64
-	ballots []ballot
+	name   string
+	seq    uint64
+	rounds []*probe.Rounds // by edge
+}
+
+func newProber(name string, inv *healthfeed.Inventory) prober {
+	p := prober{name: name}
+	for i := range inv.Nodes {
+		p.rounds = append(p.rounds, probe.NewRounds(&inv.Nodes[i].Checks[0]))
+	}
+	return p
 }
 
 // A letter is a record on its way.
@@ -54,19 +35,25 @@ type letter struct {
 }
 
 // round looks at every edge once. A prober that reaches nobody doubts itself.
-func (p *prober) round(s *Scenario, edges []edge, number, t int, rng *rand.Rand) healthfeed.Record {
+func (p *prober) round(s *Scenario, inv *healthfeed.Inventory, edges []edge, number, t int, rng *rand.Rand) healthfeed.Record {
 	p.seq++
 	r := healthfeed.Record{Prober: p.name, Epoch: 1, Seq: p.seq, IntervalMS: 1000 * roundInterval, TTLMS: 15_000, Nodes: map[string]healthfeed.Observation{}}
 	blind := s.Blind != nil && s.Blind(number, t)
 	for i := range edges {
-		e, b := &edges[i], &p.ballots[i]
+		e := &edges[i]
 		if blind {
 			r.Nodes[e.ID] = healthfeed.Observation{State: healthfeed.Abstain}
 			continue
 		}
-		b.note(!e.dead)
-		if b.down {
-			r.Nodes[e.ID] = healthfeed.Observation{State: healthfeed.Down}
+		passed := false
+		for range 1 + inv.Nodes[i].Checks[0].Retries {
+			passed = passed || !e.dead && rng.Float64() >= s.Loss
+		}
+		switch state := p.rounds[i].Note(passed, start.Add(time.Duration(t)*time.Second)); state {
+		case healthfeed.Unknown:
+			continue
+		case healthfeed.Down:
+			r.Nodes[e.ID] = healthfeed.Observation{State: state}
 			continue
 		}
 		noise := func(v float64) float64 { return max(0, v*(1+s.Noise*rng.NormFloat64())) }
@@ -89,6 +76,7 @@ type server struct {
 	set      *steer.Set
 	answers  []answers // by region
 	cpu      []float64 // for Linear
+	flips    int       // how often an edge came to be down, or was it no more
 }
 
 // read takes in the records that have arrived, a second later from elsewhere, and
@@ -129,7 +117,13 @@ func (v *server) merge(seen []healthfeed.Seen, t int) {
 		}
 	}
 	now := start.Add(time.Duration(t) * time.Second)
-	v.table = healthfeed.Merge(inv, seen, v.table, now)
+	before := v.table
+	v.table = healthfeed.Merge(inv, seen, before, now)
+	for i := range v.table.Nodes {
+		if before != nil && (before.Nodes[i].State == healthfeed.Down) != (v.table.Nodes[i].State == healthfeed.Down) {
+			v.flips++
+		}
+	}
 	steered := v.table
 	if s.Control != Feed {
 		steered = v.instead()

@@ -55,7 +55,7 @@ func (c *candidate) before(o *candidate) bool {
 // choose finds the group of the best candidate and draws from it. A candidate of
 // the group may refuse the client, because it is full; when all of them do, the
 // group of the best candidate that does not is drawn from, in whatever tier. When
-// there is none the client must go somewhere, and all of them share the burden.
+// there is none the client must go somewhere, and all of them share the burden by capacity.
 func (r *round) choose() (c Choice) {
 	r.trace.begin()
 	var few [64]candidate
@@ -109,6 +109,7 @@ func (r *round) choose() (c Choice) {
 	}
 	if willing == nil {
 		c.Why = Spill
+		byCapacity(cs)
 	}
 	answers := r.answers()
 	var keys [MaxAnswers]float64
@@ -136,6 +137,22 @@ func (r *round) choose() (c Choice) {
 	}
 	r.trace.everybody(cs)
 	return c
+}
+
+// byCapacity weighs candidates of whom all are full by what they can serve instead of the
+// operator's weight, if all of it is known: what is too much is too much for each of them
+// alike, and no more than it has to be.
+func byCapacity(cs []candidate) {
+	for i := range cs {
+		if cs[i].weight > 0 && cs[i].capacity.RPS <= 0 {
+			return
+		}
+	}
+	for i := range cs {
+		if m := &cs[i]; m.weight > 0 {
+			m.weight *= m.capacity.RPS / m.member.weight
+		}
+	}
 }
 
 // scratch has room for the candidates of sets that are too large for the stack.

@@ -31,6 +31,10 @@ func TestSpill(t *testing.T) {
 	par := nodeSpec{"par", 48.9, 2.4, 100, up, nil}
 	sea := nodeSpec{"sea", 47.6, -122.3, 100, up, nil}
 	full := func(n nodeSpec, part float64) nodeSpec { n.with = accepting(part); return n }
+	sized := func(n nodeSpec, rps, part float64) nodeSpec {
+		n.with = func(n *healthfeed.Node, s *healthfeed.Status) { n.Capacity.RPS, s.Acceptance = rps, part }
+		return n
+	}
 	backup := lon("backup", tier1)
 	tests := []struct {
 		name  string
@@ -46,6 +50,9 @@ func TestSpill(t *testing.T) {
 		{"next-tier", []nodeSpec{lon("a", accepting(0.3)), backup}, map[string]float64{"a": 0.3, "backup": 0.7}, 0.7},
 		{"own-tier-before-the-next", []nodeSpec{lon("a", accepting(0.3)), sea, backup}, map[string]float64{"a": 0.3, "sea": 0.7}, 0.7},
 		{"nobody-accepts-all-share", []nodeSpec{lon("a", accepting(0.5)), full(sea, 0.5)}, map[string]float64{"a": 0.5 + 0.125, "sea": 0.25 + 0.125}, 0.5},
+		{"all-share-by-capacity", []nodeSpec{sized(lon("a", nil), 3000, 0.5), sized(sea, 1000, 0.5)}, map[string]float64{"a": 0.5 + 0.25*0.75, "sea": 0.25 + 0.25*0.25}, 0.5},
+		{"all-share-by-weight-unless-all-capacities-are-known", []nodeSpec{sized(lon("a", nil), 3000, 0.5), full(sea, 0.5)}, map[string]float64{"a": 0.625, "sea": 0.375}, 0.5},
+		{"who-returns-and-is-alone-has-all", []nodeSpec{lon("a", returned), par}, map[string]float64{"a": 1}, 0},
 		{"all-accept", []nodeSpec{lon("a", nil), lon("b", nil), par}, map[string]float64{"a": 0.5, "b": 0.5}, 0},
 	}
 	for _, tt := range tests {
