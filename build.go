@@ -8,7 +8,8 @@
 //	go run build.go caddy [...]      bin/caddy alone; takes the arguments of `xcaddy build`:
 //	                                 [VERSION] [--with MODULE[@VERSION][=PATH]] [--replace ...] [--output FILE]
 //	go run build.go demo             an origin, three edges and a name server on this machine
-//	go run build.go demo -etcd       the same with two name servers that share the feed over an installed etcd
+//	go run build.go demo -etcd       the same with two name servers that share the feed over etcd: the
+//	                                 installed one, or one that is built for it
 //	go run build.go demo -check      the same unattended: asks, kills, restarts, and fails on any surprise
 //	go run build.go test [-long]     every test of the repository, and demo -check
 //	go run build.go bench [...]      what a steered answer costs here and in other name servers;
@@ -90,19 +91,22 @@ func run(ctx context.Context, args []string) error {
 	case "demo":
 		flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 		o := demo.Options{Out: os.Stdout, Caddy: b.File(binaries.Caddy), CoreDNS: b.File(binaries.CoreDNS)}
-		etcd := flags.Bool("etcd", false, "two name servers that share the feed over etcd, which must be installed")
+		etcd := flags.Bool("etcd", false, "two name servers that share the feed over etcd, which is built when none is installed")
 		check := flags.Bool("check", false, "run unattended on free ports and fail on any surprise")
 		flags.StringVar(&o.GeoIP, "geoip", "", "a MaxMind City database `file` to steer by, instead of the built-in continent table")
 		if err := parse(flags, args); err != nil {
 			return err
 		}
-		if *etcd {
-			if o.Etcd, err = exec.LookPath("etcd"); err != nil {
-				return errors.New("demo -etcd: there is no etcd in PATH; on Debian it is in the package etcd-server, elsewhere see https://etcd.io/docs/latest/install/")
-			}
-		}
 		if err := buildAll(ctx, b); err != nil {
 			return err
+		}
+		if *etcd {
+			if o.Etcd, err = exec.LookPath("etcd"); err != nil {
+				o.Etcd, err = b.BuildEtcd(ctx)
+			}
+			if err != nil {
+				return err
+			}
 		}
 		if *check {
 			return demo.Check(ctx, o)
@@ -188,6 +192,10 @@ func test(ctx context.Context, b *binaries.Builder, long bool) error {
 	if err := buildAll(ctx, b); err != nil {
 		return err
 	}
+	etcd, err := b.BuildEtcd(ctx)
+	if err != nil {
+		return err
+	}
 	args := []string{"test"}
 	if cc, err := compiler(); err == nil {
 		fmt.Println("race detector: on, with", cc)
@@ -196,7 +204,7 @@ func test(ctx context.Context, b *binaries.Builder, long bool) error {
 		fmt.Println("race detector: off,", err)
 	}
 	args = append(args, "-timeout=30m")
-	env := append(os.Environ(), "GOWORK=off", "TANDEM_BIN="+filepath.Dir(b.File(binaries.Caddy)))
+	env := append(os.Environ(), "GOWORK=off", "TANDEM_BIN="+filepath.Dir(b.File(binaries.Caddy)), "TANDEM_ETCD="+etcd)
 	if long {
 		env = append(env, "TANDEM_LONG=1")
 	}
@@ -216,10 +224,8 @@ func test(ctx context.Context, b *binaries.Builder, long bool) error {
 	if err := demo.Check(ctx, o); err != nil {
 		return err
 	}
-	var err error
 	if o.Etcd, err = exec.LookPath("etcd"); err != nil {
-		fmt.Println("\n# demo -etcd -check: not run, there is no etcd")
-		return nil
+		o.Etcd = etcd
 	}
 	fmt.Println("\n# demo -etcd -check")
 	return demo.Check(ctx, o)
