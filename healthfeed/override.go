@@ -137,6 +137,13 @@ func (f *Feed) Override(node string) (Override, bool) {
 	return o.Override, ok
 }
 
+// Overrides returns the last word about every node that there was one about, by node.
+func (f *Feed) Overrides() []Override {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.overridesSince(0)
+}
+
 // takeOverrides keeps the words that are newer; f.mu is held.
 func (f *Feed) takeOverrides(list []Override, version uint64) (changed bool, err error) {
 	newer := map[string]word{}

@@ -114,6 +114,7 @@ type pace struct {
 	request  time.Duration // for one request
 	progress time.Duration // between two demands for a sign of life
 	silence  time.Duration // after which a watch is given up
+	believe  time.Duration // of silence of a cluster, after which another is believed
 	relist   time.Duration // between two full lists, give or take a fifth
 	spread   time.Duration // over which clients come back that were cut off together
 }
@@ -124,6 +125,7 @@ var usualPace = pace{
 	request:  5 * time.Second,
 	progress: 5 * time.Second,
 	silence:  15 * time.Second,
+	believe:  45 * time.Second,
 	relist:   5 * time.Minute,
 	spread:   20 * time.Second,
 }

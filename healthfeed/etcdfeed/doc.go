@@ -3,6 +3,7 @@
 // member is a leader and nobody is elected.
 //
 //	prober ──► PREFIX/obs/PROBER ─────────────┐   one lease for a process
+//	hub ─────► PREFIX/override/PROBER ────────┤
 //	operator ► PREFIX/inventory ──────────────┤
 //	           PREFIX/policy/REGION/SERVICE ──┼─► list, then watch ─► Feed, Documents
 //	           PREFIX/notice/KIND ────────────┘
@@ -17,5 +18,5 @@
 // A watch may end without a word. So the reader asks for a sign of life every 5 s,
 // begins again after 15 s without one, demands that its member has a leader, and
 // lists everything anew on any doubt and every five minutes. While etcd is away the
-// Feed goes on with what it has.
+// Feed goes on with what it has, and so it does when etcd comes back with less.
 package etcdfeed

@@ -3,10 +3,12 @@ package etcdfeed
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
-	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -19,6 +21,14 @@ import (
 
 	"github.com/tandem-cdn/tandem/healthfeed"
 )
+
+// TestMain lets more tests wait at the same time than there are processors.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 // A cluster is one or more members of a real etcd on loopback, each a process.
 type cluster struct {
@@ -33,15 +43,28 @@ type member struct {
 	output   *bytes.Buffer
 }
 
-// startEtcd starts members that know each other, with more arguments if any. It
-// skips the test where etcd is not installed.
-func startEtcd(t *testing.T, n int, args ...string) *cluster {
-	t.Helper()
-	program, err := exec.LookPath("etcd")
-	if err != nil {
-		t.Skip("etcd is not installed (Debian: etcd-server)")
-	}
+// eachEtcd runs a test with each etcd that there is: the installed one, which on Debian
+// is a 3.4, and the one that TANDEM_ETCD names, which `go run build.go test` makes of the
+// version that the client has. It skips the test where there is neither.
+func eachEtcd(t *testing.T, test func(t *testing.T, etcd string)) {
 	t.Parallel() // most of the time all wait
+	found := false
+	for name, program := range map[string]string{"installed": "etcd", "built": os.Getenv("TANDEM_ETCD")} {
+		program, err := exec.LookPath(program)
+		if err != nil {
+			continue
+		}
+		found = true
+		t.Run(name, func(t *testing.T) { t.Parallel(); test(t, program) })
+	}
+	if !found {
+		t.Skip("etcd is not installed (Debian: etcd-server), and TANDEM_ETCD names none")
+	}
+}
+
+// startEtcd starts members that know each other, with more arguments if any.
+func startEtcd(t *testing.T, program string, n int, args ...string) *cluster {
+	t.Helper()
 	c := &cluster{t: t}
 	var peers []string
 	for i := range n {
@@ -74,14 +97,17 @@ func startEtcd(t *testing.T, n int, args ...string) *cluster {
 	return c
 }
 
+// freeURL is for a server that listens by itself, perhaps more than once. Its port is
+// none that the kernel gives to connections, which are many here.
 func freeURL(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000)))
+		if err == nil {
+			l.Close()
+			return "http://" + l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return "http://" + l.Addr().String()
 }
 
 func (m *member) start(t *testing.T) {
@@ -97,6 +123,22 @@ func (m *member) start(t *testing.T) {
 func (m *member) kill() {
 	m.cmd.Process.Kill()
 	m.cmd.Wait()
+}
+
+// leader returns the member that leads.
+func (c *cluster) leader(t *testing.T) *member {
+	t.Helper()
+	for _, m := range c.members {
+		s, err := c.client(t).Status(t.Context(), m.endpoint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Header.MemberId == s.Leader {
+			return m
+		}
+	}
+	t.Fatal("nobody leads")
+	return nil
 }
 
 func (c *cluster) endpoints() (all []string) {
@@ -132,6 +174,7 @@ var quick = pace{
 	request:  time.Second,
 	progress: 200 * time.Millisecond,
 	silence:  time.Second,
+	believe:  4 * time.Second,
 	relist:   time.Minute,
 	spread:   500 * time.Millisecond,
 }
@@ -160,6 +203,11 @@ var inventory = func() *healthfeed.Inventory {
 // join starts a party that lives until the test ends. Without a prober it reads only.
 func join(t *testing.T, prober string, p pace, inv *healthfeed.Inventory, endpoints ...string) *party {
 	t.Helper()
+	return joinWith(t, prober, p, healthfeed.Config{Inventory: inv}, endpoints...)
+}
+
+func joinWith(t *testing.T, prober string, p pace, c healthfeed.Config, endpoints ...string) *party {
+	t.Helper()
 	a := &party{log: new(logBuffer)}
 	log := slog.New(slog.NewTextHandler(a.log, nil))
 	var err error
@@ -167,7 +215,8 @@ func join(t *testing.T, prober string, p pace, inv *healthfeed.Inventory, endpoi
 		t.Fatal(err)
 	}
 	a.source.pace = p
-	if a.Feed, err = healthfeed.Open(healthfeed.Config{Inventory: inv, Sources: []healthfeed.Source{a.source}, Log: log}); err != nil {
+	c.Sources, c.Log = []healthfeed.Source{a.source}, log
+	if a.Feed, err = healthfeed.Open(c); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -262,13 +311,15 @@ func (l *logBuffer) String() string {
 }
 
 // A link is a way to a member that can be cut: what is open is closed, and nobody
-// gets through, or, frozen, everything hangs.
+// gets through. Or it is frozen, and all that comes is swallowed without a word.
 type link struct {
-	url, to string
-	mu      sync.Mutex
-	up      bool
-	open    map[net.Conn]bool
-	dialled int
+	url string
+
+	mu     sync.Mutex
+	to     string
+	up     bool
+	thawed chan struct{} // closed unless frozen
+	open   map[net.Conn]bool
 }
 
 func newLink(t *testing.T, to string) *link {
@@ -277,8 +328,10 @@ func newLink(t *testing.T, to string) *link {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &link{url: "http://" + l.Addr().String(), to: strings.TrimPrefix(to, "http://"), up: true, open: make(map[net.Conn]bool)}
-	t.Cleanup(func() { l.Close(); k.cut() })
+	k := &link{url: "http://" + l.Addr().String(), up: true, thawed: make(chan struct{}), open: make(map[net.Conn]bool)}
+	close(k.thawed)
+	k.lead(to)
+	t.Cleanup(func() { l.Close(); k.cut(); k.thaw() })
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -293,25 +346,48 @@ func newLink(t *testing.T, to string) *link {
 
 func (k *link) carry(in net.Conn) {
 	defer in.Close()
-	out, err := net.Dial("tcp", k.to)
+	k.mu.Lock()
+	to := k.to
+	k.mu.Unlock()
+	out, err := net.Dial("tcp", to)
 	if err != nil {
 		return
 	}
 	defer out.Close()
 	k.mu.Lock()
-	k.dialled++
 	if !k.up {
 		k.mu.Unlock()
 		return
 	}
 	k.open[in], k.open[out] = true, true
 	k.mu.Unlock()
-	go func() { io.Copy(out, in); out.Close() }()
-	io.Copy(in, out)
+	go func() { k.copy(out, in); out.Close() }()
+	k.copy(in, out)
 	k.mu.Lock()
 	delete(k.open, in)
 	delete(k.open, out)
 	k.mu.Unlock()
+}
+
+// copy is io.Copy, as long as the link is not frozen.
+func (k *link) copy(to, from net.Conn) {
+	for buf := make([]byte, 32<<10); ; {
+		n, err := from.Read(buf)
+		k.mu.Lock()
+		thawed := k.thawed
+		k.mu.Unlock()
+		<-thawed
+		if _, werr := to.Write(buf[:n]); err != nil || werr != nil {
+			return
+		}
+	}
+}
+
+// lead makes new connections go to a member.
+func (k *link) lead(to string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.to = strings.TrimPrefix(to, "http://")
 }
 
 func (k *link) cut() {
@@ -327,4 +403,20 @@ func (k *link) heal() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.up = true
+}
+
+func (k *link) freeze() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.thawed = make(chan struct{})
+}
+
+func (k *link) thaw() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	select {
+	case <-k.thawed:
+	default:
+		close(k.thawed)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -22,6 +23,11 @@ type follower struct {
 	pace   pace
 	mirror mirror
 	note   func(error) // of each round: nil when the keys have been listed
+
+	// owned by run
+	cluster  uint64    // whose keys these are, 0 before the first list
+	revision int64     // the last that it is known to have had
+	heard    time.Time // when it was last heard
 }
 
 // A mirror is told what is there.
@@ -35,11 +41,15 @@ type mirror interface {
 
 	// only is called after a list, with all keys that are there.
 	only(keys map[string]bool)
+
+	// anew is called before a list of an etcd that is not the one that it was: its
+	// data were lost, or restored. What is missing there was not taken away.
+	anew()
 }
 
 // Why a watch is given up.
 var (
-	errSilent = errors.New("the watch is silent")
+	errSilent = errors.New("the watch is silent, or behind,")
 	errEnded  = errors.New("the watch ended")
 )
 
@@ -74,7 +84,9 @@ func (f *follower) round(ctx context.Context) error {
 		return fmt.Errorf("list: %w", err)
 	}
 	f.note(nil)
-	return f.watch(ctx, revision+1)
+	// What happened in the last revision is known, and passed over. Yet an etcd 3.7
+	// gives no sign of life to a watch whose first revision is still to come.
+	return f.watch(ctx, revision)
 }
 
 // list brings all keys as they are at one revision, which it returns.
@@ -95,7 +107,12 @@ func (f *follower) list(ctx context.Context) (revision int64, err error) {
 			return 0, err
 		}
 		if revision == 0 {
+			if err := f.recognise(r.Header); err != nil {
+				return 0, err
+			}
 			revision = r.Header.Revision
+		} else if r.Header.ClusterId != f.cluster {
+			return 0, f.stranger(r.Header)
 		}
 		for _, kv := range r.Kvs {
 			key := string(kv.Key)
@@ -109,6 +126,26 @@ func (f *follower) list(ctx context.Context) (revision int64, err error) {
 	}
 	f.mirror.only(keys)
 	return revision, nil
+}
+
+// recognise notes whose list begins. Another cluster is believed when the one that
+// there was has been silent for as long as votes hold; until then it is a mistake in the
+// configuration of somebody.
+func (f *follower) recognise(h *etcdserverpb.ResponseHeader) error {
+	same := f.cluster == h.ClusterId
+	switch {
+	case f.cluster == 0:
+	case !same && time.Since(f.heard) < f.pace.believe:
+		return f.stranger(h)
+	case !same, h.Revision < f.revision: // the majority stands behind it: that is no lag
+		f.mirror.anew()
+	}
+	f.cluster, f.revision, f.heard = h.ClusterId, h.Revision, time.Now()
+	return nil
+}
+
+func (f *follower) stranger(h *etcdserverpb.ResponseHeader) error {
+	return fmt.Errorf("another cluster answers: %x, not %x", h.ClusterId, f.cluster)
 }
 
 // watch passes on what changes from a revision on.
@@ -131,7 +168,15 @@ func (f *follower) watch(ctx context.Context, revision int64) error {
 			if err := r.Err(); err != nil { // compacted, no leader, not allowed
 				return fmt.Errorf("watch: %w", err)
 			}
-			silence.Reset(f.pace.silence)
+			if r.Header.ClusterId != f.cluster {
+				return f.stranger(r.Header)
+			}
+			// A member that is behind is no sign of life: it may have lost
+			// its data, and wait for a revision that is far away.
+			if r.Header.Revision >= f.revision {
+				f.revision, f.heard = r.Header.Revision, time.Now()
+				silence.Reset(f.pace.silence)
+			}
 			for _, e := range r.Events {
 				key := string(e.Kv.Key)[len(f.prefix):]
 				if e.Type == clientv3.EventTypeDelete {

@@ -3,6 +3,7 @@ package etcdfeed
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -14,6 +15,7 @@ import (
 // Where things are below the prefix.
 const (
 	observations = "obs/"
+	overrides    = "override/"
 	inventoryKey = "inventory"
 	policyKeys   = "policy/"
 	noticeKeys   = "notice/"
@@ -81,8 +83,8 @@ func (s *Source) Run(ctx context.Context, f *healthfeed.Feed) error {
 	if s.config.Prober != "" {
 		wg.Go(func() {
 			(&writer{
-				client: client, key: prefix + observations + s.config.Prober, prober: s.config.Prober,
-				pace: s.pace, note: s.writing.note,
+				client: client, prober: s.config.Prober, record: prefix + observations + s.config.Prober,
+				words: prefix + overrides + s.config.Prober, pace: s.pace, note: s.writing.note,
 			}).run(ctx, f)
 		})
 	}
@@ -130,6 +132,8 @@ func (r *receiver) read(key string, value []byte, listed bool) error {
 			return err
 		}
 		return r.feed.Offer(&healthfeed.Snapshot{Inventory: inv})
+	case strings.HasPrefix(key, overrides):
+		return r.words(data)
 	case strings.HasPrefix(key, policyKeys), strings.HasPrefix(key, noticeKeys):
 		return r.source.Documents.set(key, data)
 	}
@@ -156,11 +160,30 @@ func (r *receiver) record(prober string, data []byte, listed bool) error {
 	return r.feed.Offer(s)
 }
 
+// words offers what operators have said, which is alone in its snapshot.
+func (r *receiver) words(data []byte) error {
+	s, err := healthfeed.ParseSnapshot(data)
+	if err == nil && (s.Inventory != nil || len(s.Records) > 0) {
+		err = errors.New("want overrides and nothing beside them")
+	}
+	if err != nil {
+		return err
+	}
+	return r.feed.Offer(s)
+}
+
 // gone implements [mirror].
 func (r *receiver) gone(key string) {
 	delete(r.seen, key)
 	r.source.refused.note(key, nil)
 	r.source.Documents.remove(key)
+}
+
+// anew implements [mirror]. What is forgotten here is in the feed and in the documents
+// all the same.
+func (r *receiver) anew() {
+	r.source.config.Log.Warn("etcd has begun anew; what it has no more stays until it is written and taken away", "what", r.source.String())
+	clear(r.seen)
 }
 
 // only implements [mirror].
