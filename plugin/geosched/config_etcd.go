@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -94,6 +95,40 @@ func (e *etcdConfig) prober() string {
 		return healthfeed.HostProber("dns")
 	}
 	return cmp.Or(e.Prober, healthfeed.HostProber("dns"))
+}
+
+// A wrote is a feed that writes to etcd, and where the Corefile says so.
+type wrote struct {
+	key feedKey
+	at  position
+}
+
+// writes returns an error if another feed of h writes what k would: under one name the two
+// would outdo each other for as long as they run.
+func (h *holder) writes(k feedKey, at position) error {
+	if k.Etcd == nil || !k.probes() {
+		return nil
+	}
+	for _, w := range h.wrote {
+		if !reflect.DeepEqual(w.key, k) && w.key.Etcd.meets(k.Etcd) {
+			return at.wrap(fmt.Errorf("feed etcd: prober %q is that of the block with another feed at %s:%d; give one of them a name with prober NAME",
+				k.Etcd.prober(), w.at.File, w.at.Line))
+		}
+	}
+	h.wrote = append(h.wrote, wrote{k, at})
+	return nil
+}
+
+// meets reports whether two write the same key of the same etcd, as far as the endpoints
+// tell.
+func (e *etcdConfig) meets(other *etcdConfig) bool {
+	same := func(a string) bool {
+		return slices.ContainsFunc(other.Endpoints, func(b string) bool {
+			return strings.EqualFold(strings.TrimSuffix(a, "/"), strings.TrimSuffix(b, "/"))
+		})
+	}
+	return e.prober() == other.prober() && cmp.Or(e.Prefix, etcdfeed.DefaultPrefix) == cmp.Or(other.Prefix, etcdfeed.DefaultPrefix) &&
+		slices.ContainsFunc(e.Endpoints, same)
 }
 
 // source returns the source of a feed that probes, or does not, and reads the files

@@ -157,3 +157,41 @@ func TestNotice(t *testing.T) {
 	eventually(t, "the file is not loaded", func() bool { return strings.Contains(answer(), "192.0.2.2") })
 	eventually(t, "nobody sees that it is the one", func() bool { return !g.notices.waiting()["nets"] })
 }
+
+// Two feeds of one server must not write the same key; another prober, prefix or etcd will
+// do, and so does the same feed. A server that is reloaded may write what the one before wrote.
+func TestTwoBlocksOneProber(t *testing.T) {
+	const lon = "node lon 192.0.2.1 0 0\nsteer www\nfeed etcd "
+	const sea = "node sea 192.0.2.2 0 0\nsteer www\nfeed etcd "
+	const at = "http://127.0.0.1:1 http://127.0.0.1:2"
+	p := new(pool)
+	for other, refused := range map[string]bool{
+		lon + at:                              false,
+		lon + at + " region eu":               true,
+		sea + at:                              true,
+		sea + "http://127.0.0.1:2/":           true,
+		sea + "http://127.0.0.1:3":            false,
+		sea + at + " prefix /tandem":          true,
+		sea + at + " prefix /other":           false,
+		sea + at + " prober dns-2":            false,
+		sea + at + " read":                    false,
+		sea + at + "\nfeed from /nonexisting": false,
+	} {
+		h := new(holder)
+		start := func(properties string) error {
+			cfg, err := block(properties)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return newGeosched(cfg).start(p, h)
+		}
+		if err := start(lon + at); err != nil {
+			t.Fatal(err)
+		}
+		err := start(other)
+		if !refused && err != nil || refused && (err == nil || !strings.HasPrefix(err.Error(), "Testfile:4 - feed etcd: prober \"dns-") || !strings.Contains(err.Error(), "at Testfile:4;")) {
+			t.Errorf("%q: got %v", other, err)
+		}
+		defer p.release(h)
+	}
+}

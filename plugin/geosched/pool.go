@@ -38,6 +38,7 @@ type thing struct {
 // holder is one instance of the server in the eyes of the pool.
 type holder struct {
 	chaos  bool        // some block wants queries of class CH; guarded by nothing, as only setup uses it
+	wrote  []wrote     // feeds that write to etcd; as above
 	blocks []*Geosched // those that have started; guarded by pool.lookMu
 }
 

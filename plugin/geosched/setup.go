@@ -165,6 +165,9 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 			return at("feed tls", err)
 		}
 	}
+	if err := h.writes(g.config.feedKey(), g.config.At["feed etcd"]); err != nil {
+		return err
+	}
 	if err := g.decides(p, h, func(before *healthfeed.Feed) (running, error) {
 		return holdFeed(p, h, g.config.feedKey(), before)
 	}); err != nil {
