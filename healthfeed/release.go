@@ -26,6 +26,7 @@ const (
 	releaseWindow   = 5 * time.Minute
 	releaseRequests = 10_000
 	longestReport   = 15 * time.Second // for which a report speaks
+	releaseHearsay  = 15 * time.Second // for which one that begins here does as others say
 )
 
 // plan is the parts of a release, stage by stage.
@@ -46,6 +47,7 @@ const (
 type release struct {
 	stage         int
 	since         time.Time // when all of its nodes had their part; zero before
+	alone         time.Time // until when it may be that others are further; zero afterwards
 	asked, served float64   // requests since the stage began
 	verdict       string    // of one that is stopped
 }
@@ -147,17 +149,20 @@ func (s *Status) grant(before *Status, now time.Time, to float64, atOnce bool) {
 func round2(v float64) float64 { return math.Round(100*v) / 100 }
 
 // advance is a release after what its nodes have reported, and whether it begins. One that
-// probers know of is as they say.
+// probers know of is as they say; they may be heard a little later than it began here.
 func (m *merging) advance(t *Table, name string, nodes []int) (r release, begins bool) {
 	known := false
 	if m.prev != nil {
 		r, known = m.prev.releases[name]
 	}
+	if !m.now.Before(r.alone) {
+		r.alone = time.Time{}
+	}
 	stage, told := m.tell(name, nodes)
 	switch {
 	case !known && !told:
-		return release{stage: 1}, true
-	case !known || told && stage == stopped && r.stage != stopped:
+		return release{stage: 1, alone: m.now.Add(releaseHearsay)}, true
+	case told && (!known || !r.alone.IsZero() || stage == stopped && r.stage != stopped):
 		return release{stage: stage}, true
 	case r.stage == stopped || r.stage == finished:
 		return r, false

@@ -3,6 +3,7 @@ package healthfeed
 import (
 	"fmt"
 	"math"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -195,6 +196,46 @@ func TestReleaseOfWhoStarts(t *testing.T) {
 	two := Merge(r.inv, []Seen{{record, r.now}, {old, r.now}, {other, r.now}}, r.table, r.now)
 	if s := two.Nodes[0]; s.Acceptance != 0.05 || !strings.HasSuffix(s.Reason, "release r7 stopped") {
 		t.Errorf("two of three have stopped it: %v, %q", s.Acceptance, s.Reason)
+	}
+}
+
+// A process has a table before it hears of anybody. That it began with the first stage then
+// is not held against those who are further, nor told to them; after 15 s it is.
+func TestReleaseOfWhoStartsAlone(t *testing.T) {
+	others := newRollout(t, 2, func(n *Node) { n.Release = "r7" })
+	others.pass(12 * time.Minute)
+	record := others.record("dns-2")
+	for _, test := range []struct {
+		after time.Duration
+		want  float64
+	}{{time.Second, 0.3}, {14 * time.Second, 0.3}, {18 * time.Second, 0.05}} {
+		r := &rollout{inv: others.inv, now: others.now, rps: 1000}
+		r.table = Merge(r.inv, nil, nil, r.now)
+		r.want(t, "alone", 0.05, "release r7 at 5 %")
+		r.pass(test.after)
+		own := r.record("p")
+		if told := own.Nodes["n0"].Release != (Progress{}); told != (test.want == 0.05) {
+			t.Errorf("after %v it tells others %+v", test.after, own.Nodes["n0"].Release)
+		}
+		r.table = Merge(r.inv, []Seen{{record, r.now}, {own, r.now}}, r.table, r.now)
+		if got := r.at(); got != test.want {
+			t.Errorf("told after %v: takes %v, want %v, %q", test.after, got, test.want, r.table.Nodes[0].Reason)
+		}
+	}
+}
+
+// A release goes on where the state file has it.
+func TestReleaseIsRestored(t *testing.T) {
+	r := newRollout(t, 2, func(n *Node) { n.Release = "r7" })
+	r.pass(12 * time.Minute)
+	file := filepath.Join(t.TempDir(), "state.json")
+	if err := WriteFile(file, &Snapshot{Records: []Aged{{AgeMS: 3_600_000, Record: r.record("p")}}}); err != nil {
+		t.Fatal(err)
+	}
+	f := open(t, Config{Inventory: r.inv, StateFile: file})
+	r.table = f.Table()
+	if s := r.table.Nodes[0]; s.Acceptance != 0.3 || !strings.HasSuffix(s.Reason, "release r7 at 30 %") {
+		t.Errorf("takes %v, %q", s.Acceptance, s.Reason)
 	}
 }
 

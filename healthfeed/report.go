@@ -86,7 +86,8 @@ func (s *Status) accept(n *Node, said report, before *Status, now time.Time) {
 }
 
 // Grant writes into a record that is to be sent which part of its clients each node is
-// made to take by this table, and how far its release is, for those who read the record.
+// made to take by this table, and how far its release is, for those who read the record. Of
+// one that has just begun here it says nothing, as others may be further.
 func (t *Table) Grant(r *Record) {
 	for id, o := range r.Nodes {
 		i := t.Inventory.Lookup(id)
@@ -94,7 +95,7 @@ func (t *Table) Grant(r *Record) {
 			continue
 		}
 		name := t.Inventory.Nodes[i].Release
-		if at, under := t.releases[name]; under {
+		if at, under := t.releases[name]; under && at.alone.IsZero() {
 			o.Release = Progress{name, at.stage}
 		}
 		if c := &t.Nodes[i].control; c.accept > 0 && o.Load != (Load{}) {
