@@ -7,8 +7,8 @@ import "time"
 //
 //   - Of each tier, a single vote may take down no more than 30 % of the weight in 30 s,
 //     though one node always, while there are other probers who do not say so. They may have
-//     doubted themselves and abstain; and the one that is left may have reason to as well.
-//     Where there is one prober, it is believed.
+//     doubted themselves and abstain, or have fallen silent some minutes ago; and the one that is
+//     left may have reason to doubt as well. Where there is one prober, it is believed.
 //   - The open circuit of a node to its origin makes it degraded, but if more than 30 % of
 //     the nodes have theirs open it is the origin that fails, and no other node does better.
 const (

@@ -80,6 +80,23 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// Who has fallen silent does not say so either, until it is forgotten.
+func TestGuardOfTheLast(t *testing.T) {
+	inv := numbered(t, 10)
+	silent := Seen{votes("silent", 1, 10, 0), t0}
+	for _, test := range []struct {
+		after time.Duration
+		down  int
+	}{{46 * time.Second, 3}, {5 * time.Minute, 3}, {6 * time.Minute, 5}} {
+		now := t0.Add(test.after)
+		table := Merge(inv, []Seen{silent, {votes("p", 1, 10, 0), now}}, nil, now)
+		table = Merge(inv, []Seen{silent, {votes("p", 2, 10, 5), now}}, table, now)
+		if got := downs(table); got != test.down {
+			t.Errorf("%v after the other was heard: %d are down, want %d", test.after, got, test.down)
+		}
+	}
+}
+
 // Tiers are apart, and who is spared is in doubt.
 func TestGuardOfTiers(t *testing.T) {
 	inv := numbered(t, 4)

@@ -43,6 +43,10 @@ func Merge(inv *Inventory, seen []Seen, prev *Table, now time.Time) *Table {
 		if r.At.After(t.heard) {
 			t.heard = r.At
 		}
+		if r.forgotten(now) {
+			continue
+		}
+		m.known++
 		age := now.Sub(r.At)
 		if age > holdVote*r.ttl() {
 			continue
@@ -85,6 +89,7 @@ type merging struct {
 	prev   *Table
 	now    time.Time
 	voices []voice // sorted by prober
+	known  int     // probers, those included who are silent
 	mended bool    // so many circuits are open that it is not the nodes' fault
 
 	// used again for each node, since nodes are many

@@ -22,13 +22,42 @@ type held struct {
 	Seen
 	version uint64    // of the feed when it came
 	next    time.Time // when its successor would be in time, were records evenly spaced
+	rival   rival
+}
+
+// A rival is another writer with the same name, of an earlier epoch. A record or two of
+// it may be late; one that goes on writing is alive.
+type rival struct {
+	epoch int64
+	seq   uint64
+	grown int  // how often seq did
+	told  bool // somebody of it
+}
+
+// rivalRecords is how many records, each later than the one before, it takes to say so.
+const rivalRecords = 3
+
+// note takes a record that is older than the newest of its prober, and reports whether
+// it has just become clear that somebody else writes it.
+func (v *rival) note(r, newest *Record) bool {
+	switch {
+	case r.Epoch >= newest.Epoch || r.Epoch < v.epoch || r.Epoch == v.epoch && r.Seq <= v.seq:
+		return false
+	case r.Epoch > v.epoch:
+		v.grown = 0
+	}
+	v.epoch, v.seq, v.grown = r.Epoch, r.Seq, v.grown+1
+	news := v.grown >= rivalRecords && !v.told
+	v.told = v.told || news
+	return news
 }
 
 // Offer hands the feed what a source has learnt. A record that is not newer
 // than the one known of its prober changes nothing, so the same data may come
 // again and by several ways; nor does one that is too old to count. An inventory
 // is ignored when there is a local one; else the last one offered holds, so
-// several sources must bring the same. What breaks a rule is refused whole, with
+// several sources must bring the same. Two processes that write under one name are one prober, whose
+// records are those of the later epoch; that the other writes as well is logged once. What breaks a rule is refused whole, with
 // an error: a record that is not valid, more than 1000 probers, an inventory
 // without nodes. More than ten records a second of one prober are passed over and
 // counted. The snapshot is kept and must not be changed afterwards.
@@ -58,9 +87,19 @@ func (f *Feed) take(s *Snapshot, now time.Time) (changed bool, err error) {
 	for i := range s.Records {
 		r := held{Seen: Seen{s.Records[i].Record, now.Add(-s.Records[i].age())}}
 		old, known := f.records[r.Prober]
-		if r.forgotten(now) || known && !r.after(&old.Record) {
+		if r.forgotten(now) {
 			continue
 		}
+		if known && !r.after(&old.Record) {
+			if old.rival.note(&r.Record, &old.Record) {
+				f.refused.Add(1)
+				f.config.Log.Warn("two probers have the same name; the records of one of them are ignored",
+					"prober", r.Prober, "epoch", r.Epoch, "later", old.Epoch)
+			}
+			f.records[r.Prober] = old
+			continue
+		}
+		r.rival = old.rival
 		if old.next.Sub(now) > (recordBurst-1)*recordSpacing {
 			f.refused.Add(1)
 			continue
@@ -151,14 +190,15 @@ func (f *Feed) Epoch(prober string) int64 {
 	return max(time.Now().UnixMilli(), f.epochs[prober]+1)
 }
 
-// Superseded reports whether the feed has a record of r's prober with a later
-// epoch, so that r and what follows it in its epoch are ignored. Either another
+// Superseded reports whether the feed has a later record of r's prober, so that r, and
+// in a later epoch what follows it too, is ignored. Either another
 // prober has the same name, or the clock went back before the prober started;
 // starting anew with the next [Feed.Epoch] mends the second and shows the first.
 func (f *Feed) Superseded(r *Record) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.records[r.Prober].Epoch > r.Epoch
+	newest := f.records[r.Prober]
+	return newest.after(r)
 }
 
 // Record returns the newest record of a prober, and whether there is one.

@@ -90,6 +90,56 @@ func TestOfferOrder(t *testing.T) {
 	}
 }
 
+// Two processes of one name are one voice, that of the later epoch, in whatever order they
+// are heard. The reader says so when the other goes on, and not of a record that was late.
+func TestTwoProbersOfOneName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log logbook
+		f := open(t, Config{Inventory: watched(t, "n"), Log: log.logger()})
+		write := func(epoch int64, seq uint64, state State) {
+			r := says("dns", seq, map[string]State{"n": state})
+			r.Epoch = epoch
+			if err := f.Offer(&Snapshot{Records: []Aged{{Record: r}}}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		check := func(when string, state State, told int) {
+			t.Helper()
+			if s := f.Table().Nodes[0]; s.State != state || s.Reason != "1 of 1 probers" {
+				t.Errorf("%s: %v, %q", when, s.State, s.Reason)
+			}
+			if got := log.count("two probers have the same name"); got != told || f.Refused() != uint64(told) {
+				t.Errorf("%s: told %d times, refused %d, want %d", when, got, f.Refused(), told)
+			}
+		}
+		write(1, 100, Up)
+		write(2, 1, Down)
+		write(1, 101, Up)
+		write(1, 101, Up)
+		write(1, 100, Up)
+		write(2, 2, Down)
+		check("a restart, and what was on its way", Down, 0)
+		for seq := range uint64(10) {
+			write(1, 200+seq, Up)
+			write(2, 10+seq, Down)
+		}
+		check("both go on", Down, 1)
+		for seq := range uint64(10) {
+			write(3, 300+seq, Up)
+			write(2, 20+seq, Down)
+		}
+		check("the other starts anew", Up, 1)
+		r := says("dns", 309, nil)
+		if r.Epoch = 3; f.Superseded(&r) {
+			t.Error("the newest is superseded")
+		}
+		if r.Seq--; !f.Superseded(&r) {
+			t.Error("one of the same epoch that is behind is not superseded")
+		}
+	})
+}
+
 func TestOfferIgnoresTheForgotten(t *testing.T) {
 	f, err := Open(Config{Inventory: watched(t, "n"), Log: quiet})
 	if err != nil {

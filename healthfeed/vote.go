@@ -56,7 +56,7 @@ func (m *merging) count(s *Status) {
 		s.State, said = Up, n-down-draining-degraded
 	}
 	s.Reason = m.reason(said, n)
-	s.lone = s.State == Down && n == 1 && len(m.voices) > 1
+	s.lone = s.State == Down && n == 1 && m.known > 1
 	if s.State != Down {
 		s.Health = max(leastHealth, medianOf(m.votes, &m.floats, func(v *vote) (float64, bool) { return v.Health / 100, v.State != Down }))
 	} else {
