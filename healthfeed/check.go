@@ -66,7 +66,8 @@ type Check struct {
 
 	// CA is a PEM file of those who may vouch for the node, in place of the
 	// system's. Cert and Key are PEM files of the prober's own certificate.
-	// They are read by whoever probes, and again when they change.
+	// They are read by whoever probes, and again when they change. See
+	// [ReadInventory] for relative paths.
 	CA, Cert, Key string
 
 	// User and the password in PasswordFile, without the line's end, or in the
@@ -80,7 +81,7 @@ type Check struct {
 	// Foreign is the check in JSON as another process wrote it, if this process
 	// cannot make it: the type or a field of it is unknown here, or it names
 	// files or variables, which are those of the other machine. Who probes
-	// abstains from it. It is never set by ParseInventory.
+	// abstains from it. It is never set by [ParseInventory].
 	Foreign string
 }
 

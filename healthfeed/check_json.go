@@ -42,7 +42,7 @@ func (r inventoryReader) check(w jsontree.Word) (Check, error) {
 	if err := r.fields(w, fields); err != nil {
 		return c, err
 	}
-	if !r.strict && c.local() {
+	if r.elsewhere && c.local() {
 		c.Foreign = w.String()
 	}
 	return c, nil

@@ -51,6 +51,27 @@ func TestForeignChecks(t *testing.T) {
 	}
 }
 
+// An inventory from elsewhere is as strict as a file of one's own, and opens no file here.
+func TestParseSharedInventory(t *testing.T) {
+	for check, want := range map[string]string{
+		`{"type":"redis","addr":"a:1","password_file":"/etc/passwd"}`: "",
+		`{"type":"redis","addr":"a:1","password_env":"HOME"}`:         "",
+		`{"type":"http","url":"https://a/","ca":"/ca.pem"}`:           "",
+		`{"type":"tcp","addr":"a:1","banner":"x"}`:                    `unknown field "banner"`,
+	} {
+		inv, err := ParseSharedInventory("n", []byte(`{"nodes": [{"id": "a", "addrs": ["192.0.2.1"], "checks": [`+check+`]}]}`))
+		if want != "" {
+			if err == nil || !strings.HasPrefix(err.Error(), "n:1: "+want) {
+				t.Errorf("%s: %v", check, err)
+			}
+			continue
+		}
+		if err != nil || inv.Nodes[0].Checks[0].Foreign != check {
+			t.Errorf("%s: %+v, %v", check, inv, err)
+		}
+	}
+}
+
 // Every default, by type.
 func TestCheckDefaults(t *testing.T) {
 	common := Check{Interval: 2 * time.Second, Retries: 2, Fall: 3, Rise: 10, Critical: true}

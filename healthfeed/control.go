@@ -60,10 +60,10 @@ type control struct {
 	back     time.Time // when it took clients again
 }
 
-// utilisation is which part of the node is used, 0 to 1: the most used of CPU, and of
+// utilisation is which part of the node is used, 0 to 1: the most used of CPU and GPU, and of
 // connections and traffic as far as the inventory has a capacity for them.
 func utilisation(l *Load, c *Capacity) float64 {
-	u := l.CPU
+	u := max(l.CPU, l.GPU)
 	if c.Conns > 0 {
 		u = max(u, l.Conns/c.Conns)
 	}

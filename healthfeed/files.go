@@ -12,13 +12,34 @@ import (
 	"time"
 )
 
-// ReadInventory reads and parses the nodes.json at path.
+// ReadInventory reads and parses the nodes.json at path, as [ParseInventory] does.
+// Relative paths in it are relative to its directory.
 func ReadInventory(path string) (*Inventory, error) {
 	data, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
-	return ParseInventory(path, data)
+	return parseInventoryFile(path, data)
+}
+
+// parseInventoryFile parses the nodes.json at path. The files that its checks name
+// relatively are beside it, wherever this process was started.
+func parseInventoryFile(path string, data []byte) (*Inventory, error) {
+	inv, err := ParseInventory(path, data)
+	if err != nil {
+		return nil, err
+	}
+	for i := range inv.Nodes {
+		for j := range inv.Nodes[i].Checks {
+			c := &inv.Nodes[i].Checks[j]
+			for _, file := range [...]*string{&c.CA, &c.Cert, &c.Key, &c.PasswordFile} {
+				if *file != "" && !filepath.IsAbs(*file) {
+					*file = filepath.Join(filepath.Dir(path), *file)
+				}
+			}
+		}
+	}
+	return inv, nil
 }
 
 // watchInventory follows the inventory file until ctx ends. A file that is wrong
@@ -29,7 +50,7 @@ func (f *Feed) watchInventory(ctx context.Context) {
 	watchFile(ctx, path, func(data []byte, _ time.Duration, err error) {
 		var inv *Inventory
 		if err == nil {
-			inv, err = ParseInventory(path, data)
+			inv, err = parseInventoryFile(path, data)
 		}
 		if err != nil {
 			f.refused.Add(1)

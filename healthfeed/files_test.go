@@ -2,6 +2,7 @@ package healthfeed
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -312,4 +313,41 @@ func FuzzParseSnapshot(f *testing.F) {
 			t.Fatalf("what was written is refused: %v\n%s", err, written)
 		}
 	})
+}
+
+// Relative paths in the checks of a nodes file are beside it, at the start and after a change.
+func TestFilesOfChecksAreBesideTheInventory(t *testing.T) {
+	dir := t.TempDir()
+	nodes := filepath.Join(dir, "nodes.json")
+	write := func(ca string) {
+		t.Helper()
+		text := `{"nodes": [{"id": "a", "addrs": ["192.0.2.1"], "checks": [
+			{"type": "grpc", "addr": "192.0.2.1:1", "tls": true, "ca": "` + ca + `", "cert": "tls/me.pem", "key": "/etc/me.key"},
+			{"type": "redis", "addr": "192.0.2.1:1", "password_file": "secret"}]}]}`
+		if err := os.WriteFile(nodes, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("ca.pem")
+	f, err := Open(Config{InventoryFile: nodes, Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- f.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, ca := range []string{"ca.pem", "../other.pem"} {
+		write(ca)
+		eventually(t, "the paths are absolute", func() bool {
+			c := f.Table().Inventory.Nodes[0].Checks
+			return c[0].CA == filepath.Join(dir, ca) && c[0].Cert == filepath.Join(dir, "tls/me.pem") && c[0].Key == "/etc/me.key" &&
+				c[1].PasswordFile == filepath.Join(dir, "secret")
+		})
+	}
 }

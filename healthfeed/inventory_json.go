@@ -20,7 +20,18 @@ const DefaultWeight = 100
 //
 // with name and the line of the offending word in front.
 func ParseInventory(name string, data []byte) (*Inventory, error) {
-	inv, err := readInventory(data, true)
+	return inventoryReader{strict: true}.parse(name, data)
+}
+
+// ParseSharedInventory reads a nodes.json that did not come from this machine. It is
+// as strict as [ParseInventory], but a check that names files or variables is
+// foreign: whoever wrote it could have any file here sent to an address of his choice.
+func ParseSharedInventory(name string, data []byte) (*Inventory, error) {
+	return inventoryReader{strict: true, elsewhere: true}.parse(name, data)
+}
+
+func (r inventoryReader) parse(name string, data []byte) (*Inventory, error) {
+	inv, err := r.inventory(data)
 	if err == nil && len(inv.Nodes) == 0 {
 		err = errors.New("there are no nodes")
 	}
@@ -34,7 +45,7 @@ func ParseInventory(name string, data []byte) (*Inventory, error) {
 // [ParseInventory] it passes over fields it does not know, which a newer
 // process may have added.
 func (inv *Inventory) UnmarshalJSON(data []byte) error {
-	got, err := readInventory(data, false)
+	got, err := inventoryReader{elsewhere: true}.inventory(data)
 	if err != nil {
 		return fmt.Errorf("inventory: %w", err)
 	}
@@ -42,14 +53,13 @@ func (inv *Inventory) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// readInventory reads and checks an inventory; its errors are placed.
-func readInventory(data []byte, strict bool) (*Inventory, error) {
+// inventory reads and checks an inventory; its errors are placed.
+func (r inventoryReader) inventory(data []byte) (*Inventory, error) {
 	top, err := jsontree.Parse(data)
 	if err != nil {
 		return nil, err
 	}
 	inv := &Inventory{Services: map[string]Service{}}
-	r := inventoryReader{strict}
 	err = r.fields(top, map[string]jsontree.ReadFunc{
 		"nodes": jsontree.List(func(w jsontree.Word) error {
 			n, err := r.node(w)
@@ -80,7 +90,8 @@ func place(err error, w jsontree.Word) error {
 
 // An inventoryReader turns words into what they mean.
 type inventoryReader struct {
-	strict bool // unknown fields and nulls are errors
+	strict    bool // unknown fields and nulls are errors
+	elsewhere bool // another machine wrote it
 }
 
 // fields reads the object w, each field by its function.

@@ -95,6 +95,8 @@ type Load struct {
 	Conns    float64 `json:"conns,omitempty"`    // open client connections
 	InFlight float64 `json:"inflight,omitempty"` // requests being served
 	Hit      float64 `json:"hit,omitempty"`      // cache hit ratio, 0 to 1
+	GPU      float64 `json:"gpu,omitempty"`      // fraction of the busiest, 0 to 1
+	Temp     float64 `json:"temp,omitempty"`     // of the hottest chip, in °C
 }
 
 // Bounds of a record, so that no prober can fill a reader's memory.
@@ -162,7 +164,7 @@ func (o *Observation) validate() error {
 		return fmt.Errorf("rtt_us ewma %d is negative", o.RTT.EWMA)
 	}
 	l := &o.Load
-	for _, v := range [...]float64{l.CPU, l.Mem, l.RPS, l.OKRPS, l.EPS, l.Mbps, l.Conns, l.InFlight, l.Hit} {
+	for _, v := range [...]float64{l.CPU, l.Mem, l.RPS, l.OKRPS, l.EPS, l.Mbps, l.Conns, l.InFlight, l.Hit, l.GPU, l.Temp} {
 		if !(v >= 0 && v <= math.MaxFloat64) {
 			return fmt.Errorf("load %v is not a positive number", v)
 		}

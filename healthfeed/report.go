@@ -69,6 +69,8 @@ func (m *merging) medianLoad() Load {
 		Conns:    of(func(l *Load) float64 { return l.Conns }),
 		InFlight: of(func(l *Load) float64 { return l.InFlight }),
 		Hit:      of(func(l *Load) float64 { return l.Hit }),
+		GPU:      of(func(l *Load) float64 { return l.GPU }),
+		Temp:     of(func(l *Load) float64 { return l.Temp }),
 	}
 }
 

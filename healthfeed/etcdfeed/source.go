@@ -127,7 +127,7 @@ func (r *receiver) read(key string, value []byte, listed bool) error {
 	case isRecord:
 		return r.record(prober, data, listed)
 	case key == inventoryKey:
-		inv, err := healthfeed.ParseInventory("nodes.json", data)
+		inv, err := healthfeed.ParseSharedInventory("nodes.json", data)
 		if err != nil {
 			return err
 		}

@@ -20,6 +20,9 @@ const (
 	// slowBy is the rise of the 95th percentile over the base that halves the
 	// latency term.
 	slowBy = 100 * time.Millisecond
+
+	// hottest is the temperature at which nothing is left of a score, in °C.
+	hottest = 90
 )
 
 // health is how well a node does, 0 to 100, without regard to how busy it is. It
@@ -42,16 +45,19 @@ func health(a *average, load healthfeed.Load, now time.Time) float64 {
 }
 
 // score is health with regard to load: from 70 % of what it was built for on, a
-// node has less to offer. Weights are not made of it, or load would count twice.
+// node has less to offer, and from 80 °C on, when chips begin to slow themselves down;
+// at 90 °C nothing is left. Weights are not made of it, or load would count twice.
+//
+//	health · U^0.5 · T^0.2
 func score(health float64, load healthfeed.Load, c healthfeed.Capacity) float64 {
-	used := load.CPU
+	used := max(load.CPU, load.GPU)
 	if c.Conns > 0 {
 		used = max(used, load.Conns/c.Conns)
 	}
 	if c.Mbps > 0 {
 		used = max(used, load.Mbps/c.Mbps)
 	}
-	return health * math.Sqrt(clamp((1-used)/0.3))
+	return health * math.Sqrt(clamp((1-used)/0.3)) * math.Pow(clamp((hottest-load.Temp)/10), 0.2)
 }
 
 // clamp bounds a fraction.

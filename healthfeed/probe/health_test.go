@@ -156,6 +156,12 @@ func TestScore(t *testing.T) {
 		{healthfeed.Load{CPU: 1}, 0},
 		{healthfeed.Load{CPU: 0.1, Mbps: 2000}, 0},
 		{healthfeed.Load{Conns: 85}, 80 * math.Sqrt(0.5)},
+		{healthfeed.Load{CPU: 0.1, GPU: 0.85}, 80 * math.Sqrt(0.5)},
+		{healthfeed.Load{CPU: 0.85, GPU: 0.1}, 80 * math.Sqrt(0.5)},
+		{healthfeed.Load{Temp: 80}, 80},
+		{healthfeed.Load{Temp: 85}, 80 * math.Pow(0.5, 0.2)},
+		{healthfeed.Load{Temp: 90}, 0},
+		{healthfeed.Load{GPU: 0.85, Temp: 85}, 80 * math.Sqrt(0.5) * math.Pow(0.5, 0.2)},
 	} {
 		if got := score(80, test.load, c); !near(got, test.want) {
 			t.Errorf("%+v: got %v, want %v", test.load, got, test.want)

@@ -46,8 +46,8 @@ type loadReport struct {
 
 // ParseReport reads the value of a [LoadHeader]. Utilizations are fractions and
 // bounded by 1; application_utilization stands in for cpu_utilization where it is
-// greater. Of the named metrics, ok_rps, mbps, conns, inflight and hit are used,
-// in the units of [healthfeed.Load], and drain, which is a wish unless it is 0, and
+// greater. Of the named metrics, ok_rps, mbps, conns, inflight, hit, gpu and temp are
+// used, in the units of [healthfeed.Load], and drain, which is a wish unless it is 0, and
 // breaker, which is closed at 0, open from 1 on, and half open between.
 func ParseReport(value string) (Report, error) {
 	if len(value) > maxLoadHeader {
@@ -105,14 +105,14 @@ func (r *loadReport) report() (Report, error) {
 	l := healthfeed.Load{
 		CPU: max(r.CPU, r.Application), Mem: r.Mem, RPS: r.RPS, EPS: r.EPS,
 		OKRPS: r.Named["ok_rps"], Mbps: r.Named["mbps"], Conns: r.Named["conns"],
-		InFlight: r.Named["inflight"], Hit: r.Named["hit"],
+		InFlight: r.Named["inflight"], Hit: r.Named["hit"], GPU: r.Named["gpu"], Temp: r.Named["temp"],
 	}
-	for _, v := range [...]float64{l.CPU, r.CPU, r.Application, l.Mem, l.RPS, l.EPS, l.OKRPS, l.Mbps, l.Conns, l.InFlight, l.Hit, r.Named["drain"], r.Named["breaker"]} {
+	for _, v := range [...]float64{l.CPU, r.CPU, r.Application, l.Mem, l.RPS, l.EPS, l.OKRPS, l.Mbps, l.Conns, l.InFlight, l.Hit, l.GPU, l.Temp, r.Named["drain"], r.Named["breaker"]} {
 		if !(v >= 0 && v <= math.MaxFloat64) {
 			return Report{}, errors.New("load report: a value is not a positive number")
 		}
 	}
-	l.CPU, l.Mem, l.Hit = min(1, l.CPU), min(1, l.Mem), min(1, l.Hit)
+	l.CPU, l.Mem, l.Hit, l.GPU = min(1, l.CPU), min(1, l.Mem), min(1, l.Hit), min(1, l.GPU)
 	report := Report{Load: l, Drain: r.Named["drain"] > 0}
 	switch open, told := r.Named["breaker"]; {
 	case !told:

@@ -9,19 +9,20 @@ import (
 )
 
 func TestParseReport(t *testing.T) {
-	full := healthfeed.Load{CPU: 0.3, Mem: 0.5, RPS: 1200, EPS: 4, OKRPS: 1196, Mbps: 984, Conns: 11287, InFlight: 210, Hit: 0.62}
+	full := healthfeed.Load{CPU: 0.3, Mem: 0.5, RPS: 1200, EPS: 4, OKRPS: 1196, Mbps: 984, Conns: 11287, InFlight: 210, Hit: 0.62, GPU: 0.47, Temp: 67}
 	for _, test := range []struct {
 		in   string
 		want healthfeed.Load
 		ok   bool
 	}{
-		{`JSON {"cpu_utilization": 0.3, "mem_utilization": 0.5, "rps_fractional": 1200, "eps": 4, "named_metrics": {"ok_rps": 1196, "mbps": 984, "conns": 11287, "inflight": 210, "hit": 0.62}}`, full, true},
-		{`TEXT cpu_utilization=0.3,mem_utilization=0.5, rps_fractional=1200, eps=4,named_metrics.ok_rps=1196,named_metrics.mbps=984,named_metrics.conns=11287,named_metrics.inflight=210,named_metrics.hit=0.62`, full, true},
+		{`JSON {"cpu_utilization": 0.3, "mem_utilization": 0.5, "rps_fractional": 1200, "eps": 4, "named_metrics": {"ok_rps": 1196, "mbps": 984, "conns": 11287, "inflight": 210, "hit": 0.62, "gpu": 0.47, "temp": 67}}`, full, true},
+		{`TEXT cpu_utilization=0.3,mem_utilization=0.5, rps_fractional=1200, eps=4,named_metrics.ok_rps=1196,named_metrics.mbps=984,named_metrics.conns=11287,named_metrics.inflight=210,named_metrics.hit=0.62,named_metrics.gpu=0.47,named_metrics.temp=67`, full, true},
 		{`JSON {}`, healthfeed.Load{}, true},
 		{`JSON {"request_cost": {"x": 1}, "cpu_utilization": 0.1, "named_metrics": {"other": 7}}`, healthfeed.Load{CPU: 0.1}, true},
 		{`TEXT request_cost.x=1, cpu_utilization = 0.1`, healthfeed.Load{CPU: 0.1}, true},
 		{`JSON {"cpu_utilization": 0.1, "application_utilization": 0.9}`, healthfeed.Load{CPU: 0.9}, true},
-		{`JSON {"cpu_utilization": 1.7, "mem_utilization": 2}`, healthfeed.Load{CPU: 1, Mem: 1}, true},
+		{`JSON {"cpu_utilization": 1.7, "mem_utilization": 2, "named_metrics": {"gpu": 3}}`, healthfeed.Load{CPU: 1, Mem: 1, GPU: 1}, true},
+		{`JSON {"named_metrics": {"temp": -1}}`, healthfeed.Load{}, false},
 		{`TEXT cpu_utilization=0.1,named_metrics.drain=1`, healthfeed.Load{CPU: 0.1}, true},
 		{`JSON {"cpu_utilization": 0.1, "named_metrics": {"drain": 0}}`, healthfeed.Load{CPU: 0.1}, true},
 		{`JSON {"named_metrics": {"breaker": -0.5}}`, healthfeed.Load{}, false},

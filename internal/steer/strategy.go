@@ -54,7 +54,7 @@ type Terms struct {
 	Health float64
 
 	// Load is which part of the node's capacity is used, 0 to 1: the greatest of
-	// CPU, and of requests, traffic and connections as far as the inventory has a
+	// CPU and GPU, and of requests, traffic and connections as far as the inventory has a
 	// capacity for them. For a node that does not say, it is the mean of those
 	// that do: so it neither starves nor is flooded.
 	Load float64
@@ -136,7 +136,7 @@ func (p *Policy) terms(c *candidate, status *healthfeed.Status, f *field) Terms 
 
 // load is which part of the member's capacity is used, 0 if it does not say.
 func (m *member) load(l *healthfeed.Load) float64 {
-	used := l.CPU
+	used := max(l.CPU, l.GPU)
 	for _, v := range [...]struct{ is, most float64 }{
 		{l.RPS, m.capacity.RPS}, {l.Mbps, m.capacity.Mbps}, {l.Conns, m.capacity.Conns},
 	} {
