@@ -193,7 +193,7 @@ func (f *Feed) Epoch(prober string) int64 {
 // Superseded reports whether the feed has a later record of r's prober, so that r, and
 // in a later epoch what follows it too, is ignored. Either another
 // prober has the same name, or the clock went back before the prober started;
-// starting anew with the next [Feed.Epoch] mends the second and shows the first.
+// starting anew with the next [Feed.Epoch] when the other is silent mends both.
 func (f *Feed) Superseded(r *Record) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -163,3 +163,34 @@ func TestDocuments(t *testing.T) {
 		}
 	})
 }
+
+// A process writes what its own prober sees, and not again what it has heard of another
+// one that has the same name.
+func TestNoEcho(t *testing.T) {
+	eachEtcd(t, func(t *testing.T, etcd string) {
+		c := startEtcd(t, etcd, 1)
+		one := join(t, "one", quick, inventory, c.endpoints()...)
+		version := func() int64 {
+			r, err := c.client(t).Get(t.Context(), "/tandem/obs/one")
+			if err != nil || len(r.Kvs) != 1 {
+				return 0
+			}
+			return r.Kvs[0].Version
+		}
+		eventually(t, "the record is not written", func() bool { return version() > 0 })
+		twin := one.Epoch("one") + 1000_000
+		const records = 6
+		before := int64(0)
+		for seq := range uint64(1 + records) {
+			c.put("/tandem/obs/one", fmt.Sprintf(`{"records":[{"age_ms":0,"prober":"one","epoch":%d,"seq":%d,"interval_ms":2000,"ttl_ms":15000,"nodes":{}}]}`, twin, seq))
+			eventually(t, "the twin is not heard", func() bool { r, _ := one.Record("one"); return r.Epoch == twin && r.Seq == seq })
+			time.Sleep(2 * quick.write)
+			if seq == 0 { // a write of our own may have been under way
+				before = version()
+			}
+		}
+		if n := version() - before; n != records {
+			t.Errorf("the twin has written %d records, and there were %d writes", records, n)
+		}
+	})
+}

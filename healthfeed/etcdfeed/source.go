@@ -8,6 +8,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
 )
@@ -30,6 +31,10 @@ type Source struct {
 	following trouble
 	writing   trouble
 	refused   refusals
+
+	// of records under our prober's name
+	mine atomic.Int64 // the epoch in which it writes
+	twin atomic.Int64 // that of somebody else
 
 	Documents
 }
@@ -84,11 +89,21 @@ func (s *Source) Run(ctx context.Context, f *healthfeed.Feed) error {
 		wg.Go(func() {
 			(&writer{
 				client: client, prober: s.config.Prober, record: prefix + observations + s.config.Prober,
-				words: prefix + overrides + s.config.Prober, pace: s.pace, note: s.writing.note,
+				words: prefix + overrides + s.config.Prober, pace: s.pace, note: s.writing.note, own: s.own,
 			}).run(ctx, f)
 		})
 	}
 	return nil
+}
+
+// own reports whether a record of our prober's name is ours to write, and not what was
+// heard of another one who has the name.
+func (s *Source) own(r *healthfeed.Aged) bool {
+	if r.Epoch == s.twin.Load() {
+		return false
+	}
+	s.mine.Store(r.Epoch)
+	return true
 }
 
 // A receiver is the [mirror] that brings keys into a feed. It is owned by the
@@ -156,6 +171,9 @@ func (r *receiver) record(prober string, data []byte, listed bool) error {
 		// write keeps its lease all the same. So its votes hold, but count in
 		// full only when the next one comes.
 		a.AgeMS = max(a.AgeMS, a.TTLMS+1)
+	}
+	if e := s.Records[0].Epoch; prober == r.source.config.Prober && e != r.source.mine.Load() {
+		r.source.twin.Store(e)
 	}
 	return r.feed.Offer(s)
 }

@@ -28,6 +28,7 @@ type writer struct {
 	words  string // key of the operators' words
 	pace   pace
 	note   func(error) // of each attempt
+	own    func(*healthfeed.Aged) bool
 
 	// owned by run
 	lease   clientv3.LeaseID // 0 for none
@@ -49,7 +50,7 @@ func (w *writer) run(ctx context.Context, f *healthfeed.Feed) {
 		case <-tick.C:
 		}
 		s := healthfeed.Snapshot{Records: []healthfeed.Aged{}, Overrides: f.Overrides()}
-		if record, ok := f.Record(w.prober); ok {
+		if record, ok := f.Record(w.prober); ok && w.own(&record) {
 			s.Records = append(s.Records, record)
 		}
 		now := time.Now()

@@ -16,6 +16,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -63,9 +64,38 @@ func (p *Prober) String() string { return "prober " + p.name }
 
 // Run implements [healthfeed.Source]: it probes until ctx ends, following f's
 // inventory. A check that is the same in the next inventory goes on with its
-// counters. It returns an error when the feed refuses or supersedes its records.
+// counters. It returns an error when the feed refuses or supersedes its records; in the
+// second case, when another prober has its name, not before that one has fallen silent.
 // When Run returns, nothing of it runs any more.
 func (p *Prober) Run(ctx context.Context, f *healthfeed.Feed) error {
+	err := p.probe(ctx, f)
+	if errors.Is(err, errSuperseded) {
+		p.log.Error("another prober has this name; it has the word, and here nothing is probed until it is silent", "prober", p.name)
+		p.standBy(ctx, f)
+	}
+	return err
+}
+
+var errSuperseded = errors.New("the records of another prober of this name are newer")
+
+// standBy waits until there is no record of the prober's name that counts in full. If two
+// went on, each would silence the other again and again, and begin to count anew.
+func (p *Prober) standBy(ctx context.Context, f *healthfeed.Feed) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		if r, known := f.Record(p.name); !known || r.AgeMS > r.TTLMS {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// probe is Run until another prober of the same name has the word.
+func (p *Prober) probe(ctx context.Context, f *healthfeed.Feed) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -109,7 +139,7 @@ func (p *Prober) Run(ctx context.Context, f *healthfeed.Feed) error {
 				return err
 			}
 			if f.Superseded(record) {
-				return fmt.Errorf("the records of another prober named %q are newer", p.name)
+				return fmt.Errorf("%w: %q", errSuperseded, p.name)
 			}
 		}
 		due.Reset(r.interval())

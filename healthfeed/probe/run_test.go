@@ -377,8 +377,9 @@ func TestBadName(t *testing.T) {
 	})
 }
 
-// Two probers of one name would silence each other without a word. The one that
-// is overtaken says so and starts anew, which also mends a clock that went back.
+// Of two probers of one name the later one has the word. The other says so, asks nobody,
+// and starts anew when it has heard nothing for as long as a record counts, which also
+// mends a clock that went back.
 func TestSuperseded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -386,17 +387,28 @@ func TestSuperseded(t *testing.T) {
 		inventories <- nodes(t, map[string]healthfeed.Check{"a": pulse("a:1")})
 		time.Sleep(5 * time.Second)
 		other := healthfeed.Record{
-			Prober: "test", Epoch: time.Now().Add(time.Hour).UnixMilli(), Seq: 1, IntervalMS: 2000, TTLMS: 15000,
+			Prober: "test", Epoch: time.Now().Add(time.Hour).UnixMilli(), IntervalMS: 2000, TTLMS: 15000,
 			Nodes: map[string]healthfeed.Observation{"a": {State: healthfeed.Down}},
 		}
-		if err := f.Offer(&healthfeed.Snapshot{Records: []healthfeed.Aged{{Record: other}}}); err != nil {
-			t.Fatal(err)
+		var asked int
+		for range 30 { // a minute
+			other.Seq++
+			if err := f.Offer(&healthfeed.Snapshot{Records: []healthfeed.Aged{{Record: other}}}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Second)
+			w.mu.Lock()
+			if n := len(w.attempts["a:1"]); asked == 0 { // the round in which it noticed aside
+				asked = n
+			} else if n != asked {
+				t.Fatalf("%d attempts of a prober without the word", n-asked)
+			}
+			w.mu.Unlock()
+			if s := stateOf(f, "a"); s != healthfeed.Down {
+				t.Fatalf("the newer record does not count: %v", s)
+			}
 		}
-		time.Sleep(time.Second)
-		if s := stateOf(f, "a"); s != healthfeed.Down {
-			t.Errorf("the newer record does not count: %v", s)
-		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(25 * time.Second)
 		if s, e := stateOf(f, "a"), record(t, f).Epoch; s != healthfeed.Up || e != other.Epoch+1 {
 			t.Errorf("the prober did not start anew: %v, epoch %d", s, e)
 		}
