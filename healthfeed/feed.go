@@ -57,7 +57,7 @@ type Feed struct {
 	// kick wakes the merge loop
 	kick chan struct{}
 
-	// current is written by Open and by the merge loop alone
+	// current is written by Open and Succeed, and then by the merge loop alone
 	current atomic.Pointer[publication]
 
 	// owned by the merge loop

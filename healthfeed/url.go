@@ -84,8 +84,9 @@ func (s *urlSource) Run(ctx context.Context, f *Feed) error {
 	}
 	if h.client == nil {
 		h.client = directClient()
-		h.client.Transport.(*http.Transport).TLSClientConfig = s.tls.Clone() // the transport writes into it
-		defer h.client.CloseIdleConnections()
+		transport := h.client.Transport.(*http.Transport)
+		transport.TLSClientConfig = s.tls.Clone() // the transport writes into it
+		transport.DialContext = dialUntil(ctx, transport.DialContext)
 	}
 	// Errors of the network name changing ports; only the first is logged.
 	h.complaint = complaint{log: f.config.Log, what: s.String(), once: true}
@@ -133,4 +134,30 @@ func directClient() *http.Client {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// dialUntil makes connections that are closed when until ends, at the latest. A
+// transport has no such end: a stream that was broken off may keep its connection from
+// being idle when the idle ones are closed.
+func dialUntil(until context.Context, dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &boundConn{conn, context.AfterFunc(until, func() { conn.Close() })}, nil
+	}
+}
+
+// A boundConn is no longer waited for once it is closed.
+type boundConn struct {
+	net.Conn
+	unbind func() bool
+}
+
+func (c *boundConn) Close() error {
+	c.unbind()
+	return c.Conn.Close()
 }

@@ -216,11 +216,11 @@ func (a *App) credentials(from []string) ([]string, error) {
 	return files, err
 }
 
-// Start brings the feed to life if it is not. A new feed begins with what the
+// Start brings the feed to life if it is not. A new feed goes on from what the
 // feed of the configuration before knows, until its own sources have spoken.
 func (a *App) Start() error {
 	a.feed.logs.attach(a.log)
-	announcers.attach(a.announcer)
+	told.attach(a.announcer)
 	var before *feed
 	if app, ok := active(); ok && app.feed != a.feed {
 		before = app.feed
@@ -232,7 +232,7 @@ func (a *App) Start() error {
 // Stop takes this configuration's log and events away from the feed. The feed itself ends
 // in Cleanup, unless another configuration uses it.
 func (a *App) Stop() error {
-	announcers.detach(a.announcer)
+	told.detach(a.announcer)
 	a.feed.logs.detach(a.log)
 	return nil
 }

@@ -26,10 +26,11 @@ import (
 )
 
 // A server is a real Caddy in this process: one HTTP site and the admin
-// endpoint, both on Unix sockets, so that no port has to be free.
+// endpoint, both on Unix sockets, so that no port has to be free; but see overTCP.
 type server struct {
 	t     *testing.T
 	dir   string
+	bind  string // of the site
 	site  *http.Client
 	admin *http.Client
 }
@@ -41,7 +42,7 @@ func newServer(t *testing.T) *server {
 		t.Fatal(err)
 	}
 	s := &server{t: t, dir: dir}
-	s.site, s.admin = unixClient(s.path("site")), unixClient(s.path("admin"))
+	s.bind, s.site, s.admin = "http:// {\n\tbind unix/"+s.path("site"), unixClient(s.path("site")), unixClient(s.path("admin"))
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
 			t.Error(err)
@@ -56,6 +57,19 @@ func unixClient(path string) *http.Client {
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+	}}
+}
+
+// overTCP moves the site to a port that was free just now.
+func (s *server) overTCP() {
+	l := listen(s.t, "127.0.0.1")
+	l.Close()
+	s.bind = fmt.Sprintf("http://:%d {\n\tbind 127.0.0.1", l.Addr().(*net.TCPAddr).Port)
+	s.site = &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
 		},
 	}}
 }
@@ -86,11 +100,10 @@ func (s *server) caddyfile(global, site string) string {
 	}
 	%s
 }
-http:// {
-	bind unix/%s
+%s
 	%s
 }
-`, s.path("admin"), s.path("storage"), global, s.path("site"), site)
+`, s.path("admin"), s.path("storage"), global, s.bind, site)
 }
 
 // load adapts and runs a configuration, whether or not it changed.
@@ -126,7 +139,8 @@ func do(t *testing.T, c *http.Client, method, path string) (int, http.Header, st
 		if err == nil {
 			return status, header, body
 		}
-		if attempt == 5 {
+		time.Sleep(time.Duration(attempt-1) * 10 * time.Millisecond)
+		if attempt == 8 {
 			t.Error(err) // not Fatal: this is not always the test's own goroutine
 			return 0, nil, ""
 		}

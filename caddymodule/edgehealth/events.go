@@ -1,6 +1,7 @@
 package edgehealth
 
 import (
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -12,11 +13,6 @@ import (
 // eventChanged is emitted when the state of a node changes. Its data are `node`,
 // `state`, `was` and `reason`.
 const eventChanged = "edgehealth.changed"
-
-// announcers are those of the configurations that run. There is one list for all feeds,
-// because while a configuration with another feed replaces one, both feeds live and
-// see the same changes, and only one of them is to tell.
-var announcers attached[*announcer]
 
 // announcer emits events on behalf of one configuration.
 type announcer struct {
@@ -41,28 +37,64 @@ func (a *announcer) announce(c change) {
 	}
 }
 
-// announceChanges has the configuration in charge announce what changes after seen,
-// once, until the feed ends. Tables of f up to the given generation say nothing beyond
-// seen, which may be of the feed before. Handlers that take their time miss what comes
-// and goes meanwhile, and nothing waits for them. A node that is new has no state to
-// change. What changes while another feed is in charge waits for the case that its
-// configuration fails to start.
-func (f *feed) announceChanges(seen *healthfeed.Table, generation uint64) {
-	for {
+// told is what all configurations of this process have told of the nodes. There is one
+// for all feeds: while a configuration with another feed replaces one, which may take
+// long, both feeds live and see the same changes.
+var told herald
+
+type herald struct {
+	mu         sync.Mutex // guards the rest
+	announcers attached[*announcer]
+	last       *healthfeed.Table // what is in it has been told
+}
+
+// attach puts an announcer in charge. What was told holds, unless nobody was there to
+// tell: then it begins with what its feed knows now.
+func (h *herald) attach(a *announcer) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, ok := h.announcers.inCharge(); !ok {
+		h.last = a.feed.Table()
+	}
+	h.announcers.attach(a)
+}
+
+// detach takes an announcer away.
+func (h *herald) detach(a *announcer) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.announcers.detach(a)
+}
+
+// news returns what the announcer in charge is to tell because of a table of f: nothing
+// if that has another feed.
+func (h *herald) news(f *feed, t *healthfeed.Table) (*announcer, []change) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a, ok := h.announcers.inCharge()
+	if !ok || a.feed != f {
+		return nil, nil
+	}
+	news := changes(h.last, t, time.Time{})
+	h.last = t
+	return a, news
+}
+
+// announceChanges has the configuration in charge announce what changes, once, until
+// the feed ends. Handlers that take their time miss what comes and goes meanwhile, and
+// nothing waits for them. A node that is new has no state to change.
+func (f *feed) announceChanges() {
+	for generation := uint64(0); ; {
 		t, err := f.Next(f.ending, generation)
 		if err != nil {
 			return
 		}
 		generation = t.Generation
-		a, ok := announcers.inCharge()
-		if !ok || a.feed != f {
-			continue
-		}
-		for _, c := range changes(seen, t, time.Time{}) {
+		a, news := told.news(f, t)
+		for _, c := range news {
 			if c.Was != "" {
 				a.announce(c)
 			}
 		}
-		seen = t
 	}
 }

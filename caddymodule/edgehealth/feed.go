@@ -72,7 +72,7 @@ func release(s shape) error {
 	return err
 }
 
-// open makes the feed of a shape.
+// open makes the feed of a shape, which begins with what the running configuration knows.
 func open(s shape) (*feed, error) {
 	logs := new(logs)
 	config := healthfeed.Config{
@@ -98,35 +98,31 @@ func open(s shape) (*feed, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &feed{Feed: f, logs: logs, shape: s, ending: ctx, end: cancel}, nil
+	opened := &feed{Feed: f, logs: logs, shape: s, ending: ctx, end: cancel}
+	// Sites may be served before the app is started.
+	if app, ok := active(); ok {
+		opened.succeed(app.feed)
+	}
+	return opened, nil
 }
 
-// start runs the feed, once. It begins with what before knows, if that is not
-// nil: its records age on, and expire unless somebody renews them.
+// start runs the feed, once. By then before, if it is not nil, may know more than when
+// the feed was opened.
 func (f *feed) start(before *feed) {
 	f.started.Do(func() {
-		seen := f.Table()
 		if before != nil {
-			seen = before.Table()
-			if err := f.Offer(before.lend()); err != nil {
-				slog.New(relay{logs: f.logs}).Warn("starting without what the feed before knew", "err", err)
-			}
+			f.succeed(before)
 		}
-		generation := f.Table().Generation // before there can be another
 		go f.run()
-		go f.announceChanges(seen, generation)
+		go f.announceChanges()
 	})
 }
 
-// lend returns what f knows, for the feed that comes after it. An inventory
-// that was written in a file belongs to the setting `nodes` and ends with it;
-// one that came from a source holds until another source brings the next.
-func (f *feed) lend() *healthfeed.Snapshot {
-	s := f.Snapshot()
-	if f.shape.Nodes != "" {
-		s.Inventory = nil
+// succeed makes the feed begin with what before knows.
+func (f *feed) succeed(before *feed) {
+	if err := f.Succeed(before.Feed); err != nil {
+		slog.New(relay{logs: f.logs}).Warn("starting without it", "err", err)
 	}
-	return s
 }
 
 // run keeps the feed alive until Destruct.

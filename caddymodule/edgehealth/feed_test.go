@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/tandem-cdn/tandem/healthfeed"
 )
 
@@ -125,6 +127,35 @@ func TestNewFeedBeginsWithWhatTheOldOneKnew(t *testing.T) {
 		}
 		last = app.feed
 		eventually(t, step.name+": lon1 "+step.want, func() bool { _, a := s.nodes(); return a.state("lon1") == step.want })
+	}
+}
+
+// Sites of a new configuration may be served before its feed has started.
+func TestNewFeedKnowsBeforeItStarts(t *testing.T) {
+	s := newServer(t)
+	nodes := s.write("nodes.json", twoNodes)
+	s.mustLoad("edgehealth {\n nodes "+nodes+"\n }", "respond hello")
+	new(voter).say(t, map[string]healthfeed.State{"ams1": healthfeed.Up, "lon1": healthfeed.Down})
+	config := new(caddy.Config)
+	raw := fmt.Sprintf(`{"admin": {"disabled": true}, "apps": {"edgehealth": {"nodes": %q, "from": [%q]}}}`, nodes, silence(t))
+	if err := caddy.StrictUnmarshalJSON([]byte(raw), config); err != nil {
+		t.Fatal(err)
+	}
+	ctx, err := caddy.ProvisionContext(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := ctx.AppIfConfigured("edgehealth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := v.(*App)
+	defer app.Cleanup()
+	if running, _ := active(); running.feed == app.feed {
+		t.Fatal("the feed is the same although its settings changed")
+	}
+	if lon, _ := app.Table().Lookup("lon1"); lon.State != healthfeed.Down {
+		t.Errorf("lon1 is %v, want down", lon.State)
 	}
 }
 

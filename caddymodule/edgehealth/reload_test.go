@@ -8,13 +8,16 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/healthfeed/identity/identitytest"
 )
 
 // A hub is a fake feed hub that counts. It has one snapshot, in which the given
@@ -213,30 +216,127 @@ func TestFailedReloadChangesNothing(t *testing.T) {
 	}
 }
 
+// goroutines counts them by where they were started.
+func goroutines() map[string]int {
+	buffer := make([]byte, 8<<20)
+	buffer = buffer[:runtime.Stack(buffer, true)]
+	counted := map[string]int{}
+	for stack := range strings.SplitSeq(string(buffer), "\n\n") {
+		_, started, _ := strings.Cut(stack, "created by ")
+		started, _, _ = strings.Cut(started, " in goroutine")
+		counted[started]++
+	}
+	return counted
+}
+
+// descriptors returns how many files and sockets this process has open, where the
+// system tells.
+func descriptors() int {
+	open, _ := os.ReadDir("/proc/self/fd")
+	return len(open)
+}
+
+// TestReloadsLeaveNothingBehind reloads while requests are made: the same feed, another
+// one with a stream over mutual TLS, and configurations that fail at the start and at
+// the end. Then all is as before the first.
 func TestReloadsLeaveNothingBehind(t *testing.T) {
-	s, h := newServer(t), newHub(t, healthfeed.Up)
+	authority := identitytest.New(t)
+	cert, key, ca := authority.Issue(t.TempDir(), "spiffe://cdn.example/edge/ams1", time.Now().Add(time.Hour))
+	h := newTLSHub(t, authority, "spiffe://cdn.example/dns/ns1")
+	s := newServer(t)
+	s.overTCP() // Caddy closes a Unix socket with the configuration that failed
 	nodes := s.write("nodes.json", twoNodes)
-	site := "reverse_proxy 127.0.0.1:1 {\n lb_policy edgehealth\n }"
+	alive := upstream(t, "127.0.0.1", "ams1")
+	site := "edgehealth\n @away edgehealth node lon1 down\n header @away X-Away lon1\n reverse_proxy " + alive + " 127.0.0.2:1 {\n lb_policy edgehealth\n fail_duration 1s\n transport http {\n keepalive off\n }\n }"
 	same := "edgehealth {\n nodes " + nodes + "\n }"
-	other := "edgehealth {\n nodes " + nodes + "\n from " + h.URL + "\n }"
+	other := "edgehealth {\n self ams1\n probe\n nodes " + nodes + "\n from " + h.URL + "\n tls " + cert + " " + key + " " + ca + "\n }"
+	s.mustLoad(same, site)
+	new(voter).say(t, map[string]healthfeed.State{"ams1": healthfeed.Up, "lon1": healthfeed.Down})
 	load := func(i int) {
-		if i%5 == 0 {
+		t.Helper()
+		switch i % 4 {
+		case 0:
 			s.mustLoad(other, site)
-		} else {
+		case 1:
+			if s.load(other, site+"\n reverse_proxy 192.0.2.1 {\n lb_policy edgehealth random_choose 1\n }") == nil {
+				t.Error("a wrong policy was taken")
+			}
+		case 2:
+			if s.load(same, site+"\n}\nhttp://:80 {\n bind unix/"+s.path("no/such/directory")+"\n respond x") == nil {
+				t.Error("a wrong directory was taken")
+			}
+		default:
 			s.mustLoad(same, site)
 		}
 	}
-	for i := range 5 {
+	done := make(chan struct{})
+	var clients sync.WaitGroup
+	traffic := func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			status, header, body := do(t, s.site, http.MethodGet, "/")
+			if status != http.StatusOK || body != "ams1" || header.Get("X-Away") != "lon1" {
+				t.Errorf("during the reloads: %d %q, away %q", status, body, header.Get("X-Away"))
+				return
+			}
+		}
+	}
+	settled := func() (running map[string]int, files int) {
+		s.mustLoad(same, site) // of the same kind each time
+		return goroutines(), descriptors()
+	}
+	clients.Go(traffic)
+	for i := range 8 { // what starts once, has started
 		load(i)
 	}
-	before := runtime.NumGoroutine()
-	for i := range 50 {
+	close(done)
+	clients.Wait()
+	h.CloseClientConnections()
+	before, files := settled()
+	done = make(chan struct{})
+	clients.Go(traffic)
+	clients.Go(traffic)
+	for i := range 52 {
 		load(i)
 	}
-	eventually(t, fmt.Sprintf("as few goroutines as before (%d)", before), func() bool {
-		return runtime.NumGoroutine() <= before+3 // what a request of the test may leave for a moment
-	})
+	close(done)
+	clients.Wait()
+
+	var grown string
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		grown = ""
+		after, open := settled()
+		for top, n := range after {
+			if n > before[top] {
+				grown += fmt.Sprintf("%d instead of %d in %s\n", n, before[top], top)
+			}
+		}
+		if open > files {
+			grown += fmt.Sprintf("%d open files instead of %d\n", open, files)
+		}
+		if grown == "" {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("52 reloads left behind:\n", grown)
+		}
+	}
 	wantOneReference(t)
+	if n := len(told.announcers.items); n != 1 {
+		t.Errorf("%d configurations announce, want 1", n)
+	}
+	watched.mu.Lock()
+	defer watched.mu.Unlock()
+	if n := len(watched.handlers); n != 1 {
+		t.Errorf("%d servers are watched, want 1", n)
+	}
+	if app, _ := active(); app.Table().Nodes[1].State != healthfeed.Down {
+		t.Errorf("what was known of lon1 is lost: %+v", app.Table().Nodes[1])
+	}
 }
 
 // TestValidateHasNoSideEffects is about `caddy validate`.

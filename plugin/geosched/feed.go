@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
-	"time"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
 	"github.com/tandem-cdn/tandem/healthfeed/etcdfeed"
@@ -88,7 +87,7 @@ func (k feedKey) open() (r running, err error) {
 }
 
 // holdFeed returns the feed, running, from the pool. A feed that is not there
-// yet begins with the records of the one before, if any: a reload that adds a
+// yet begins with what the one before knows, if any: a reload that adds a
 // node must not forget that another one is down.
 func holdFeed(p *pool, h *holder, k feedKey, before *healthfeed.Feed) (running, error) {
 	key, err := json.Marshal(k)
@@ -101,23 +100,13 @@ func holdFeed(p *pool, h *holder, k feedKey, before *healthfeed.Feed) (running, 
 			return running{}, nil, err
 		}
 		if before != nil {
-			known := before.Snapshot()
-			if err := f.Offer(&healthfeed.Snapshot{Records: known.Records, Overrides: known.Overrides}); err != nil {
-				log.Warningf("starting without what the feed before knew: %v", err)
+			if err := f.Succeed(before); err != nil {
+				log.Warningf("starting without %v", err)
 			}
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		opened := f.Table()
 		go runFeed(ctx, f.Feed)
 		go followNodes(ctx, f.Feed, p.prepare)
-		// The first query comes as soon as the server has started, and what was
-		// offered is in the table only when the feed has merged it.
-		for range 100 {
-			if before == nil || f.Table() != opened {
-				break
-			}
-			time.Sleep(time.Millisecond)
-		}
 		return f, cancel, nil
 	})
 }
