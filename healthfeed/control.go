@@ -56,8 +56,8 @@ type control struct {
 	stepped  time.Time // when a was last considered
 	report   time.Time // when the newest report was seen
 	ends     time.Time // when it stops to count
-	away     time.Time // since when the node takes no clients; zero while it does
-	back     time.Time // when it took clients again
+	turned   time.Time // when it last left its clients, or took some again; zero if it always did
+	away     bool      // it has none
 }
 
 // utilisation is which part of the node is used, 0 to 1: the most used of CPU and GPU, and of
@@ -99,7 +99,7 @@ func (c control) next(r report, n *Node, taking bool, part float64, now time.Tim
 	newer, since := r.at.After(c.report), now.Sub(c.stepped)
 	c.report, c.ends = r.at, r.ends
 	u := utilisation(&r.Load, &n.Capacity)
-	if !taking || !newer || now.Sub(c.back) < blackout || since < controlPeriod || r.RPS == 0 && since < slowPeriod {
+	if !taking || !newer || now.Sub(c.turned) < blackout || since < controlPeriod || r.RPS == 0 && since < slowPeriod {
 		return c
 	}
 	c.mean += (c.accept*part - c.mean) * -math.Expm1(-float64(since)/float64(answerLife))
@@ -116,13 +116,14 @@ func (c control) next(r report, n *Node, taking bool, part float64, now time.Tim
 // leave notes that the node takes no clients, and what that means when it does again: the
 // answers that sent clients to it have run out, and few of those who come were sent now.
 func (c *control) leave(taking bool, now time.Time) {
-	switch {
-	case !taking && c.away.IsZero():
-		c.away = now
-	case taking && !c.away.IsZero():
-		c.mean = max(leastAccept, c.mean*math.Exp(-float64(now.Sub(c.away))/float64(answerLife)))
-		c.demand, c.stepped, c.back, c.away = 0, now, now, time.Time{}
+	if c.away != taking {
+		return
 	}
+	if taking {
+		c.mean = max(leastAccept, c.mean*math.Exp(-float64(now.Sub(c.turned))/float64(answerLife)))
+		c.demand, c.stepped = 0, now
+	}
+	c.away, c.turned = !taking, now
 }
 
 // lean goes some of the way to what others grant, as if it had always been there.
@@ -206,6 +207,21 @@ func (c *control) at(now time.Time) float64 {
 		return 1
 	case gap <= 0 || c.ends.IsZero():
 		return c.accept
+	case gap >= decayEnd:
+		return 1
 	}
 	return 1 - (1-c.accept)*math.Exp2(-float64(gap)/float64(decayHalf))
+}
+
+// holds is until when the acceptance, and what is known, stays as it is without a newer report.
+func (c *control) holds(now time.Time) time.Time {
+	switch {
+	case c.accept == 0:
+		return time.Time{}
+	case !now.After(c.ends):
+		return c.ends
+	case c.accept < 1 && now.Sub(c.ends) < decayEnd:
+		return now
+	}
+	return c.ends.Add(decayEnd - 1)
 }

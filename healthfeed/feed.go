@@ -61,6 +61,7 @@ type Feed struct {
 	current atomic.Pointer[publication]
 
 	// owned by the merge loop
+	merged  uint64         // the version that the current table is of; 0 before the first
 	outages map[string]int // services of which nobody is alive, as they were logged; nil before the first look
 
 	refused   atomic.Uint64

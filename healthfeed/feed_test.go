@@ -129,6 +129,36 @@ func TestFeedExpires(t *testing.T) {
 	})
 }
 
+// A table is not made again while it holds, and is when it does not.
+func TestTableIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := open(t, Config{Inventory: watched(t, "n")})
+		if err := f.Offer(&Snapshot{Records: []Aged{{Record: says("p", 1, map[string]State{"n": Up})}}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		table := f.Table()
+		for range 12 {
+			time.Sleep(time.Second)
+			if f.Table() != table {
+				t.Fatal("a table that holds is made again")
+			}
+		}
+		time.Sleep(3 * time.Second)
+		if frozen := f.Table(); frozen.Freshness != Frozen {
+			t.Errorf("after 17 s it is %v", frozen.Freshness)
+		}
+		if _, err := f.Drain("n", "", ""); err == nil {
+			t.Error("drained without a state file")
+		}
+		f.setInventory(watched(t, "n", "m"))
+		time.Sleep(time.Second)
+		if n := len(f.Table().Nodes); n != 2 {
+			t.Errorf("with another inventory it has %d nodes", n)
+		}
+	})
+}
+
 func TestTableIsReplacedAtMostTenTimesASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := open(t, Config{Inventory: watched(t, "n")})

@@ -47,11 +47,15 @@ func Merge(inv *Inventory, seen []Seen, prev *Table, now time.Time) *Table {
 			continue
 		}
 		m.known++
+		m.until(r.At.Add(holdVote*r.ttl() + holdState))
 		age := now.Sub(r.At)
 		if age > holdVote*r.ttl() {
 			continue
 		}
 		fresh := age <= r.ttl()
+		if m.until(r.At.Add(holdVote * r.ttl())); fresh {
+			m.until(r.At.Add(r.ttl()))
+		}
 		if t.Freshness = max(t.Freshness, Frozen); fresh {
 			t.Freshness = Fresh
 		}
@@ -72,6 +76,7 @@ func Merge(inv *Inventory, seen []Seen, prev *Table, now time.Time) *Table {
 			break
 		}
 	}
+	t.holds = m.holds
 	switch {
 	case prev == nil:
 		t.Generation = 1
@@ -88,9 +93,10 @@ type merging struct {
 	inv    *Inventory
 	prev   *Table
 	now    time.Time
-	voices []voice // sorted by prober
-	known  int     // probers, those included who are silent
-	mended bool    // so many circuits are open that it is not the nodes' fault
+	voices []voice   // sorted by prober
+	known  int       // probers, those included who are silent
+	holds  time.Time // see Table.holds; zero is for ever
+	mended bool      // so many circuits are open that it is not the nodes' fault
 
 	// used again for each node, since nodes are many
 	votes   []vote
@@ -98,6 +104,14 @@ type merging struct {
 	ints    []int64
 	loads   []Load
 	reasons map[[2]int]string
+}
+
+// until notes that something in the table is true until then, and may not be afterwards.
+// What was so only before now is over.
+func (m *merging) until(at time.Time) {
+	if !at.Before(m.now) && (m.holds.IsZero() || at.Before(m.holds)) {
+		m.holds = at
+	}
 }
 
 // A voice is a record that counts.
@@ -137,6 +151,7 @@ func (m *merging) judge(node int, spared bool) Status {
 		m.fuse(&s)
 		if spared {
 			s.spare(before, now)
+			m.until(now)
 		}
 	case len(n.Checks) == 0:
 		s.State, s.Reason = Up, "no checks"
@@ -144,6 +159,7 @@ func (m *merging) judge(node int, spared bool) Status {
 		s.State, s.Health, s.RTT, s.hold = before.measured, before.Health, before.RTT, before.hold
 		s.Reason, s.held = "last known", true
 		s.Due = s.lapses()
+		m.until(s.hold.Add(holdState))
 	default:
 		s.Reason = "not measured"
 	}
@@ -165,8 +181,11 @@ func (m *merging) judge(node int, spared bool) Status {
 	if n.State != AdminAuto {
 		s.Due = time.Time{} // the operator changes it, or nobody
 	}
-	s.ramp(n, before, now)
+	if s.ramp(n, before, now); !s.returned.IsZero() {
+		m.until(now)
+	}
 	s.accept(n, said, before, now)
+	m.until(s.control.holds(now))
 	s.Since = now
 	if before != nil && before.State == s.State {
 		s.Since = before.Since

@@ -206,6 +206,56 @@ func TestWhoIsDown(t *testing.T) {
 	}
 }
 
+// While a table holds, merging the same data again gives the same table; so who does not has
+// lost nothing.
+func TestTableHolds(t *testing.T) {
+	held := 0
+	for seed := range uint64(300) {
+		h := newHistory(seed)
+		var table *Table
+		for step := range 60 {
+			if h.IntN(4) == 0 {
+				h.now = h.now.Add(time.Duration(h.IntN(200)) * time.Second) // nobody says anything
+			} else {
+				h.step(20)
+			}
+			table = Merge(h.inv, h.seen, table, h.now)
+			if table.holds.Equal(h.now) {
+				continue // something is under way
+			}
+			held++
+			latest := h.now.Add(time.Hour)
+			if !table.holds.IsZero() {
+				latest = table.holds
+			}
+			for _, at := range []time.Time{h.now, h.now.Add(time.Duration(h.Int64N(1 + int64(latest.Sub(h.now))))), latest} {
+				again := Merge(h.inv, h.seen, table, at)
+				for i := range table.Nodes {
+					if !reflect.DeepEqual(again.Nodes[i], table.Nodes[i]) {
+						t.Fatalf("seed %d, step %d: after %v of %v: got %+v\nwant %+v", seed, step, at.Sub(h.now), latest.Sub(h.now), again.Nodes[i], table.Nodes[i])
+					}
+				}
+				again.Nodes, again.holds = table.Nodes, table.holds
+				if !reflect.DeepEqual(again, table) {
+					t.Fatalf("seed %d, step %d: after %v of %v: got %+v\nwant %+v", seed, step, at.Sub(h.now), latest.Sub(h.now), again, table)
+				}
+			}
+		}
+	}
+	if held < 1000 {
+		t.Errorf("only %d of them held", held)
+	}
+}
+
+// A table of nodes that are well holds until a record is no longer fresh.
+func TestTableOfTheWellHolds(t *testing.T) {
+	inv, seen := large(t, 10, 3)
+	table := Merge(inv, seen, nil, t0)
+	if table = Merge(inv, seen, table, t0.Add(time.Second)); !table.holds.Equal(t0.Add(15 * time.Second)) {
+		t.Errorf("holds for %v", table.holds.Sub(t0))
+	}
+}
+
 // When all fall silent, nobody goes down any more, and in the end everybody serves whom the
 // operator lets.
 func TestSilence(t *testing.T) {

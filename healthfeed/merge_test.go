@@ -519,6 +519,40 @@ func BenchmarkMerge(b *testing.B) {
 	}
 }
 
+// BenchmarkLife is what a Feed does in two seconds in which each of three probers sends a record and
+// the clock is looked at twice; core is the part of a core that this takes.
+func BenchmarkLife(b *testing.B) {
+	for _, nodes := range []int{250, 10_000} {
+		b.Run(fmt.Sprint(nodes), func(b *testing.B) {
+			inv, seen := large(b, nodes, 3)
+			f, err := Open(Config{Inventory: inv, Log: quiet})
+			if err != nil {
+				b.Fatal(err)
+			}
+			now := time.Now()
+			b.ReportAllocs()
+			for b.Loop() {
+				for i := range seen {
+					seen[i].Seq++
+					s := Snapshot{Records: []Aged{{Record: seen[i].Record}}}
+					if err := s.Validate(); err != nil {
+						b.Fatal(err)
+					}
+					if _, err := f.take(&s, now); err != nil {
+						b.Fatal(err)
+					}
+					f.merge(now)
+					now = now.Add(333 * time.Millisecond)
+				}
+				f.merge(now)
+				now = now.Add(time.Second)
+				f.merge(now)
+			}
+			b.ReportMetric(b.Elapsed().Seconds()/float64(b.N)/2, "core")
+		})
+	}
+}
+
 // large is an inventory of many nodes, and records about all of them that differ a little.
 func large(t testing.TB, nodes, probers int) (*Inventory, []Seen) {
 	t.Helper()

@@ -43,7 +43,7 @@ func (f *Feed) wake() {
 }
 
 // mergeLoop is the only writer of the current table while Run runs. It merges
-// when data came, and once a second because votes expire.
+// when data came, and looks once a second whether votes have expired.
 func (f *Feed) mergeLoop(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -64,13 +64,18 @@ func (f *Feed) mergeLoop(ctx context.Context) {
 }
 
 // merge replaces the table, and wakes those who wait if a reader sees a
-// difference.
+// difference. It is left alone while the data is the same and the table holds.
 func (f *Feed) merge(now time.Time) {
+	old := f.current.Load()
 	f.mu.Lock()
 	f.forget(now)
+	if f.version == f.merged && (old.table.holds.IsZero() || !now.After(old.table.holds)) {
+		f.mu.Unlock()
+		return
+	}
 	inv, seen := f.effectiveLocked(), f.seenLocked()
+	f.merged = f.version
 	f.mu.Unlock()
-	old := f.current.Load()
 	t := Merge(inv, seen, old.table, now)
 	news := t.Generation != old.table.Generation
 	if news {

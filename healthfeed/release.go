@@ -96,6 +96,7 @@ func (m *merging) try(t *Table) {
 		switch n, s := &m.inv.Nodes[i], &t.Nodes[i]; {
 		case n.Canary > 0:
 			s.grant(m.before(i), m.now, m.canary(n, s), m.prev == nil)
+			m.until(s.arrives(m.now))
 			s.Reason += fmt.Sprintf(", canary at %.0f %%", 100*s.part)
 		case n.Release != "":
 			if names == nil {
@@ -112,9 +113,11 @@ func (m *merging) try(t *Table) {
 		for _, i := range nodes {
 			s := &t.Nodes[i]
 			s.grant(m.before(i), m.now, r.part(), begins || r.stage == stopped)
+			m.until(s.arrives(m.now))
 			s.Reason += ", release " + name + " " + r.String()
 		}
 		t.releases[name] = r
+		m.until(r.holds(m.now))
 	}
 }
 
@@ -130,19 +133,43 @@ func (m *merging) canary(n *Node, s *Status) float64 {
 
 // grant moves a node's part towards another, at once or at its pace.
 func (s *Status) grant(before *Status, now time.Time, to float64, atOnce bool) {
-	s.part, s.moved = canaryLeast, now
+	s.part, s.moved = canaryLeast, time.Time{}
 	if before != nil && before.part > 0 {
 		s.part, s.moved = before.part, before.moved
+	}
+	if s.moved.IsZero() {
+		s.moved = now
 	}
 	most := canaryPace * now.Sub(s.moved).Seconds()
 	step := min(max(to-s.part, -most), most)
 	switch {
-	case atOnce:
-		s.part, s.moved = to, now
-	case math.Abs(step) >= 0.01 || s.part+step == to:
+	case atOnce || s.part+step == to:
+		s.part, s.moved = to, time.Time{}
+	case math.Abs(step) >= 0.01:
 		s.part, s.moved = s.part+step, now
 	}
 	s.Acceptance = round2(max(leastAccept, s.control.at(now)*s.part))
+}
+
+// arrives is until when a part stays as it is: for ever, or not even now.
+func (s *Status) arrives(now time.Time) time.Time {
+	if s.moved.IsZero() {
+		return time.Time{}
+	}
+	return now
+}
+
+// holds is until when a release stays as it is without another report.
+func (r *release) holds(now time.Time) time.Time {
+	switch {
+	case r.stage == stopped || r.stage == finished:
+		return time.Time{}
+	case !r.alone.IsZero() || r.since.IsZero():
+		return now
+	case now.Sub(r.since) >= releaseWindow:
+		return time.Time{} // it is not the time that it waits for
+	}
+	return r.since.Add(releaseWindow - 1)
 }
 
 // round2 is a number in steps of 0.01.

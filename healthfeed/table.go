@@ -115,6 +115,10 @@ type Table struct {
 	// Freshness says what the states rest on.
 	Freshness Freshness
 
+	// holds is until when merging the same data again gives the same table, memory
+	// included; zero is for ever.
+	holds time.Time
+
 	// releases are under way, by name; nil if none is.
 	releases map[string]release
 
@@ -172,7 +176,7 @@ type memory struct {
 	lonely   time.Time // since when that counts
 	control  control
 	part     float64   // of its clients, of a node on trial; 0 for others
-	moved    time.Time // when part was last another
+	moved    time.Time // when part last moved, while it is on its way; zero when it has arrived
 }
 
 // Lookup returns the status of the node with the given ID.
