@@ -26,7 +26,8 @@
 // each prober, calls Merge, and publishes the Table behind an atomic pointer.
 // What brings data into a Feed is a [Source]: the prober of package probe, a
 // file ([FromFile]), or another process ([FromURL]). A [Hub] serves what a Feed
-// knows to others, who are told of each change as it comes. All transports carry the
+// knows to others, who are told of each change as it comes. With an identity, a prober
+// signs its records and readers believe no others ([Signed]). All transports carry the
 // same bytes, a [Snapshot], or a part of one: records are whole, so whatever arrives
 // is taken for what it says, and what is missing changes nothing.
 package healthfeed

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed/identity"
 )
 
 // Config says what a Feed is made of. It is not changed after Open.
@@ -26,6 +28,11 @@ type Config struct {
 	// Sources bring records, and perhaps the inventory.
 	Sources []Source
 
+	// Identity is who this process is, nil for nobody in particular. With it, the
+	// records of its own prober are signed, and of those that came from others only
+	// the ones are believed that their prober has signed.
+	Identity *identity.Files
+
 	// Log receives changes of state and what was refused. Default
 	// [slog.Default].
 	Log *slog.Logger
@@ -43,13 +50,15 @@ type Feed struct {
 	records   map[string]held  // by prober, at most maxProbers; At is monotonic
 	epochs    map[string]int64 // by prober, those of the state file included
 	version   uint64           // grows with every change of the above
-	news      chan struct{}    // closed when it does
+	grown     chan struct{}    // closed when it does
 
 	inventoryVersion uint64 // the version that brought the inventory
 
 	overrides  map[string]word // by node, at most maxOverrides
 	effective  *Inventory      // the inventory with the overrides; nil when one of them has changed
 	remembered []Aged          // what Open found in the state file
+
+	complaints map[string]string // by prober, at most maxProbers: what was logged of records that are not believed
 
 	// writing is held while the state file is written. It is taken before mu.
 	writing sync.Mutex
@@ -64,7 +73,7 @@ type Feed struct {
 	merged  uint64         // the version that the current table is of; 0 before the first
 	outages map[string]int // services of which nobody is alive, as they were logged; nil before the first look
 
-	refused   atomic.Uint64
+	refused   refused
 	unwritten atomic.Uint64
 }
 
@@ -77,15 +86,16 @@ func Open(c Config) (*Feed, error) {
 		c.Log = slog.Default()
 	}
 	f := &Feed{
-		config:    c,
-		instance:  strconv.FormatUint(rand.Uint64(), 36),
-		inventory: c.Inventory,
-		records:   map[string]held{},
-		overrides: map[string]word{},
-		epochs:    map[string]int64{},
-		version:   1, // 0 is that of a reader who knows nothing
-		news:      make(chan struct{}),
-		kick:      make(chan struct{}, 1),
+		config:     c,
+		instance:   strconv.FormatUint(rand.Uint64(), 36),
+		inventory:  c.Inventory,
+		records:    map[string]held{},
+		overrides:  map[string]word{},
+		epochs:     map[string]int64{},
+		version:    1, // 0 is that of a reader who knows nothing
+		grown:      make(chan struct{}),
+		complaints: map[string]string{},
+		kick:       make(chan struct{}, 1),
 	}
 	if c.Inventory == nil && c.InventoryFile != "" {
 		inv, err := ReadInventory(c.InventoryFile)
@@ -105,12 +115,6 @@ func Open(c Config) (*Feed, error) {
 	})
 	return f, nil
 }
-
-// Refused returns how many inputs were refused since Open.
-func (f *Feed) Refused() uint64 { return f.refused.Load() }
-
-// Refuse counts an input that a Source refused before it could offer it.
-func (f *Feed) Refuse() { f.refused.Add(1) }
 
 // Unwritten returns how many writes of the state file failed since Open.
 func (f *Feed) Unwritten() uint64 { return f.unwritten.Load() }

@@ -2,7 +2,6 @@ package healthfeed
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -53,7 +52,7 @@ func (f *Feed) watchInventory(ctx context.Context) {
 			inv, err = parseInventoryFile(path, data)
 		}
 		if err != nil {
-			f.refused.Add(1)
+			f.refused.add(RefusedInvalid)
 		} else {
 			f.setInventory(inv)
 		}
@@ -64,7 +63,8 @@ func (f *Feed) watchInventory(ctx context.Context) {
 // FromFile returns a Source that follows a snapshot file which another process
 // writes with [WriteFile]. The records are as old as they say plus the age of the
 // file, which its own time tells only when it is met for the first time: later ones are
-// seen to come, whatever the clocks say. A file that is wrong is refused whole and logged once; one that is not
+// seen to come, whatever the clocks say. Whoever may write the file is believed, so its
+// records need not be signed. A file that is wrong is refused whole and logged once; one that is not
 // there yet is waited for.
 func FromFile(path string) Source { return fileSource(path) }
 
@@ -76,9 +76,12 @@ func (s fileSource) Run(ctx context.Context, f *Feed) error {
 	complaint := complaint{log: f.config.Log, what: s.String()}
 	watchFile(ctx, string(s), func(data []byte, age time.Duration, err error) {
 		if err == nil {
-			err = f.Receive(data, age)
+			var s *Snapshot
+			if s, err = f.parse(data, age); err == nil {
+				err = f.offer(s)
+			}
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			f.refused.Add(1)
+			f.refused.add(RefusedUnreadable)
 		}
 		complaint.note(err)
 	})
@@ -89,7 +92,7 @@ func (s fileSource) Run(ctx context.Context, f *Feed) error {
 // finds either the old file or the new one: a temporary file in the same
 // directory, which must exist, is renamed over path, with both synced.
 func WriteFile(path string, s *Snapshot) error {
-	data, err := json.Marshal(s)
+	data, err := s.encode()
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}

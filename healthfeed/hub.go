@@ -176,7 +176,7 @@ func (r *rendering) get(version uint64, render func(now time.Time) *page) *page 
 
 func (h *Hub) renderSnapshot(time.Time) *page {
 	s := h.feed.Snapshot()
-	body, err := json.Marshal(s)
+	body, err := s.encode()
 	if err != nil {
 		return &page{err: err}
 	}

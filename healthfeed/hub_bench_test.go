@@ -106,7 +106,7 @@ func BenchmarkLarge(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(data)))
 			for b.Loop() {
-				json.Marshal(s)
+				s.encode()
 			}
 		})
 		b.Run("read-"+name, func(b *testing.B) {

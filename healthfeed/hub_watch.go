@@ -1,7 +1,6 @@
 package healthfeed
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -134,7 +133,7 @@ func (d *deltas) get(f *Feed, from uint64) (body []byte, to uint64) {
 	d.from, d.to, d.at, d.body = from, to, time.Now(), nil
 	d.rendered++
 	if from == 0 || s.Inventory != nil || len(s.Records) > 0 || len(s.Overrides) > 0 {
-		data, err := json.Marshal(s)
+		data, err := s.encode()
 		if err != nil { // a value that JSON has not; Validate lets none in
 			return nil, to
 		}

@@ -20,6 +20,7 @@ const (
 // A held record is the newest of its prober.
 type held struct {
 	Seen
+	signed  *Signed   // as its prober wrote it, if it is signed
 	version uint64    // of the feed when it came
 	next    time.Time // when its successor would be in time, were records evenly spaced
 	rival   rival
@@ -56,12 +57,22 @@ func (v *rival) note(r, newest *Record) bool {
 // than the one known of its prober changes nothing, so the same data may come
 // again and by several ways; nor does one that is too old to count. An inventory
 // is ignored when there is a local one; else the last one offered holds, so
-// several sources must bring the same. Two processes that write under one name are one prober, whose
-// records are those of the later epoch; that the other writes as well is logged once. What breaks a rule is refused whole, with
-// an error: a record that is not valid, more than 1000 probers, an inventory
+// several sources must bring the same. Two processes that write under one name are one
+// prober, whose records are those of the later epoch; that the other writes as well is
+// logged once. What breaks a rule is refused whole, with an error: a record that is not valid, more than 1000 probers, an inventory
 // without nodes. More than ten records a second of one prober are passed over and
-// counted. The snapshot is kept and must not be changed afterwards.
+// counted. The records of this process's own prober are signed, with an identity. The
+// snapshot is kept and must not be changed afterwards.
 func (f *Feed) Offer(s *Snapshot) error {
+	if err := f.sign(s.Records); err != nil {
+		f.refused.add(RefusedInvalid)
+		return err
+	}
+	return f.offer(s)
+}
+
+// offer is Offer for records that are signed or never will be.
+func (f *Feed) offer(s *Snapshot) error {
 	err := s.Validate()
 	changed := false
 	if err == nil {
@@ -70,7 +81,7 @@ func (f *Feed) Offer(s *Snapshot) error {
 		f.mu.Unlock()
 	}
 	if err != nil {
-		f.refused.Add(1)
+		f.refused.add(RefusedInvalid)
 		return err
 	}
 	if changed {
@@ -85,14 +96,14 @@ func (f *Feed) take(s *Snapshot, now time.Time) (changed bool, err error) {
 	var newer []held
 	probers := len(f.records)
 	for i := range s.Records {
-		r := held{Seen: Seen{s.Records[i].Record, now.Add(-s.Records[i].age())}}
+		r := held{Seen: Seen{s.Records[i].Record, now.Add(-s.Records[i].age())}, signed: s.Records[i].Signed}
 		old, known := f.records[r.Prober]
 		if r.forgotten(now) {
 			continue
 		}
 		if known && !r.after(&old.Record) {
 			if old.rival.note(&r.Record, &old.Record) {
-				f.refused.Add(1)
+				f.refused.add(RefusedRival)
 				f.config.Log.Warn("two probers have the same name; the records of one of them are ignored",
 					"prober", r.Prober, "epoch", r.Epoch, "later", old.Epoch)
 			}
@@ -101,7 +112,7 @@ func (f *Feed) take(s *Snapshot, now time.Time) (changed bool, err error) {
 		}
 		r.rival = old.rival
 		if old.next.Sub(now) > (recordBurst-1)*recordSpacing {
-			f.refused.Add(1)
+			f.refused.add(RefusedRate)
 			continue
 		}
 		r.next = now.Add(max(0, old.next.Sub(now)) + recordSpacing)
@@ -135,23 +146,8 @@ func (f *Feed) take(s *Snapshot, now time.Time) (changed bool, err error) {
 // advance is called after each change of what Snapshot returns; f.mu is held.
 func (f *Feed) advance() {
 	f.version++
-	close(f.news)
-	f.news = make(chan struct{})
-}
-
-// Receive offers a snapshot as it came from another process, delayed on its way. It is
-// what a Source calls with the bytes that it was sent.
-func (f *Feed) Receive(data []byte, delay time.Duration) error {
-	s, err := ParseSnapshot(data)
-	if err != nil {
-		f.refused.Add(1)
-		return err
-	}
-	for i := range s.Records {
-		r := &s.Records[i]
-		r.AgeMS = (r.age() + min(delay, maxAge)).Milliseconds()
-	}
-	return f.Offer(s)
+	close(f.grown)
+	f.grown = make(chan struct{})
 }
 
 // forget drops the records that are too old to count, and what is known of their
@@ -209,7 +205,7 @@ func (f *Feed) Record(prober string) (Aged, bool) {
 	if !ok {
 		return Aged{}, false
 	}
-	return Aged{AgeMS: max(0, time.Since(r.At).Milliseconds()), Record: r.Record}, true
+	return Aged{AgeMS: max(0, time.Since(r.At).Milliseconds()), Record: r.Record, Signed: r.signed}, true
 }
 
 // Snapshot returns what the feed knows, for others. Its Inventory is nil while
@@ -237,7 +233,7 @@ func (f *Feed) snapshotLocked(version uint64) *Snapshot {
 	}
 	for _, prober := range slices.Sorted(maps.Keys(f.records)) {
 		if r := f.records[prober]; r.version > version {
-			s.Records = append(s.Records, Aged{AgeMS: now.Sub(r.At).Milliseconds(), Record: r.Record})
+			s.Records = append(s.Records, Aged{AgeMS: now.Sub(r.At).Milliseconds(), Record: r.Record, Signed: r.signed})
 		}
 	}
 	return s
@@ -255,7 +251,7 @@ func (f *Feed) currentVersion() uint64 {
 func (f *Feed) changes() (version uint64, news <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.version, f.news
+	return f.version, f.grown
 }
 
 // seenLocked lists the newest records; f.mu is held.

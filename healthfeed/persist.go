@@ -32,7 +32,7 @@ func (f *Feed) restore(now time.Time) *Table {
 		s, err = ParseSnapshot(data)
 	}
 	if err != nil {
-		f.refused.Add(1)
+		f.refused.add(RefusedInvalid)
 		f.config.Log.Warn("state file refused; starting without", "file", f.config.StateFile, "err", err)
 		return nil
 	}

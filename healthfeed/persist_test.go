@@ -63,10 +63,10 @@ func TestStateFileKeepsAges(t *testing.T) {
 		want    State
 		till    time.Duration // it is held, in minutes and seconds after Open
 	}{
-		{"expired", []Aged{{60_000, says("a", 1, gone)}, {60_000, says("b", 1, gone)}, {0, says("c", 1, map[string]State{"n": Up})}}, Up, 345 * time.Second},
-		{"all-expired", []Aged{{100_000, says("a", 1, gone)}}, Down, 245 * time.Second},
-		{"fresh", []Aged{{0, says("a", 1, gone)}}, Down, 345 * time.Second},
-		{"forgotten", []Aged{{400_000, says("a", 1, gone)}}, Unknown, 0},
+		{"expired", []Aged{{AgeMS: 60_000, Record: says("a", 1, gone)}, {AgeMS: 60_000, Record: says("b", 1, gone)}, {AgeMS: 0, Record: says("c", 1, map[string]State{"n": Up})}}, Up, 345 * time.Second},
+		{"all-expired", []Aged{{AgeMS: 100_000, Record: says("a", 1, gone)}}, Down, 245 * time.Second},
+		{"fresh", []Aged{{AgeMS: 0, Record: says("a", 1, gone)}}, Down, 345 * time.Second},
+		{"forgotten", []Aged{{AgeMS: 400_000, Record: says("a", 1, gone)}}, Unknown, 0},
 	} {
 		do(t, WriteFile(path, &Snapshot{Inventory: watched(t, "n"), Records: test.records}))
 		synctest.Test(t, func(t *testing.T) {

@@ -190,6 +190,9 @@ type Snapshot struct {
 type Aged struct {
 	AgeMS int64 `json:"age_ms"`
 	Record
+
+	// Signed is the record as its prober signed it, nil if it did not.
+	Signed *Signed `json:"signed,omitempty"`
 }
 
 // age is AgeMS as a duration; beyond a day all ages are alike.
@@ -247,6 +250,11 @@ func ParseSnapshot(data []byte) (*Snapshot, error) {
 	var s Snapshot
 	if err := json.Unmarshal(data, &s); err != nil {
 		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	for i := range s.Records {
+		if err := s.Records[i].unfold(); err != nil {
+			return nil, fmt.Errorf("snapshot: %w", err)
+		}
 	}
 	if err := s.Validate(); err != nil {
 		return nil, err

@@ -79,7 +79,7 @@ func (h *hearing) poll(ctx context.Context) error {
 	case response.StatusCode == http.StatusNotModified && h.etag != "":
 		return nil
 	case response.StatusCode != http.StatusOK:
-		h.feed.refused.Add(1)
+		h.feed.refused.add(RefusedUnreadable)
 		return fmt.Errorf("%s answers %d", h.url, response.StatusCode)
 	}
 	started := time.Now()

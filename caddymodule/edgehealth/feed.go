@@ -81,11 +81,11 @@ func open(s shape) (*feed, error) {
 	}
 	var client *tls.Config
 	if s.TLS != nil {
-		files, err := identity.Load(s.TLS[0], s.TLS[1], s.TLS[2], config.Log)
-		if err != nil {
+		var err error
+		if config.Identity, err = identity.Load(s.TLS[0], s.TLS[1], s.TLS[2], config.Log); err != nil {
 			return nil, err
 		}
-		client = files.Client()
+		client = config.Identity.Client()
 	}
 	for _, from := range s.From {
 		config.Sources = append(config.Sources, healthfeed.FromTLS(from, client))

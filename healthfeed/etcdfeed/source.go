@@ -175,7 +175,7 @@ func (r *receiver) record(prober string, data []byte, listed bool) error {
 	if e := s.Records[0].Epoch; prober == r.source.config.Prober && e != r.source.mine.Load() {
 		r.source.twin.Store(e)
 	}
-	return r.feed.Offer(s)
+	return r.feed.Hear(s)
 }
 
 // words offers what operators have said, which is alone in its snapshot.
@@ -187,7 +187,7 @@ func (r *receiver) words(data []byte) error {
 	if err != nil {
 		return err
 	}
-	return r.feed.Offer(s)
+	return r.feed.Hear(s)
 }
 
 // gone implements [mirror].

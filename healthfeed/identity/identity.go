@@ -1,16 +1,17 @@
 // Package identity says who is at the other end of a connection of the feed. Every
 // process has a certificate with a SPIFFE ID in it, whose path begins with a role:
 //
-//	spiffe://cdn.example/dns/ns1       serves a hub, and may read
-//	spiffe://cdn.example/prober/p1     serves a hub, and may read
+//	spiffe://cdn.example/dns/ns1       serves a hub, and may read; votes as dns-ns1
+//	spiffe://cdn.example/prober/p1     serves a hub, and may read; votes as prober-p1
 //	spiffe://cdn.example/edge/lon1     may read, and drain itself
 //	spiffe://cdn.example/operator/jo   may read, and drain every node
 //
 // Both ends show theirs and demand one of the same trust domain, signed by the
-// authorities in a file. Names of hosts play no part. The files are looked at again
-// with each connection, once a second at most, so that short-lived certificates can
-// be replaced while everything runs; files that are wrong are refused whole and the
-// last good ones stay.
+// authorities in a file. Names of hosts play no part. What travels by way of others is
+// signed with the same key, so that it is known from whom it comes. The files are
+// looked at again with each connection and signature, once a second at most, so that
+// short-lived certificates can be replaced while everything runs; files that are wrong,
+// or make another prober of this process, are refused whole and the last good ones stay.
 package identity
 
 import (
@@ -40,10 +41,21 @@ const (
 	Operator Role = "operator"
 )
 
-// A Peer is the other end of a connection.
+// A Peer is the other end of a connection, or who signed something.
 type Peer struct {
 	ID   string // spiffe://cdn.example/edge/lon1
 	Role Role
+	Name string // lon1
+}
+
+// Prober is the name under which a peer votes, such as "dns-ns1"; empty for one whose
+// role is not to, or whose own name has a slash or is too long for that of a prober.
+func (p Peer) Prober() string {
+	name := string(p.Role) + "-" + p.Name
+	if p.Role != DNS && p.Role != Prober || strings.Contains(name, "/") || len(name) > 64 {
+		return ""
+	}
+	return name
 }
 
 // lookInterval is how often the files are looked at, at most.
@@ -132,6 +144,11 @@ func (f *Files) get() *loaded {
 		return f.current
 	}
 	next, err := f.load()
+	if err == nil {
+		if is, was := peer(next.svid.ID), peer(f.current.svid.ID); is.Prober() != was.Prober() {
+			err = fmt.Errorf("certificate %q is that of %s, and this process has begun as %s", f.paths[0], is.ID, was.ID)
+		}
+	}
 	if err != nil {
 		// The files may be met halfway, so they are read again next time.
 		if f.failed != err.Error() {
@@ -200,13 +217,14 @@ func PeerOf(s *tls.ConnectionState) (Peer, error) {
 	return peer(id), err
 }
 
-func peer(id spiffeid.ID) Peer { return Peer{id.String(), roleOf(id)} }
-
-// roleOf is the first word of the path.
-func roleOf(id spiffeid.ID) Role {
+// peer takes an ID apart: the role is the first word of the path, and whoever has no
+// name has none.
+func peer(id spiffeid.ID) Peer {
 	role, name, _ := strings.Cut(strings.TrimPrefix(id.Path(), "/"), "/")
 	if name == "" {
-		return ""
+		role = ""
 	}
-	return Role(role)
+	return Peer{id.String(), Role(role), name}
 }
+
+func roleOf(id spiffeid.ID) Role { return peer(id).Role }

@@ -44,6 +44,7 @@ type config struct {
 	Listen    string
 	StateFile string
 	TLS       []string    // files: certificate, key, authorities; none without
+	prober    string      // that of the certificate, once that was read; empty if it is for none
 	Etcd      *etcdConfig // nil for none
 
 	GeoIP   geoip.Config

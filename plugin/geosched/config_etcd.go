@@ -89,7 +89,8 @@ func (e *etcdConfig) secure() bool {
 	return e != nil && slices.ContainsFunc(e.Endpoints, isHTTPS)
 }
 
-// prober is the name under which a name server with this etcd, if any, probes.
+// prober is the name under which a name server with this etcd, if any, probes, unless it
+// has a certificate.
 func (e *etcdConfig) prober() string {
 	if e == nil {
 		return healthfeed.HostProber("dns")
@@ -110,34 +111,31 @@ func (h *holder) writes(k feedKey, at position) error {
 		return nil
 	}
 	for _, w := range h.wrote {
-		if !reflect.DeepEqual(w.key, k) && w.key.Etcd.meets(k.Etcd) {
-			return at.wrap(fmt.Errorf("feed etcd: prober %q is that of the block with another feed at %s:%d; give one of them a name with prober NAME",
-				k.Etcd.prober(), w.at.File, w.at.Line))
+		if !reflect.DeepEqual(w.key, k) && w.key.Prober == k.Prober && w.key.Etcd.meets(k.Etcd) {
+			return at.wrap(fmt.Errorf("feed etcd: prober %q is that of the block with another feed at %s:%d; give one of them a name with prober NAME, or a certificate of its own",
+				k.Prober, w.at.File, w.at.Line))
 		}
 	}
 	h.wrote = append(h.wrote, wrote{k, at})
 	return nil
 }
 
-// meets reports whether two write the same key of the same etcd, as far as the endpoints
-// tell.
+// meets reports whether two write below the same prefix of the same etcd, as far as the
+// endpoints tell.
 func (e *etcdConfig) meets(other *etcdConfig) bool {
 	same := func(a string) bool {
 		return slices.ContainsFunc(other.Endpoints, func(b string) bool {
 			return strings.EqualFold(strings.TrimSuffix(a, "/"), strings.TrimSuffix(b, "/"))
 		})
 	}
-	return e.prober() == other.prober() && cmp.Or(e.Prefix, etcdfeed.DefaultPrefix) == cmp.Or(other.Prefix, etcdfeed.DefaultPrefix) &&
+	return cmp.Or(e.Prefix, etcdfeed.DefaultPrefix) == cmp.Or(other.Prefix, etcdfeed.DefaultPrefix) &&
 		slices.ContainsFunc(e.Endpoints, same)
 }
 
-// source returns the source of a feed that probes, or does not, and reads the files
-// that it needs for that.
-func (e *etcdConfig) source(probes bool, log *slog.Logger) (*etcdfeed.Source, error) {
-	c := etcdfeed.Config{Endpoints: e.Endpoints, Prefix: e.Prefix, User: e.User, PasswordFile: e.PasswordFile, Log: log}
-	if probes {
-		c.Prober = e.prober()
-	}
+// source returns the source of a feed that writes as a prober, or does not if that is
+// "", and reads the files that it needs for that.
+func (e *etcdConfig) source(prober string, log *slog.Logger) (*etcdfeed.Source, error) {
+	c := etcdfeed.Config{Endpoints: e.Endpoints, Prefix: e.Prefix, Prober: prober, User: e.User, PasswordFile: e.PasswordFile, Log: log}
 	if len(e.TLS) > 0 {
 		var err error
 		if c.TLS, err = memberTLS(e.TLS[0], e.TLS[1], e.TLS[2]); err != nil {

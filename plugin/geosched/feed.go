@@ -1,10 +1,12 @@
 package geosched
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -25,7 +27,8 @@ type feedKey struct {
 	From   []string          `json:",omitempty"`
 	State  string            `json:",omitempty"`
 	EWMA   float64
-	TLS    []string    `json:",omitempty"` // certificate, key and authorities, for hubs that it reads from
+	Prober string      // under which it measures, if it does
+	TLS    []string    `json:",omitempty"` // certificate, key and authorities
 	Etcd   *etcdConfig `json:",omitempty"`
 }
 
@@ -36,11 +39,7 @@ type running struct {
 }
 
 func (c *config) feedKey() feedKey {
-	k := feedKey{Nodes: c.Nodes, Inline: c.Inline, From: c.From, State: c.StateFile, EWMA: c.EWMA, Etcd: c.Etcd}
-	if len(c.From) > 0 {
-		k.TLS = c.TLS
-	}
-	return k
+	return feedKey{Nodes: c.Nodes, Inline: c.Inline, From: c.From, State: c.StateFile, EWMA: c.EWMA, Prober: cmp.Or(c.prober, c.Etcd.prober()), TLS: c.TLS, Etcd: c.Etcd}
 }
 
 // probes reports whether this process measures, which it does unless it is told to
@@ -59,22 +58,30 @@ func (k feedKey) open() (r running, err error) {
 			return running{}, err
 		}
 	}
+	var client *tls.Config
+	if len(k.TLS) > 0 {
+		switch c.Identity, err = identity.Load(k.TLS[0], k.TLS[1], k.TLS[2], c.Log); {
+		case err == nil:
+			client = c.Identity.Client()
+		case len(k.From) > 0:
+			return running{}, err
+		default: // it may be for the members of etcd alone
+			c.Identity = nil
+			log.Warningf("what this server measures is not signed: %v", err)
+		}
+	}
 	if k.probes() {
-		c.Sources = append(c.Sources, probe.New(k.Etcd.prober(), k.EWMA, c.Log))
+		c.Sources = append(c.Sources, probe.New(k.Prober, k.EWMA, c.Log))
 	}
 	if k.Etcd != nil {
-		if r.etcd, err = k.Etcd.source(k.probes(), c.Log); err != nil {
+		writer := ""
+		if k.probes() {
+			writer = k.Prober
+		}
+		if r.etcd, err = k.Etcd.source(writer, c.Log); err != nil {
 			return running{}, err
 		}
 		c.Sources = append(c.Sources, r.etcd)
-	}
-	var client *tls.Config
-	if len(k.TLS) > 0 {
-		files, err := identity.Load(k.TLS[0], k.TLS[1], k.TLS[2], c.Log)
-		if err != nil {
-			return running{}, err
-		}
-		client = files.Client()
 	}
 	for _, from := range k.From {
 		c.Sources = append(c.Sources, healthfeed.FromTLS(from, client))
@@ -109,6 +116,30 @@ func holdFeed(p *pool, h *holder, k feedKey, before *healthfeed.Feed) (running, 
 		go followNodes(ctx, f.Feed, p.prepare)
 		return f, cancel, nil
 	})
+}
+
+// checkIdentity finds out who the certificate of feed tls is for. It returns what is wrong
+// with it, and the property that it is wrong for. One for members of etcd alone may be any.
+func (c *config) checkIdentity() (property string, err error) {
+	if len(c.TLS) == 0 {
+		return "", nil
+	}
+	files, err := identity.Load(c.TLS[0], c.TLS[1], c.TLS[2], nil)
+	if err != nil {
+		if c.Listen == "" && len(c.From) == 0 {
+			err = nil
+		}
+		return "feed tls", err
+	}
+	self := files.Self()
+	c.prober = self.Prober() // readers believe no other
+	switch {
+	case c.Listen != "" && self.Prober() == "":
+		return "feed tls", fmt.Errorf("nobody reads a feed from %s: want the role dns or prober and a name of one word, of at most 64 letters together", self.ID)
+	case c.Etcd != nil && c.Etcd.Prober != "" && self.Prober() != "" && c.Etcd.Prober != self.Prober():
+		return "feed etcd", fmt.Errorf("prober %q: the certificate of %q is for %q", c.Etcd.Prober, "feed tls", self.Prober())
+	}
+	return "", nil
 }
 
 func runFeed(ctx context.Context, f *healthfeed.Feed) {

@@ -84,7 +84,7 @@ var (
 	tableFreshness = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "table_freshness"),
 		"1 for what the health table rests on.", []string{"zone", "freshness"}, nil)
 	feedRefused = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "feed_refused_total"),
-		"Inventories and records that the feed refused.", []string{"zone"}, nil)
+		"Inventories and records that the feed refused, by why.", []string{"zone", "reason"}, nil)
 	etcdFollowing = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "etcd_following"),
 		"1 while etcd is followed, 0 since there was a doubt.", []string{"zone"}, nil)
 	etcdDoubts = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "etcd_doubts_total"),
@@ -172,5 +172,7 @@ func (g *Geosched) collect(ch chan<- prometheus.Metric, zone string) {
 	if g.limit != nil {
 		ch <- prometheus.MustNewConstMetric(limiterCrowded, prometheus.CounterValue, float64(g.limit.crowded()), zone)
 	}
-	ch <- prometheus.MustNewConstMetric(feedRefused, prometheus.CounterValue, float64(g.feed.Refused()), zone)
+	for reason, n := range g.feed.RefusedBy() {
+		ch <- prometheus.MustNewConstMetric(feedRefused, prometheus.CounterValue, float64(n), zone, string(reason))
+	}
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/coredns/coredns/plugin"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
-	"github.com/tandem-cdn/tandem/healthfeed/identity"
 	"github.com/tandem-cdn/tandem/internal/geoip"
 )
 
@@ -104,7 +103,7 @@ func (g *Geosched) decides(p *pool, h *holder, open func(before *healthfeed.Feed
 		}
 	}
 	if g.config.Etcd != nil { // for the place of a file that is missing
-		if _, err := g.config.Etcd.source(true, nil); err != nil {
+		if _, err := g.config.Etcd.source(g.config.Etcd.prober(), nil); err != nil {
 			return at("feed etcd", err)
 		}
 	}
@@ -160,10 +159,8 @@ func (g *Geosched) decides(p *pool, h *holder, open func(before *healthfeed.Feed
 // start acquires what g needs to answer.
 func (g *Geosched) start(p *pool, h *holder) (err error) {
 	at := g.config.wrap
-	if files := g.config.TLS; len(files) > 0 && (g.config.Listen != "" || len(g.config.From) > 0) {
-		if _, err := identity.Load(files[0], files[1], files[2], nil); err != nil {
-			return at("feed tls", err)
-		}
+	if property, err := g.config.checkIdentity(); err != nil {
+		return at(property, err)
 	}
 	if err := h.writes(g.config.feedKey(), g.config.At["feed etcd"]); err != nil {
 		return err

@@ -2,6 +2,7 @@
 package identitytest
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -45,11 +46,16 @@ func New(t testing.TB) *Authority {
 // and the authority into dir, which is made, and returns their paths.
 func (a *Authority) Issue(dir, id string, until time.Time) (cert, key, ca string) {
 	a.t.Helper()
+	return a.IssueFor(dir, id, until, newKey(a.t))
+}
+
+// IssueFor is Issue for a key of any kind.
+func (a *Authority) IssueFor(dir, id string, until time.Time, own crypto.Signer) (cert, key, ca string) {
+	a.t.Helper()
 	uri, err := url.Parse(id)
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	own := newKey(a.t)
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Hour), NotAfter: until,
 		KeyUsage: x509.KeyUsageDigitalSignature, URIs: []*url.URL{uri},
