@@ -217,6 +217,11 @@ func TestMetrics(t *testing.T) {
 		`caddy_edgehealth_node_state{node="ams1",state="down"} 0`,
 		`caddy_edgehealth_node_state{node="lon1",state="degraded"} 1`,
 		`caddy_edgehealth_node_state{node="lon1",state="up"} 0`,
+		`caddy_edgehealth_node_health{node="lon1"} 1`,
+		`caddy_edgehealth_node_share{node="ams1"} 1`,
+		`caddy_edgehealth_node_share{node="lon1"} 0.5`,
+		`caddy_edgehealth_feed_freshness{freshness="fresh"} 1`,
+		`caddy_edgehealth_feed_freshness{freshness="static"} 0`,
 		`caddy_edgehealth_refused_total 0`,
 		`caddy_edgehealth_fail_open_total 0`,
 	} {
@@ -224,7 +229,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("no line %s in %v", want, got)
 		}
 	}
-	if len(got) != 2*len(states)+4+5 {
-		t.Errorf("%d lines, want a state set for each node, age, generation, refused, fail open, and five of this node: %v", len(got), got)
+	if len(got) != 2*(len(states)+2)+len(freshnesses)+4+5 {
+		t.Errorf("%d lines, want states, health and share of each node, freshness, age, generation, refused, fail open, and five of this node: %v", len(got), got)
 	}
 }

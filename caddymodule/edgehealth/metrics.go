@@ -11,10 +11,17 @@ import (
 	"github.com/tandem-cdn/tandem/healthfeed"
 )
 
-// The metrics of the feed, for as long as the running configuration has one. Nodes come from the operator's inventory, never from a client.
+// The metrics of the feed, for as long as the running configuration has one. Nodes come
+// from the operator's inventory, never from a client.
 var (
 	descNodeState = prometheus.NewDesc("caddy_edgehealth_node_state",
 		"1 for the state that the node is in, 0 for the others.", []string{"node", "state"}, nil)
+	descNodeHealth = prometheus.NewDesc("caddy_edgehealth_node_health",
+		"Health of the node, 0 to 1, without regard to load.", []string{"node"}, nil)
+	descNodeShare = prometheus.NewDesc("caddy_edgehealth_node_share",
+		"Part of its requests, 0 to 1, that lb_policy edgehealth gives the node: by its state, load and return.", []string{"node"}, nil)
+	descFreshness = prometheus.NewDesc("caddy_edgehealth_feed_freshness",
+		"1 for what the health table rests on, 0 for the others.", []string{"freshness"}, nil)
 	descFeedAge = prometheus.NewDesc("caddy_edgehealth_feed_age_seconds",
 		"Seconds since any prober was heard; absent until one is.", nil, nil)
 	descGeneration = prometheus.NewDesc("caddy_edgehealth_generation",
@@ -44,6 +51,11 @@ var states = [...]healthfeed.State{
 	healthfeed.Unknown, healthfeed.Up, healthfeed.Degraded, healthfeed.Draining, healthfeed.Down,
 }
 
+// freshnesses are the values of a Table's Freshness.
+var freshnesses = [...]healthfeed.Freshness{
+	healthfeed.Static, healthfeed.LastKnownGood, healthfeed.Frozen, healthfeed.Fresh,
+}
+
 // collector reads the feed of the running configuration when it is asked. It
 // keeps nothing, so the series of a node go when the node goes, and a registry
 // that a failed reload left behind still tells the truth.
@@ -66,6 +78,9 @@ func registerMetrics(ctx caddy.Context) error {
 // Describe implements [prometheus.Collector].
 func (collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descNodeState
+	ch <- descNodeHealth
+	ch <- descNodeShare
+	ch <- descFreshness
 	ch <- descFeedAge
 	ch <- descGeneration
 	ch <- descRefused
@@ -86,13 +101,15 @@ func (collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	t := app.Table()
 	for i := range t.Nodes {
-		for _, s := range states {
-			is := 0.0
-			if t.Nodes[i].State == s {
-				is = 1
-			}
-			ch <- prometheus.MustNewConstMetric(descNodeState, prometheus.GaugeValue, is, t.Inventory.Nodes[i].ID, s.String())
+		id, s := t.Inventory.Nodes[i].ID, &t.Nodes[i]
+		for _, state := range states {
+			ch <- prometheus.MustNewConstMetric(descNodeState, prometheus.GaugeValue, number(state == s.State), id, state.String())
 		}
+		ch <- prometheus.MustNewConstMetric(descNodeHealth, prometheus.GaugeValue, s.Health, id)
+		ch <- prometheus.MustNewConstMetric(descNodeShare, prometheus.GaugeValue, share(s), id)
+	}
+	for _, f := range freshnesses {
+		ch <- prometheus.MustNewConstMetric(descFreshness, prometheus.GaugeValue, number(f == t.Freshness), f.String())
 	}
 	if heard := t.Heard(); !heard.IsZero() {
 		ch <- prometheus.MustNewConstMetric(descFeedAge, prometheus.GaugeValue, time.Since(heard).Seconds())
@@ -107,24 +124,24 @@ func (n *node) collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v)
 	}
-	draining := 0.0
-	if n.drain.state() != serving {
-		draining = 1
-	}
 	c := n.counts()
-	gauge(descDraining, draining)
+	gauge(descDraining, number(n.drain.state() != serving))
 	gauge(descInFlight, float64(c.inFlight))
 	gauge(descConnections, float64(max(0, c.connections)))
 	if is := n.breaker(); is != "" {
 		for state := range breakers {
-			open := 0.0
-			if state == is {
-				open = 1
-			}
-			ch <- prometheus.MustNewConstMetric(descBreaker, prometheus.GaugeValue, open, state)
+			ch <- prometheus.MustNewConstMetric(descBreaker, prometheus.GaugeValue, number(state == is), state)
 		}
 	}
 	for told, count := range map[string]uint64{"load": probes.load.Load(), "plain": probes.plain.Load()} {
 		ch <- prometheus.MustNewConstMetric(descProbes, prometheus.CounterValue, float64(count), told)
 	}
+}
+
+// number is 1 for what is true.
+func number(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }

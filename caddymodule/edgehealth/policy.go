@@ -131,8 +131,7 @@ type view struct {
 func (v view) sheds(u *reverseproxy.Upstream) bool { return v.share(u) < 1 }
 
 // share is the part of its clients, 0 to 1, that the node of u takes, as far as is
-// known. The health of a node that is up does not lessen it: it is measured anew all
-// the time, and whom the fallback keeps at one upstream is not to move for it.
+// known.
 func (v view) share(u *reverseproxy.Upstream) float64 {
 	addr, ok := dialAddr(u.Dial)
 	if !ok {
@@ -142,7 +141,14 @@ func (v view) share(u *reverseproxy.Upstream) float64 {
 	if !ok {
 		return 1
 	}
-	switch s := &v.table.Nodes[i]; {
+	return share(&v.table.Nodes[i])
+}
+
+// share is the part of its clients that a node takes. The health of a node that is up
+// does not lessen it: it is measured anew all the time, and whom the fallback keeps at
+// one upstream is not to move for it.
+func share(s *healthfeed.Status) float64 {
+	switch {
 	case !s.State.TakesClients():
 		return 0
 	case s.State == healthfeed.Degraded:

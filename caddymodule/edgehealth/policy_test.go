@@ -1,12 +1,15 @@
 package edgehealth
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
@@ -191,6 +194,64 @@ func TestNarrowWhenNobodyTakesAll(t *testing.T) {
 	}
 }
 
+// TestSelectAsTheFeedAges: nobody is heard any more. What was said last holds while the
+// feed is frozen and last known good; then every node is chosen from, as when nobody
+// was heard at all. A node that returns has a small part at first.
+func TestSelectAsTheFeedAges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inv := inventory(t, `{"nodes": [
+			{"id": "ams1", "addrs": ["192.0.2.1"], "checks": [{"type": "tcp", "addr": "192.0.2.1:80"}]},
+			{"id": "lon1", "addrs": ["192.0.2.2"], "checks": [{"type": "tcp", "addr": "192.0.2.2:80"}]}]}`)
+		f := &feed{Feed: running(t, healthfeed.Config{Inventory: inv, Log: slog.New(slog.DiscardHandler)}), logs: new(logs)}
+		s := &Selection{fallback: new(reverseproxy.RoundRobinSelection), feed: f}
+		pool := poolOf("192.0.2.1:80", "192.0.2.2:80")
+		lons := func() (of1000 int) {
+			for range 1000 {
+				if s.Select(pool, nil, nil) == pool[1] {
+					of1000++
+				}
+			}
+			return of1000
+		}
+		is := func(when string, want healthfeed.Freshness, least, most int) {
+			t.Helper()
+			if got := lons(); f.Table().Freshness != want || got < least || got > most {
+				t.Errorf("%s: %v, lon1 has %d of 1000, want %v, %d to %d", when, f.Table().Freshness, got, want, least, most)
+			}
+		}
+		is("nobody was heard", healthfeed.Static, 500, 500)
+		say := func(seq uint64, lon healthfeed.State) {
+			t.Helper()
+			if err := f.Offer(&healthfeed.Snapshot{Records: []healthfeed.Aged{{Record: healthfeed.Record{Prober: "p", Epoch: 1, Seq: seq,
+				IntervalMS: 1000, TTLMS: 15_000, Nodes: map[string]healthfeed.Observation{
+					"ams1": {State: healthfeed.Up, Health: 100}, "lon1": {State: lon, Health: 100}}}}}}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		say(1, healthfeed.Down)
+		is("down", healthfeed.Fresh, 0, 0)
+		time.Sleep(20 * time.Second)
+		is("20 s later", healthfeed.Frozen, 0, 0)
+		time.Sleep(40 * time.Second)
+		is("a minute later", healthfeed.LastKnownGood, 0, 0)
+		time.Sleep(5 * time.Minute)
+		is("six minutes later", healthfeed.Static, 20, 220) // it returns
+		time.Sleep(time.Minute)
+		is("and a minute more", healthfeed.Static, 500, 500)
+
+		say(2, healthfeed.Draining)
+		say(3, healthfeed.Up)
+		is("just back", healthfeed.Fresh, 20, 120)
+		time.Sleep(30 * time.Second)
+		is("half a minute later", healthfeed.Frozen, 200, 350)
+		time.Sleep(31 * time.Second)
+		if n := f.failedOpen.Load(); lons() != 500 || n != 0 {
+			t.Errorf("a minute later lon1 has %d of 1000; %d choices failed open", lons(), n)
+		}
+	})
+}
+
 func TestIndexIsBuiltOncePerInventory(t *testing.T) {
 	f := feedOf(t, healthfeed.AdminUp, healthfeed.AdminUp)
 	inv := f.Table().Inventory
@@ -227,6 +288,12 @@ func TestSelectAllocatesNothing(t *testing.T) {
 				t.Errorf("%s, %s: %v allocations per request, want 0", name, policy, n)
 			}
 		}
+	}
+	part := healthfeed.Status{State: healthfeed.Degraded, Health: 0.8, Acceptance: 0.5, Ramp: 0.5}
+	nodes, pool := viewOf(t, part, part)
+	s, scratch := &Selection{feed: feedOf(t)}, new(reverseproxy.UpstreamPool)
+	if n := testing.AllocsPerRun(1000, func() { s.narrow(scratch, pool, nodes) }); n != 0 {
+		t.Errorf("by chance: %v allocations per request, want 0", n)
 	}
 }
 

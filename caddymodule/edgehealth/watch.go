@@ -13,6 +13,9 @@ import (
 // the running configuration.
 const watchPause = time.Second
 
+// writeTimeout is for what is written at once.
+const writeTimeout = 10 * time.Second
+
 // A change is a node whose state is another than before. It is a line of
 // /edgehealth/watch, and the data of the event.
 type change struct {
@@ -69,7 +72,12 @@ func serveWatch(w http.ResponseWriter, r *http.Request) error {
 	lines := json.NewEncoder(w)
 	controller := http.NewResponseController(w)
 	var seen *healthfeed.Table
+	defer controller.SetWriteDeadline(time.Time{}) // the connection may be used again
 	for t := app.Table(); ; {
+		// One who reads no longer must not be written to for ever.
+		if err := controller.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+			return err
+		}
 		for _, c := range changes(seen, t, time.Now().Round(time.Millisecond)) {
 			if err := lines.Encode(c); err != nil {
 				return nil // the client is gone
