@@ -42,6 +42,7 @@ type config struct {
 	Inline    []healthfeed.Node // these, or none when the feed brings them
 	From      []string          // files and URLs
 	Listen    string
+	Insecure  bool // Listen may be reached by others without TLS
 	StateFile string
 	TLS       []string    // files: certificate, key, authorities; none without
 	prober    string      // that of the certificate, once that was read; empty if it is for none
@@ -336,10 +337,10 @@ func (p *parser) once(key, format, word string) error {
 
 func isHTTPS(url string) bool { return strings.HasPrefix(url, "https:") }
 
-// feed parses listen ADDR | from FILE|URL… | etcd … | state FILE | tls CERT KEY CA.
+// feed parses listen ADDR [insecure] | from FILE|URL… | etcd … | state FILE | tls CERT KEY CA.
 func (p *parser) feed(args []string) error {
 	if len(args) == 0 {
-		return p.Err("feed wants listen ADDRESS, from FILE|URL..., etcd URL..., state FILE or tls CERT KEY CA")
+		return p.Err("feed wants listen ADDRESS [insecure], from FILE|URL..., etcd URL..., state FILE or tls CERT KEY CA")
 	}
 	key := "feed " + args[0]
 	if at, again := p.At[key]; again {
@@ -348,6 +349,9 @@ func (p *parser) feed(args []string) error {
 	p.At[key] = p.here()
 	switch args[0] {
 	case "listen":
+		if p.Insecure = len(args) == 3 && args[2] == "insecure"; p.Insecure {
+			args = args[:2]
+		}
 		return p.one(key, args[1:], func(a string) error {
 			p.Listen = a
 			_, err := p.listens(a)
@@ -410,6 +414,10 @@ func (p *parser) finish() error {
 		return fail("geosched", "no nodes: want %q lines, %q, %q or %q", "node", "nodes FILE", "feed from", "feed etcd")
 	case len(p.TLS) > 0 && p.Listen == "" && !slices.ContainsFunc(p.From, isHTTPS) && !p.Etcd.secure():
 		return fail("feed tls", "%q is for %q and for an https URL of %q or %q, and there is none of them", "feed tls", "feed listen", "feed from", "feed etcd")
+	case p.Insecure && len(p.TLS) > 0:
+		return fail("feed listen", "%q and %q exclude each other", "insecure", "feed tls")
+	case p.Listen != "" && !local(p.Listen) && len(p.TLS) == 0 && !p.Insecure:
+		return fail("feed listen", "%q is for everybody who reaches it: want a loopback address, %q, or %q behind it", p.Listen, "feed tls", "insecure")
 	case len(p.checks) > 0 && len(p.Inline) == 0:
 		return fail("check", "%q is for inline nodes; a nodes file has its own", "check")
 	case p.unmeasured():

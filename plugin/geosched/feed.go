@@ -180,9 +180,6 @@ var errTwoFeeds = errors.New("another block listens there with another feed")
 
 // holdHub makes f visible at addr, with TLS if there are files for that.
 func holdHub(p *pool, h *holder, addr string, files []string, f *healthfeed.Feed) error {
-	if len(files) == 0 && !local(addr) {
-		log.Warningf("the feed on %s is for everybody who reaches it: there is no feed tls", addr)
-	}
 	b, err := holdWeb(p, h, "feed", addr, files, func() *hub { return new(hub) })
 	if err != nil {
 		return err
