@@ -28,12 +28,18 @@ type answer struct {
 	Report               // zero if the node said nothing
 }
 
-// attemptFunc tries a check once; ctx has the timeout.
-type attemptFunc func(ctx context.Context) (answer, error)
+type (
+	// attemptFunc tries a check once; ctx has the timeout.
+	attemptFunc func(ctx context.Context) (answer, error)
 
-// open returns how to attempt a check, and how to let go of what that keeps from one
-// attempt to the next. Attempts of one check are not made at the same time.
-func open(c *healthfeed.Check) (attempt attemptFunc, closed func()) {
+	// openFunc returns how to attempt a check, and how to let go of what that keeps
+	// from one attempt to the next. Attempts of one check are not made at the same time.
+	openFunc func(*key) (attempt attemptFunc, closed func())
+)
+
+// open is the openFunc that asks nodes.
+func open(k *key) (attempt attemptFunc, closed func()) {
+	c := &k.check
 	d := &dialer{check: c}
 	if c.Foreign != "" {
 		return func(context.Context) (answer, error) {

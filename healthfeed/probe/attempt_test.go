@@ -20,7 +20,7 @@ func try(t *testing.T, c healthfeed.Check, timeout time.Duration) (answer, error
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
-	attempt, closed := open(&c)
+	attempt, closed := open(&key{check: c})
 	defer closed()
 	return attempt(ctx)
 }

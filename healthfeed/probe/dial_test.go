@@ -70,7 +70,7 @@ func TestAttemptTLS(t *testing.T) {
 func TestFilesAreReadWhenTheyChange(t *testing.T) {
 	a, other := newAuthority(t), newAuthority(t)
 	url, _ := secureNode(t, a, tls.NoClientCert)
-	attempt, closed := open(&healthfeed.Check{Type: "http", URL: url, Host: "www.cdn.example", CA: other.path("ca.pem")})
+	attempt, closed := open(&key{check: healthfeed.Check{Type: "http", URL: url, Host: "www.cdn.example", CA: other.path("ca.pem")}})
 	defer closed()
 	if _, err := attempt(t.Context()); err == nil || !strings.Contains(err.Error(), "unknown authority") {
 		t.Fatalf("a stranger vouches: %v", err)

@@ -1,16 +1,22 @@
 package probe
 
-import "time"
+import (
+	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
 
 const (
 	// doubtTargets is how many endpoints it takes to tell one's own illness
 	// from theirs.
 	doubtTargets = 5
 
-	// doubtFor is how long a doubt lasts while some endpoint passes, since
-	// then it may be true that the others are down. While hardly any passes
-	// it lasts on.
-	doubtFor = time.Minute
+	// doubtFor is how long a doubt lasts once some endpoints pass, since
+	// then it may be true that the others are down. It is long enough for a
+	// route to move, and clients of nodes
+	// that are down indeed lose no more time by it than by the TTL of an answer;
+	// what is voted wrongly after it meets the quorum, the guard and alldown.
+	doubtFor = 20 * time.Second
 )
 
 // A sample is one check at the moment of judgement.
@@ -21,29 +27,59 @@ type sample struct {
 	doubted  bool          // in: still doubted; out: to be doubted
 }
 
-// A doubt is the prober's suspicion that it is itself what fails. It arises when,
+// Witnesses are the control targets that an operator has named for a prober to tell
+// its own illness by.
+type witnesses struct{ all, failing int }
+
+// hear counts a control target, unless it has not been asked yet. One that
+// cannot be asked is as good as one that fails.
+func (w *witnesses) hear(v *view) {
+	if v.state == healthfeed.Unknown && v.failing.IsZero() && !v.unable {
+		return
+	}
+	w.all++
+	if v.unable || !v.failing.IsZero() {
+		w.failing++
+	}
+}
+
+// sick reports whether more than half of the control targets fail.
+func (w witnesses) sick() bool { return 2*w.failing > w.all }
+
+// A doubt is the prober's suspicion that it is itself what fails. With control targets,
+// it is as these say. Without, it arises when,
 // of five or more endpoints, more than 40 % began to fail within one window while
 // fewer than 10 % had failed before: nodes fail one by one, but the prober's own
 // network fails for all. What began to fail then, or does so later, is doubted:
-// no vote is cast on it until it passes again, or until the doubt is a minute old
-// and at least 10 % of the endpoints pass.
+// no vote is cast on it until it passes again, or until the doubt is over. That is 20 s
+// after it arose and less than 10 % of the endpoints passed, or with control targets,
+// which are quicker to tell, a window after these failed. Before that the others have
+// not been asked again, and would be taken for down in the moment of recovery.
 type doubt struct {
 	since time.Time // zero without doubt
+	sick  time.Time // when there was reason for it last
 }
 
 // judge decides which of the samples are doubted.
-func (d *doubt) judge(samples []sample, now time.Time) {
+func (d *doubt) judge(samples []sample, w witnesses, now time.Time) {
 	all, recent, old := countEndpoints(samples, now)
 	if d.since.IsZero() {
-		if all < doubtTargets || 10*recent <= 4*all || 10*old >= all {
+		correlated := all >= doubtTargets && 10*recent > 4*all && 10*old < all
+		if !w.sick() && (w.all > 0 || !correlated) {
 			return
 		}
-		d.since = now
+		d.since, d.sick = now, now
 	}
-	over := now.Sub(d.since) >= doubtFor && 10*(recent+old) <= 9*all
-	any := false
+	if w.sick() || w.all == 0 && 10*(recent+old) > 9*all {
+		d.sick = now
+	}
+	any := w.sick()
 	for i := range samples {
 		s := &samples[i]
+		over := now.Sub(d.sick) >= doubtFor
+		if w.all > 0 {
+			over = now.Sub(d.sick) > s.window
+		}
 		s.doubted = !over && !s.failing.IsZero() && (s.doubted || s.failing.After(d.since.Add(-s.window)))
 		any = any || s.doubted
 	}

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,7 +54,7 @@ func TestDoubtArises(t *testing.T) {
 	} {
 		var d doubt
 		s := samplesOf(samples, t0)
-		d.judge(s, t0)
+		d.judge(s, witnesses{}, t0)
 		if got := doubted(s); got != want {
 			t.Errorf("%s: got %s, want %s", samples, got, want)
 		}
@@ -67,7 +68,7 @@ func TestDoubtCountsEndpoints(t *testing.T) {
 	for i := range s {
 		s[i].endpoint = fmt.Sprint(i % 4)
 	}
-	d.judge(s, t0)
+	d.judge(s, witnesses{}, t0)
 	if got := doubted(s); got != "--------" {
 		t.Errorf("four endpoints: %s", got)
 	}
@@ -76,28 +77,72 @@ func TestDoubtCountsEndpoints(t *testing.T) {
 func TestDoubtLasts(t *testing.T) {
 	for _, test := range []struct {
 		name    string
-		passing int // of ten
+		total   time.Duration // for which all fail
+		passing int           // of ten, then
 		after   time.Duration
 		want    string
 	}{
-		{"begins", 5, 0, "dddddddddd"},
-		{"partial", 5, doubtFor - 1, "ddddd-----"},
-		{"partial-over", 5, doubtFor, "----------"},
-		{"total", 0, time.Hour, "dddddddddd"},
-		{"one-of-ten-passes", 1, time.Hour, "----------"},
+		{"begins", 0, 5, 0, "ddddd-----"},
+		{"partial", 0, 5, doubtFor - 1, "ddddd-----"},
+		{"partial-over", 0, 5, doubtFor, "----------"},
+		{"total", 0, 0, time.Hour, "dddddddddd"},
+		{"one-of-ten-passes", 0, 1, doubtFor, "----------"},
+		// The first that pass again do not leave the others to be blamed for what was
+		// ours, before they have been asked again.
+		{"first-of-ten-after-an-hour", time.Hour, 1, time.Second, "ddddddddd-"},
+		{"rest-of-ten-after-an-hour", time.Hour, 1, doubtFor, "----------"},
 	} {
 		var d doubt
 		s := samplesOf("nnnnnnnnnn", t0)
-		d.judge(s, t0)
+		now := t0
+		d.judge(s, witnesses{}, now)
+		now = now.Add(test.total)
+		d.judge(s, witnesses{}, now)
 		for i := range test.passing {
-			if test.after > 0 {
-				s[9-i].failing = time.Time{}
-			}
+			s[9-i].failing = time.Time{}
 		}
-		d.judge(s, t0.Add(test.after))
+		now = now.Add(test.after)
+		d.judge(s, witnesses{}, now)
 		if got := doubted(s); got != test.want {
 			t.Errorf("%s: got %s, want %s", test.name, got, test.want)
 		}
+	}
+}
+
+// What an operator has named as witnesses decides, both ways.
+func TestDoubtByWitnesses(t *testing.T) {
+	well, half, sick := witnesses{2, 0}, witnesses{2, 1}, witnesses{3, 2}
+	for _, test := range []struct {
+		name    string
+		samples string
+		heard   []witnesses // every two seconds
+		want    string      // at the end
+	}{
+		{"all-fail-and-it-is-not-us", "nnnnnnnnnn", []witnesses{well}, "----------"},
+		{"half-is-not-most", "nnnnnnnnnn", []witnesses{half}, "----------"},
+		{"it-is-us", "nnnnnnnnnn", []witnesses{sick}, "dddddddddd"},
+		{"two-are-enough", "n.", []witnesses{sick}, "d-"},
+		{"old-failures-are-true", "no", []witnesses{sick}, "d-"},
+		{"for-long", "nnnn......", append(make([]witnesses, 0), sick, sick, sick, sick, sick, sick, sick, sick, sick, sick, sick, sick), "dddd------"},
+		{"until-all-were-asked-again", "nnnn......", []witnesses{sick, sick, well, well}, "dddd------"},
+		{"over", "nnnn......", []witnesses{sick, sick, well, well, well}, "----------"},
+		{"none-that-says-anything", "nnnnnnnnnn", []witnesses{{}}, "dddddddddd"},
+	} {
+		var d doubt
+		s := samplesOf(test.samples, t0)
+		for i, w := range test.heard {
+			d.judge(s, w, t0.Add(time.Duration(i)*2*time.Second))
+		}
+		if got := doubted(s); got != test.want {
+			t.Errorf("%s: got %s, want %s", test.name, got, test.want)
+		}
+	}
+	var w witnesses
+	for _, v := range []view{{}, {unable: true}, {state: healthfeed.Up}, {state: healthfeed.Up, failing: t0}, {failing: t0}} {
+		w.hear(&v)
+	}
+	if want := (witnesses{4, 3}); w != want {
+		t.Errorf("heard %+v, want %+v", w, want)
 	}
 }
 
@@ -106,75 +151,86 @@ func TestDoubtLasts(t *testing.T) {
 func TestDoubtGrows(t *testing.T) {
 	var d doubt
 	s := samplesOf("nnn.......", t0)
-	d.judge(s, t0)
+	d.judge(s, witnesses{}, t0)
 	if got := doubted(s); got != "----------" {
 		t.Fatalf("too early: %s", got)
 	}
 	s[3].failing, s[4].failing = t0, t0
-	d.judge(s, t0)
+	d.judge(s, witnesses{}, t0)
 	if got := doubted(s); got != "ddddd-----" {
 		t.Fatalf("got %s", got)
 	}
-	later := t0.Add(30 * time.Second)
+	later := t0.Add(15 * time.Second)
 	s[0].failing, s[5].failing = time.Time{}, later
-	d.judge(s, later)
+	d.judge(s, witnesses{}, later)
 	if got := doubted(s); got != "-ddddd----" {
 		t.Errorf("got %s", got)
 	}
 	for i := range s {
 		s[i].failing = time.Time{}
 	}
-	d.judge(s, later)
+	d.judge(s, witnesses{}, later)
 	if got := doubted(s); got != "----------" || !d.since.IsZero() {
 		t.Errorf("all pass: %s, since %v", got, d.since)
 	}
 }
 
-// The prober's own network fails for half a minute: nobody goes down, and
+// The prober's own network fails, for long or not: nobody goes down, and
 // afterwards nothing is held against anybody.
 func TestSelfDoubt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		f, inventories := start(t, w)
-		checks := map[string]healthfeed.Check{}
-		var addrs []string
-		for i := range 10 {
-			addr := fmt.Sprint("n:", i+1)
-			addrs = append(addrs, addr)
-			checks[fmt.Sprint("n", i)] = pulse(addr)
-		}
-		inventories <- nodes(t, checks)
-		time.Sleep(time.Minute)
-		w.set(true, addrs...)
-		for range 300 {
-			time.Sleep(100 * time.Millisecond)
-			for i := range 10 {
-				if s := f.Table().Nodes[i].State; !s.TakesClients() {
-					t.Fatalf("node %d is %v", i, s)
-				}
-			}
-		}
-		if s := record(t, f).Nodes["n0"].State; s != healthfeed.Abstain {
-			t.Errorf("the vote is %v", s)
-		}
-		w.set(false, addrs...)
-		time.Sleep(5 * time.Second)
-		for i := range 10 {
-			if s := f.Table().Nodes[i]; s.State != healthfeed.Up || s.Health < 0.99 {
-				t.Errorf("node %d afterwards: %+v", i, s)
-			}
-		}
-
-		// One node alone goes down as ever.
-		w.set(true, addrs[3])
-		time.Sleep(10 * time.Second)
-		if s := stateOf(f, "n3"); s != healthfeed.Down {
-			t.Errorf("the broken node is %v", s)
-		}
-	})
+	for _, outage := range []time.Duration{10 * time.Second, 30 * time.Second, 3 * time.Minute} {
+		t.Run(outage.String(), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { testSelfDoubt(t, outage) }) })
+	}
 }
 
-// A true loss of half the nodes is believed after a minute.
+func testSelfDoubt(t *testing.T, outage time.Duration) {
+	w := newWorld()
+	f, inventories := start(t, w)
+	checks := map[string]healthfeed.Check{}
+	var addrs []string
+	for i := range 10 {
+		addr := fmt.Sprint("n:", i+1)
+		addrs = append(addrs, addr)
+		checks[fmt.Sprint("n", i)] = pulse(addr)
+	}
+	inventories <- nodes(t, checks)
+	time.Sleep(time.Minute)
+	w.set(true, addrs...)
+	for range outage / (100 * time.Millisecond) {
+		time.Sleep(100 * time.Millisecond)
+		for i := range 10 {
+			if s := f.Table().Nodes[i].State; !s.TakesClients() {
+				t.Fatalf("node %d is %v", i, s)
+			}
+		}
+	}
+	if s := record(t, f).Nodes["n0"].State; s != healthfeed.Abstain {
+		t.Errorf("the vote is %v", s)
+	}
+	w.set(false, addrs...)
+	for range 50 {
+		time.Sleep(100 * time.Millisecond)
+		for i := range 10 {
+			if s := f.Table().Nodes[i].State; !s.TakesClients() {
+				t.Fatalf("node %d is %v as the network is back", i, s)
+			}
+		}
+	}
+	for i := range 10 {
+		if s := f.Table().Nodes[i]; s.State != healthfeed.Up || s.Health < 0.99 {
+			t.Errorf("node %d afterwards: %+v", i, s)
+		}
+	}
+
+	// One node alone goes down as ever.
+	w.set(true, addrs[3])
+	time.Sleep(10 * time.Second)
+	if s := stateOf(f, "n3"); s != healthfeed.Down {
+		t.Errorf("the broken node is %v", s)
+	}
+}
+
+// A true loss of half the nodes is believed after 20 s.
 func TestSelfDoubtEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -186,11 +242,11 @@ func TestSelfDoubtEnds(t *testing.T) {
 		inventories <- nodes(t, checks)
 		time.Sleep(time.Minute)
 		w.set(true, "n:1", "n:2", "n:3", "n:4", "n:5")
-		time.Sleep(30 * time.Second)
+		time.Sleep(15 * time.Second)
 		if s := stateOf(f, "n0"); !s.TakesClients() {
 			t.Errorf("in doubt: %v", s)
 		}
-		time.Sleep(45 * time.Second)
+		time.Sleep(12 * time.Second)
 		if s := stateOf(f, "n0"); s != healthfeed.Down {
 			t.Errorf("after the doubt: %v", s)
 		}
@@ -198,4 +254,70 @@ func TestSelfDoubtEnds(t *testing.T) {
 			t.Errorf("a good node is %v", s)
 		}
 	})
+}
+
+// With control targets a prober of few nodes doubts itself as well, and a loss of all
+// nodes that the control targets do not share is believed at once.
+func TestControlTargets(t *testing.T) {
+	for _, shared := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			p := New("test", History, quiet)
+			p.station = newStation(w.open)
+			if err := p.Control("192.0.2.53:53", "198.51.100.1:443"); err != nil {
+				t.Fatal(err)
+			}
+			f, inventories := launchIn(t, p)
+			checks := map[string]healthfeed.Check{}
+			var addrs []string
+			for i := range 10 {
+				addr := fmt.Sprint("n:", i+1)
+				addrs = append(addrs, addr)
+				checks[fmt.Sprint("n", i)] = pulse(addr)
+			}
+			inventories <- nodes(t, checks)
+			time.Sleep(time.Minute)
+			if n := w.count("192.0.2.53:53"); n < 50 {
+				t.Errorf("%d attempts at a control target in a minute", n)
+			}
+			if shared {
+				addrs = append(addrs[:2:2], "192.0.2.53:53", "198.51.100.1:443")
+			}
+			w.set(true, addrs...)
+			for range 100 {
+				time.Sleep(100 * time.Millisecond)
+				if s := stateOf(f, "n0"); shared && !s.TakesClients() {
+					t.Fatalf("the node is %v", s)
+				}
+			}
+			if s := record(t, f).Nodes["n0"].State; shared && s != healthfeed.Abstain || !shared && s != healthfeed.Down {
+				t.Errorf("control targets fail as well: %v, and the vote is %v", shared, s)
+			}
+			if len(record(t, f).Nodes) != 10 {
+				t.Error("a control target is no node")
+			}
+			w.set(false, addrs...)
+			for range 100 {
+				time.Sleep(100 * time.Millisecond)
+				if s := stateOf(f, "n0"); shared && !s.TakesClients() {
+					t.Fatalf("the node is %v as the network is back", s)
+				}
+			}
+			if s := f.Table().Nodes[0]; shared && (s.State != healthfeed.Up || s.Health < 0.99) {
+				t.Errorf("afterwards: %+v", s)
+			}
+		})
+	}
+}
+
+func TestControlRefuses(t *testing.T) {
+	for target, want := range map[string]string{
+		"":                `control target ""`,
+		"gateway":         `control target "gateway": addr "gateway" is not host:port`,
+		"192.0.2.1:99999": `control target "192.0.2.1:99999": addr`,
+	} {
+		if err := New("test", History, quiet).Control("127.0.0.1:53", target); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v", target, err)
+		}
+	}
 }

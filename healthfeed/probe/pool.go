@@ -9,27 +9,32 @@ import (
 	"github.com/tandem-cdn/tandem/healthfeed"
 )
 
-// maxAtOnce is the most rounds that run at the same time, each with one socket.
+// maxAtOnce is the most rounds that run at the same time in each lane of a pool, each
+// with one socket.
 const maxAtOnce = 512
 
-// A pool bounds how many rounds run at once. It may be resized; rounds that began
-// before keep their place in the old pool.
+// A pool bounds how many rounds run at once. It has two lanes, so that targets that
+// passed never wait for those that fail, each of whose rounds lasts its longest. It
+// may be resized; rounds that began before keep their place in the old pool.
 type pool struct {
-	places atomic.Pointer[chan struct{}]
+	lanes atomic.Pointer[[2]chan struct{}]
 }
 
-// resize makes room for n rounds.
+// resize makes room for n rounds in each lane.
 func (p *pool) resize(n int) {
-	if old := p.places.Load(); old != nil && cap(*old) == n {
+	if old := p.lanes.Load(); old != nil && cap(old[0]) == n {
 		return
 	}
-	places := make(chan struct{}, n)
-	p.places.Store(&places)
+	p.lanes.Store(&[2]chan struct{}{make(chan struct{}, n), make(chan struct{}, n)})
 }
 
-// acquire waits for a place. It returns false if ctx ends before.
-func (p *pool) acquire(ctx context.Context) (release func(), ok bool) {
-	places := *p.places.Load()
+// acquire waits for a place, by whether the target failed the last time. It returns
+// false if ctx ends before.
+func (p *pool) acquire(ctx context.Context, failing bool) (release func(), ok bool) {
+	places := p.lanes.Load()[0]
+	if failing {
+		places = p.lanes.Load()[1]
+	}
 	select {
 	case places <- struct{}{}:
 		return func() { <-places }, true

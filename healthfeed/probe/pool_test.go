@@ -30,7 +30,7 @@ func TestPoolWhenAllHang(t *testing.T) {
 		w.mu.Lock()
 		most, clash := w.most, w.clash
 		w.mu.Unlock()
-		if size := poolSize(slices.Collect(maps.Values(checks))); most > size || size < 200*3*3/20 || size > maxAtOnce {
+		if size := poolSize(slices.Collect(maps.Values(checks))); most > 2*size || size < 200*3*3/20 || size > maxAtOnce {
 			t.Errorf("%d at once in a pool of %d", most, size)
 		}
 		if clash {
@@ -48,28 +48,31 @@ func TestPoolWhenAllHang(t *testing.T) {
 	})
 }
 
-// Beyond what the pool has room for, those that answer are still asked in time while
-// a part of the nodes hangs, and those that hang are found.
+// Beyond what the pool has room for, those that answer are asked in time once the
+// others are known to hang, and those that hang are found.
 func TestPoolBeyondItsCap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.hang = true
 		f, inventories := start(t, w)
+		const all, broken = 1500, 1000 // 750 places for those that hang, of 1.5 s each
 		checks := map[string]healthfeed.Check{}
-		for i := range 1500 { // of 1.5 s each: 1125 places, were all to hang
+		for i := range all {
 			c := pulse(fmt.Sprint("n:", i+1))
 			c.Timeout, c.Retries = 500*time.Millisecond, 2
 			checks[fmt.Sprintf("n%04d", i)] = c
 		}
 		inventories <- nodes(t, checks)
 		time.Sleep(10 * time.Second)
-		for i := range 450 {
+		for i := range broken {
 			w.set(true, fmt.Sprint("n:", i+1))
 		}
-		time.Sleep(10 * time.Second)
-		for i := range 1500 {
+		time.Sleep(5 * time.Second) // all are under way or known
+		known := time.Now()
+		time.Sleep(doubtFor + 10*time.Second)
+		for i := range all {
 			want := healthfeed.Up
-			if i < 450 {
+			if i < broken {
 				want = healthfeed.Down
 			}
 			if s := stateOf(f, fmt.Sprintf("n%04d", i)); s != want {
@@ -78,7 +81,15 @@ func TestPoolBeyondItsCap(t *testing.T) {
 		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if w.most > maxAtOnce {
+		for i := broken; i < all; i++ {
+			times := w.attempts[fmt.Sprint("n:", i+1)]
+			for j := 1; j < len(times); j++ {
+				if d := times[j].Sub(times[j-1]); times[j-1].After(known) && (d < 1800*time.Millisecond || d > 2201*time.Millisecond) {
+					t.Fatalf("node %d was asked after %v", i, d)
+				}
+			}
+		}
+		if w.most > 2*maxAtOnce {
 			t.Errorf("%d at once", w.most)
 		}
 	})

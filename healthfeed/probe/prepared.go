@@ -13,16 +13,16 @@ import (
 // inventory name is there and can be used, and this process may ping if one of them does,
 // so that a mistake is seen at the start. A prober that meets it later warns and abstains.
 func Prepared(inv *healthfeed.Inventory) error {
-	seen := map[healthfeed.Check]bool{}
+	seen := map[key]bool{}
 	for i := range inv.Nodes {
 		n := &inv.Nodes[i]
 		for _, c := range n.Checks {
-			k := key(c)
+			k := keyOf(n, c, 0)
 			if c.Foreign != "" || seen[k] {
 				continue
 			}
 			seen[k] = true
-			if err := prepared(&k); err != nil {
+			if err := prepared(&k.check); err != nil {
 				return fmt.Errorf("node %q: check of type %s: %w", n.ID, c.Type, err)
 			}
 		}

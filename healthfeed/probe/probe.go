@@ -1,12 +1,13 @@
 // Package probe finds out how the nodes of a feed are, by asking them.
 //
-//	Inventory ─► targets, one goroutine each ─► hysteresis, averages
-//	                 (equal checks are one)              │ views
-//	                                                     ▼
-//	Feed ◄─────────────── Record ◄── votes ◄── doubt ◄── publisher
+//	Inventory ─► station: targets, one goroutine each ─► hysteresis, averages
+//	               (equal checks of a process are one)          │ views
+//	                                                            ▼
+//	Feed ◄──────────────── Record ◄─── votes ◄─── doubt ◄─── publisher
 //
 // A target makes a round of attempts every interval, and its hysteresis turns the
-// rounds into up or down. A round that fails by the prober's own fault counts for neither.
+// rounds into up or down. A round that fails by the prober's own fault, or in which the
+// process stood still, counts for neither.
 // The publisher turns the views of a node's checks into one
 // vote, keeps to itself what it suspects to be its own trouble, and offers a record
 // to the feed: at once when a state has changed, and else every interval_ms. Nothing
@@ -19,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -41,10 +43,11 @@ const (
 // Prober is a [healthfeed.Source] that runs the checks of the feed's inventory.
 type Prober struct {
 	// set at construction
-	name    string
-	history float64
-	log     *slog.Logger
-	open    func(*healthfeed.Check) (attempt attemptFunc, closed func())
+	name     string
+	history  float64
+	log      *slog.Logger
+	station  *station
+	controls []healthfeed.Check
 }
 
 // New returns a Prober whose records carry the given name, which must be 1 to 64
@@ -56,7 +59,29 @@ func New(prober string, history float64, log *slog.Logger) *Prober {
 	if log == nil {
 		log = slog.Default()
 	}
-	return &Prober{name: prober, history: history, log: log, open: open}
+	return &Prober{name: prober, history: history, log: log, station: here}
+}
+
+// Control names what the prober tells its own health by, in place of guessing it from
+// how many checks begin to fail at once: host:port, which must take a connection, or an
+// address, which must answer a ping. While more than half of them fail, no vote is cast
+// on what fails with them. It is to be called before Run, and returns an error for a
+// target that is none, or a ping that this process may not send.
+func (p *Prober) Control(targets ...string) error {
+	for _, at := range targets {
+		c := healthfeed.Check{Type: "icmp", Addr: at, Interval: time.Second, Timeout: 300 * time.Millisecond, Retries: 1, Fall: 1, Rise: 1}
+		if _, err := netip.ParseAddr(at); err != nil {
+			c.Type = "tcp"
+		}
+		if err := c.Validate(); err != nil {
+			return fmt.Errorf("control target %q: %w", at, err)
+		}
+		if err := prepared(&c); err != nil {
+			return fmt.Errorf("control target %q: %w", at, err)
+		}
+		p.controls = append(p.controls, c)
+	}
+	return nil
 }
 
 // String implements [healthfeed.Source].
@@ -66,7 +91,8 @@ func (p *Prober) String() string { return "prober " + p.name }
 // inventory. A check that is the same in the next inventory goes on with its
 // counters. It returns an error when the feed refuses or supersedes its records; in the
 // second case, when another prober has its name, not before that one has fallen silent.
-// When Run returns, nothing of it runs any more.
+// When Run returns, nothing of it runs any more, but for checks that other probers
+// of this process make as well.
 func (p *Prober) Run(ctx context.Context, f *healthfeed.Feed) error {
 	err := p.probe(ctx, f)
 	if errors.Is(err, errSuperseded) {
@@ -104,17 +130,13 @@ func (p *Prober) probe(ctx context.Context, f *healthfeed.Feed) error {
 	r := &publisher{
 		Prober:  p,
 		record:  healthfeed.Record{Prober: p.name, Epoch: f.Epoch(p.name), TTLMS: ttl.Milliseconds()},
-		targets: map[healthfeed.Check]*target{},
+		targets: map[key]*target{},
 		ballots: map[string]*ballot{},
 		changed: make(chan struct{}, 1),
 	}
 	inventories := make(chan *healthfeed.Inventory)
 	wg.Go(func() { follow(ctx, f, inventories) })
-	start := func(t *target) {
-		var targetCtx context.Context
-		targetCtx, t.cancel = context.WithCancel(ctx)
-		wg.Go(func() { t.run(targetCtx, &r.pool, r.wake) })
-	}
+	defer func() { r.station.exchange(r, nil)() }()
 
 	var last time.Time
 	due := time.NewTimer(slowest)
@@ -124,7 +146,7 @@ func (p *Prober) probe(ctx context.Context, f *healthfeed.Feed) error {
 		case <-ctx.Done():
 			return nil
 		case inv := <-inventories:
-			r.follow(inv, start)
+			r.follow(inv)
 		case <-r.changed:
 			if wait := spacing - time.Since(last); wait > 0 {
 				due.Reset(wait)

@@ -221,7 +221,10 @@ func TestFlappingForReal(t *testing.T) {
 }
 
 func BenchmarkRecord(b *testing.B) {
-	r := &publisher{Prober: New("bench", History, quiet), targets: map[healthfeed.Check]*target{}, ballots: map[string]*ballot{}}
+	p := New("bench", History, quiet)
+	p.station = newStation(newWorld().open)
+	r := &publisher{Prober: p, targets: map[key]*target{}, ballots: map[string]*ballot{}, changed: make(chan struct{}, 1)}
+	defer func() { r.station.exchange(r, nil)() }()
 	var nodes []healthfeed.Node
 	for i := range 250 {
 		addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
@@ -233,7 +236,10 @@ func BenchmarkRecord(b *testing.B) {
 		b.Fatal(err)
 	}
 	now := time.Now()
-	r.follow(inv, func(t *target) { t.note(answer{rtt: time.Millisecond}, nil, now, now, false) })
+	r.follow(inv)
+	for _, t := range r.targets {
+		t.note(answer{rtt: time.Millisecond}, nil, now, now, false)
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		r.next(now)

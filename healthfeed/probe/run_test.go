@@ -33,8 +33,8 @@ func newWorld() *world {
 	return &world{broken: map[string]bool{}, takes: time.Millisecond, attempts: map[string][]time.Time{}, running: map[string]int{}}
 }
 
-func (w *world) open(c *healthfeed.Check) (attemptFunc, func()) {
-	return func(ctx context.Context) (answer, error) { return w.attempt(ctx, c) }, func() {}
+func (w *world) open(k *key) (attemptFunc, func()) {
+	return func(ctx context.Context) (answer, error) { return w.attempt(ctx, &k.check) }, func() {}
 }
 
 func (w *world) attempt(ctx context.Context, c *healthfeed.Check) (answer, error) {
@@ -110,7 +110,13 @@ func (m *mutable) Run(ctx context.Context, f *healthfeed.Feed) error {
 func start(t *testing.T, w *world) (f *healthfeed.Feed, inventories chan<- *healthfeed.Inventory) {
 	t.Helper()
 	p := New("test", History, quiet)
-	p.open = w.open
+	p.station = newStation(w.open)
+	return launchIn(t, p)
+}
+
+// launchIn runs a feed with a prober until the test ends.
+func launchIn(t *testing.T, p *Prober) (f *healthfeed.Feed, inventories chan<- *healthfeed.Inventory) {
+	t.Helper()
 	m := &mutable{make(chan *healthfeed.Inventory)}
 	f, err := healthfeed.Open(healthfeed.Config{Log: quiet, Sources: []healthfeed.Source{m, p}})
 	if err != nil {
@@ -366,7 +372,7 @@ func TestFlapping(t *testing.T) {
 func TestBadName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New("no spaces", History, quiet)
-		p.open = newWorld().open
+		p.station = newStation(newWorld().open)
 		f, err := healthfeed.Open(healthfeed.Config{Log: quiet, Inventory: nodes(t, map[string]healthfeed.Check{"a": pulse("a:1")})})
 		if err != nil {
 			t.Fatal(err)
@@ -419,7 +425,7 @@ func TestSuperseded(t *testing.T) {
 func TestEpochGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New("test", History, quiet)
-		p.open = newWorld().open
+		p.station = newStation(newWorld().open)
 		f, err := healthfeed.Open(healthfeed.Config{Log: quiet, Inventory: nodes(t, map[string]healthfeed.Check{"a": pulse("a:1")})})
 		if err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,20 +17,64 @@ import (
 // A target is one check that runs, for all nodes that declare the same.
 type target struct {
 	// set at construction
-	check    healthfeed.Check // what is the node's own, Critical, is cleared
+	key
 	endpoint string
 	attempt  attemptFunc
-	closed   func() // what attempt keeps
-	log      *slog.Logger
-	cancel   context.CancelFunc
+	closed   func()        // what attempt keeps
+	ended    chan struct{} // closed when run has returned
+
+	// guarded by the station's mu
+	cancel context.CancelFunc // nil before run
 
 	// owned by run
 	hysteresis hysteresis
 	average    average
 
-	// mu guards view
-	mu   sync.Mutex
-	view view
+	// mu guards the rest
+	mu    sync.Mutex
+	view  view
+	users []*publisher // who want it, in the order in which they came
+}
+
+func newTarget(k key, open openFunc) *target {
+	t := &target{
+		key: k, ended: make(chan struct{}),
+		hysteresis: newHysteresis(&k.check), average: average{history: k.history},
+	}
+	t.endpoint = endpoint(&t.check)
+	t.attempt, t.closed = open(&t.key)
+	return t
+}
+
+// join adds a user.
+func (t *target) join(u *publisher) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.users = append(t.users, u)
+}
+
+// leave removes a user, and reports whether nobody is left.
+func (t *target) leave(u *publisher) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.users = slices.DeleteFunc(t.users, func(other *publisher) bool { return other == u })
+	return len(t.users) == 0
+}
+
+// changed tells the users that there is something new to see.
+func (t *target) changed() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, u := range t.users {
+		u.wake()
+	}
+}
+
+// say writes to the log of one user, as all are in one process; mu is held.
+func (t *target) say(level slog.Level, what string, args ...any) {
+	if len(t.users) > 0 {
+		t.users[0].log.Log(context.Background(), level, what, append([]any{"check", t.String()}, args...)...)
+	}
 }
 
 // A view is what the votes are made of.
@@ -42,15 +87,16 @@ type view struct {
 	breaker string    // the node's circuit to its origin; "" if it does not tell
 	due     time.Time // when state may next change; zero if nothing is under way
 	failing time.Time // start of the first of the failed rounds in a row; zero if the last one passed
-	late    bool      // the last round had to wait too long for its turn
+	late    bool      // the last round was none: it had to wait too long for its turn, or this process did not run
 	unable  bool      // the last round failed by this prober's own fault
-	doubted bool      // set by the publisher; taken away by a round that passes
+	doubted bool      // set by the station; taken away by a round that passes
 }
 
-// key identifies a target: equal checks are one, whichever nodes declare them.
-func key(c healthfeed.Check) healthfeed.Check {
+// keyOf returns the key of a check of a node: equal checks are one target, whichever
+// nodes declare them.
+func keyOf(n *healthfeed.Node, c healthfeed.Check, history float64) key {
 	c.Critical = false
-	return c
+	return key{check: c, history: history}
 }
 
 // worst is how long a round lasts at most.
@@ -86,17 +132,19 @@ func (t *target) String() string {
 	return u.Redacted()
 }
 
-// run makes round after round until ctx ends. The pool bounds how many rounds of
-// all targets run at once; changed is called when the state has.
-func (t *target) run(ctx context.Context, pool *pool, changed func()) {
+// run makes round after round until ctx ends. The pool of the station bounds how many
+// rounds of all targets run at once.
+func (t *target) run(ctx context.Context, s *station) {
+	defer close(t.ended)
 	defer t.closed()
+	failing := false
 	// Not all at once, and not in step with other probers.
 	if !sleep(ctx, rand.N(t.check.Interval/10+1)) {
 		return
 	}
 	for {
 		start := time.Now()
-		release, ok := pool.acquire(ctx)
+		release, ok := s.pool.acquire(ctx, failing)
 		if !ok {
 			return
 		}
@@ -106,9 +154,14 @@ func (t *target) run(ctx context.Context, pool *pool, changed func()) {
 		if ctx.Err() != nil {
 			return // an attempt that we broke off ourselves is no failure
 		}
-		if t.note(a, err, begun, time.Now(), begun.Sub(start) > t.check.Interval) {
-			changed()
+		// Who failed before may wait for others of his kind, and is not to be spared
+		// for it.
+		now := time.Now()
+		late := !failing && begun.Sub(start) > t.check.Interval || s.stalls.since(begun, now)
+		if t.note(a, err, begun, now, late) {
+			t.changed()
 		}
+		failing = err != nil
 		interval := t.check.Interval*9/10 + rand.N(t.check.Interval/5+1)
 		if !sleep(ctx, interval-time.Since(start)) {
 			return
@@ -131,25 +184,25 @@ func (t *target) round(ctx context.Context) (a answer, err error) {
 }
 
 // note takes the outcome of a round and reports whether the state changed. A
-// failure in a late round counts for nothing: who is late himself must not blame
-// others for being slow. Neither does a round that this prober was unable to make.
+// late round counts for nothing: who is late himself must not blame
+// others for being slow, and what he measured is his own delay. Neither does a round
+// that this prober was unable to make.
 func (t *target) note(a answer, err error, begun, now time.Time, late bool) (changed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	v := &t.view
-	changed, v.late = v.late != late, late
+	if changed, v.late = v.late != late, late; late {
+		return changed
+	}
 	unable := errors.As(err, new(unableError))
 	if unable != v.unable {
 		changed, v.unable = true, unable
 		if unable {
-			t.log.Warn("check cannot be made here; no vote on it", "check", t.String(), "err", err)
+			t.say(slog.LevelWarn, "check cannot be made here; no vote on it", "err", err)
 		}
 	}
 	if unable {
 		v.failing = time.Time{}
-		return changed
-	}
-	if err != nil && late {
 		return changed
 	}
 	if err == nil && v.doubted {
@@ -162,9 +215,9 @@ func (t *target) note(a answer, err error, begun, now time.Time, late bool) (cha
 	if t.hysteresis.note(err == nil, now) {
 		changed = true
 		if err != nil {
-			t.log.Info("check fails", "check", t.String(), "err", err)
+			t.say(slog.LevelInfo, "check fails", "err", err)
 		} else {
-			t.log.Info("check passes", "check", t.String())
+			t.say(slog.LevelInfo, "check passes")
 		}
 	}
 	t.average.note(err == nil, a.rtt, now)

@@ -1,0 +1,140 @@
+package probe
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
+)
+
+// A station runs the targets of a process, each once, for all probers that want it:
+//
+//	prober of one feed ──┐                    ┌─► target ─► node
+//	                     ├─► station ─► pool ─┼─► target ─► node
+//	prober of another ───┘      │             └─► control target
+//	                     stalls, doubt
+//
+// So a node of two feeds is asked once, and one whose feed is replaced by another goes
+// on with its counters if the new prober comes before the old one goes. What a prober
+// has to doubt itself for concerns the process as well, and is found out here.
+type station struct {
+	// set at construction
+	open openFunc
+
+	pool   pool
+	stalls stalls
+
+	mu      sync.Mutex // guards the rest
+	targets map[key]*target
+	doubt   doubt
+	still   context.CancelFunc // ends the meter of stalls; nil while there are no targets
+}
+
+// here is the station of this process.
+var here = newStation(open)
+
+func newStation(open openFunc) *station {
+	return &station{open: open, targets: map[key]*target{}}
+}
+
+// A key is all by which a target differs from others.
+type key struct {
+	check     healthfeed.Check // what is the node's own, Critical, is cleared
+	spiffe    string           // the identity that the node proves by its certificate, if any
+	history   float64          // of the moving average of round-trip times
+	isWitness bool             // of the prober's own health
+}
+
+// exchange gives a user the targets that it wants in place of those that it has. Those
+// that nobody wants any more end; wait waits for them.
+func (s *station) exchange(u *publisher, wanted map[key]bool) (wait func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ended []*target
+	for k, t := range u.targets {
+		if wanted[k] {
+			continue
+		}
+		delete(u.targets, k)
+		if t.leave(u) {
+			delete(s.targets, k)
+			t.cancel()
+			ended = append(ended, t)
+		}
+	}
+	for k := range wanted {
+		if u.targets[k] != nil {
+			continue
+		}
+		t := s.targets[k]
+		if t == nil {
+			t = newTarget(k, s.open)
+			s.targets[k] = t
+		}
+		u.targets[k] = t
+		if t.join(u); t.cancel == nil {
+			var ctx context.Context
+			ctx, t.cancel = context.WithCancel(context.Background())
+			defer func() { go t.run(ctx, s) }() // when the pool has its size
+		}
+	}
+	s.resize()
+	return func() {
+		for _, t := range ended {
+			<-t.ended
+		}
+	}
+}
+
+// resize makes the pool large enough for what there is, and runs the meter of stalls
+// as long as that is anything.
+func (s *station) resize() {
+	checks := make([]healthfeed.Check, 0, len(s.targets))
+	for k := range s.targets {
+		checks = append(checks, k.check)
+	}
+	s.pool.resize(poolSize(checks))
+	switch {
+	case len(checks) > 0 && s.still == nil:
+		var ctx context.Context
+		ctx, s.still = context.WithCancel(context.Background())
+		go s.stalls.run(ctx)
+	case len(checks) == 0 && s.still != nil:
+		s.still()
+		s.still = nil
+	}
+}
+
+// doubtYourself marks the targets that no vote may be cast on.
+func (s *station) doubtYourself(now time.Time, log *slog.Logger) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	samples := make([]sample, 0, len(s.targets))
+	targets := make([]*target, 0, len(s.targets))
+	var w witnesses
+	for _, t := range s.targets {
+		v := t.look()
+		if t.isWitness {
+			w.hear(&v)
+			continue
+		}
+		window := 2 * (t.check.Interval + worst(&t.check))
+		samples = append(samples, sample{t.endpoint, v.failing, window, v.doubted})
+		targets = append(targets, t)
+	}
+	before := s.doubt.since.IsZero()
+	s.doubt.judge(samples, w, now)
+	for i, t := range targets {
+		t.setDoubted(samples[i].doubted)
+	}
+	switch after := s.doubt.since.IsZero(); {
+	case before && !after && w.sick():
+		log.Warn("the control targets of this prober fail; no vote on what fails with them")
+	case before && !after:
+		log.Warn("many checks began to fail at once; no vote on them, since the fault may be this prober's")
+	case !before && after:
+		log.Info("doubt is over")
+	}
+}
