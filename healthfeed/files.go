@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 )
 
@@ -105,6 +106,22 @@ func WriteFile(path string, s *Snapshot) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
+}
+
+// sweep removes what processes have left beside path that were killed while they wrote it.
+// What is younger than a minute may still be in the making.
+func sweep(path string, now time.Time) {
+	dir, prefix := filepath.Dir(path), "."+filepath.Base(path)+"."
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		number, found := strings.CutPrefix(e.Name(), prefix)
+		if !found || number == "" || strings.Trim(number, "0123456789") != "" {
+			continue
+		}
+		if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > time.Minute {
+			os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
 }
 
 func replaceFile(path string, data []byte) (err error) {

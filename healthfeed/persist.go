@@ -23,6 +23,7 @@ func (f *Feed) restore(now time.Time) *Table {
 	if f.config.StateFile == "" {
 		return nil
 	}
+	sweep(f.config.StateFile, now)
 	data, err := readFile(f.config.StateFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,4 +167,30 @@ func TestStateFileCannotBeWritten(t *testing.T) {
 			t.Errorf("it is not written after all: %v", err)
 		}
 	})
+}
+
+// What a process left that was killed while it wrote goes with the next start, and nothing
+// else does.
+func TestLeftoversAreSwept(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "feed.json")
+	old := time.Now().Add(-2 * time.Minute)
+	for name, at := range map[string]time.Time{
+		".feed.json.123": old, ".feed.json.456": time.Now(), ".feed.json.": old, ".feed.json.1a": old, "feed.json.1": old, ".other.json.1": old,
+	} {
+		do(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+		do(t, os.Chtimes(filepath.Join(dir, name), at, at))
+	}
+	if _, err := Open(Config{StateFile: path}); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	do(t, err)
+	var left []string
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	if got, want := strings.Join(left, " "), ".feed.json. .feed.json.1a .feed.json.456 .other.json.1 feed.json.1"; got != want {
+		t.Errorf("left are %s, want %s", got, want)
+	}
 }
