@@ -169,7 +169,7 @@ func (c *crowd) content() {
 	if c.total > 0 {
 		c.t.Errorf("%d mistakes in %d queries and %d looks:\n%s", c.total, c.queries, c.looks, strings.Join(c.mistakes, "\n"))
 	}
-	if c.queries < 50 || c.looks < 10 {
+	if c.queries < 10 || c.looks < 3 {
 		c.t.Errorf("only %d queries and %d looks", c.queries, c.looks)
 	}
 	c.t.Logf("%d queries answered, %d looks", c.queries, c.looks)

@@ -5,6 +5,7 @@ package drills
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -23,10 +24,14 @@ import (
 	"github.com/tandem-cdn/tandem/internal/binaries"
 )
 
-// coredns is the program under test: that of TANDEM_BIN, or one that is built for the run.
-var coredns string
+// The programs under test: those of TANDEM_BIN, or such that are built for the run.
+var coredns, caddy string
 
+// TestMain lets more drills wait at the same time than there are processors.
 func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "12"); err != nil {
+		panic(err)
+	}
 	code, err := runTests(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -37,7 +42,7 @@ func TestMain(m *testing.M) {
 
 func runTests(m *testing.M) (int, error) {
 	if bin := os.Getenv("TANDEM_BIN"); bin != "" {
-		coredns = filepath.Join(bin, "coredns")
+		coredns, caddy = filepath.Join(bin, "coredns"), filepath.Join(bin, "caddy")
 		return m.Run(), nil
 	}
 	dir, err := os.MkdirTemp("", "tandem-drills-")
@@ -49,10 +54,13 @@ func runTests(m *testing.M) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	coredns = filepath.Join(dir, "coredns")
-	b := &binaries.Builder{Root: root, Version: binaries.GitVersion(context.Background(), root), Out: os.Stderr}
-	if err := b.BuildLocked(context.Background(), binaries.CoreDNS, coredns); err != nil {
-		return 0, err
+	coredns, caddy = filepath.Join(dir, "coredns"), filepath.Join(dir, "caddy")
+	ctx := context.Background()
+	b := &binaries.Builder{Root: root, Version: binaries.GitVersion(ctx, root), Out: os.Stderr}
+	for file, p := range map[string]binaries.Program{coredns: binaries.CoreDNS, caddy: binaries.Caddy} {
+		if err := b.BuildLocked(ctx, p, file); err != nil {
+			return 0, err
+		}
 	}
 	return m.Run(), nil
 }
@@ -142,11 +150,18 @@ type server struct {
 }
 
 // serve starts a name server with more properties of geosched, of which $STATE is a file
-// of its own. It has a hub.
+// of its own. It has a hub. The words before are of a command that runs it.
 func (s *site) serve(name, host, properties string, before ...string) *server {
 	s.t.Helper()
-	v := &server{t: s.t, name: name, dir: s.dir, dns: address(host), hub: address(host), before: before, log: new(buffer)}
-	_, port, _ := net.SplitHostPort(v.dns)
+	return s.serveAt(name, address(host), address(host), properties, before...)
+}
+
+// serveAt is serve with addresses for queries and for the hub, in another namespace
+// perhaps.
+func (s *site) serveAt(name, dns, hub, properties string, before ...string) *server {
+	s.t.Helper()
+	v := &server{t: s.t, name: name, dir: s.dir, dns: dns, hub: hub, before: before, log: new(buffer)}
+	host, port, _ := net.SplitHostPort(v.dns)
 	properties = strings.ReplaceAll(properties, "$STATE", s.path(name+".json"))
 	s.write(name+".Corefile", fmt.Sprintf("cdn.example:%s {\n\tbind %s\n\terrors\n\tgeosched {\n\t\tnets nets\n\t\tsteer www\n\t\tfeed listen %s\n\t\t%s\n\t}\n}\n",
 		port, host, v.hub, strings.ReplaceAll(properties, "\n", "\n\t\t")))
