@@ -7,5 +7,5 @@
 //	watchers ─► /v1/nodes                   every query is answered with the nearest
 //	                                        edge, and no node is down for lack of data
 //
-// The drills of etcd alone are with package etcdfeed; doc/design has the list of all.
+// The drills of etcd alone are with package etcdfeed; doc/design/0027-drills.md has the list of all.
 package drills

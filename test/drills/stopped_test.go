@@ -3,6 +3,7 @@
 package drills
 
 import (
+	"fmt"
 	"net"
 	"os/exec"
 	"strings"
@@ -87,4 +88,50 @@ func TestEdgeStopped(t *testing.T) {
 	eventually(t, "the edge does not come back", func() bool { return v.says("up", "1 of 1") && !moved() })
 	c.content()
 	t.Logf("down after %v", took)
+}
+
+// A prober that gets the processor for a fifth of the time cannot tell its own fault from
+// that of the edges by one attempt. It takes none of them down.
+func TestProberStarved(t *testing.T) {
+	t.Parallel()
+	s := open(t, "127.0.0.1", "")
+	v := s.serve("ns", "127.0.0.1", "nodes nodes.json")
+	eventually(t, "the edges do not come up", func() bool { return v.says("up", "1 of 1") })
+	c := gather(t, v)
+	for began := time.Now(); time.Since(began) < 15*time.Second; {
+		v.signal(syscall.SIGSTOP)
+		time.Sleep(400 * time.Millisecond)
+		v.signal(syscall.SIGCONT)
+		time.Sleep(100 * time.Millisecond)
+	}
+	c.content()
+}
+
+// A name server that is told to reload again and again, each time with another feed, never
+// forgets that an edge is ill, and does not take itself for somebody else who probes under
+// its name.
+func TestReloads(t *testing.T) {
+	eachEtcd(t, func(t *testing.T, etcd string) {
+		s := open(t, "127.0.0.1", `, "interval": "200ms"`)
+		s.edges[1].ill.Store(true)
+		url := startEtcd(t, etcd, "127.0.0.1")
+		v := s.serve("ns", "127.0.0.1", "nodes nodes.json\nfeed etcd "+url+" region r0 prober dns-1")
+		ill := func() bool { _, nodes := v.table(); return nodes["sea"].State == "down" }
+		eventually(t, "nobody finds that sea is ill", ill)
+		c := gatherFor(t, func(p place) bool { return p.id != "sea" }, v)
+		for i := range 12 {
+			s.replace("ns.Corefile", fmt.Sprintf(" region r%d ", i), fmt.Sprintf(" region r%d ", i+1))
+			v.signal(syscall.SIGUSR1)
+			const said = "Reloading complete"
+			eventually(t, "it does not reload", func() bool { return strings.Count(v.log.String(), said) == i+1 })
+			if !ill() {
+				t.Errorf("after reload %d sea is well", i+1)
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+		c.content()
+		if strings.Contains(v.log.String(), "another prober has this name") {
+			t.Error("it takes itself for another")
+		}
+	})
 }
