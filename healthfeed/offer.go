@@ -7,8 +7,13 @@ import (
 	"time"
 )
 
-// maxProbers bounds the memory that records can take.
-const maxProbers = 1000
+// Bounds of the memory that records can take, that is of who may write them: maxProbers, and
+// maxObservations in the newest records of all of them, 200 bytes and an ID each. 10,000
+// nodes may so have 100 probers.
+const (
+	maxProbers      = 1000
+	maxObservations = 1_000_000
+)
 
 // A prober may write ten records a second, and twenty at once. More than that is a
 // fault, and would keep every reader busy.
@@ -59,8 +64,8 @@ func (v *rival) note(r, newest *Record) bool {
 // is ignored when there is a local one; else the last one offered holds, so
 // several sources must bring the same. Two processes that write under one name are one
 // prober, whose records are those of the later epoch; that the other writes as well is
-// logged once. What breaks a rule is refused whole, with an error: a record that is not valid, more than 1000 probers, an inventory
-// without nodes. More than ten records a second of one prober are passed over and
+// logged once. What breaks a rule is refused whole, with an error: a record that is not
+// valid, more than 1000 probers or a million observations, an inventory without nodes. More than ten records a second of one prober are passed over and
 // counted. The records of this process's own prober are signed, with an identity. The
 // snapshot is kept and must not be changed afterwards.
 func (f *Feed) Offer(s *Snapshot) error {
@@ -94,7 +99,10 @@ func (f *Feed) offer(s *Snapshot) error {
 // nothing; f.mu is held.
 func (f *Feed) take(s *Snapshot, now time.Time) (changed bool, err error) {
 	var newer []held
-	probers := len(f.records)
+	probers, observations := len(f.records), 0
+	for _, r := range f.records {
+		observations += len(r.Nodes)
+	}
 	for i := range s.Records {
 		r := held{Seen: Seen{s.Records[i].Record, now.Add(-s.Records[i].age())}, signed: s.Records[i].Signed}
 		old, known := f.records[r.Prober]
@@ -119,10 +127,14 @@ func (f *Feed) take(s *Snapshot, now time.Time) (changed bool, err error) {
 		if !known {
 			probers++
 		}
+		observations += len(r.Nodes) - len(old.Nodes)
 		newer = append(newer, r)
 	}
 	if probers > maxProbers {
 		return false, fmt.Errorf("snapshot: %d probers are more than %d", probers, maxProbers)
+	}
+	if observations > maxObservations {
+		return false, fmt.Errorf("snapshot: %d observations of all probers are more than %d", observations, maxObservations)
 	}
 	if changed, err = f.takeOverrides(s.Overrides, f.version+1); err != nil {
 		return false, err

@@ -90,6 +90,34 @@ func TestOfferOrder(t *testing.T) {
 	}
 }
 
+// What all records hold together is bounded, and an old one makes room for the next of its prober.
+func TestOfferIsBounded(t *testing.T) {
+	many := map[string]Observation{}
+	for i := range maxRecordNodes {
+		many[fmt.Sprint("n", i)] = Observation{State: Up}
+	}
+	f, err := Open(Config{Inventory: watched(t, "n"), Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	offer := func(prober int, seq uint64) error {
+		r := says(fmt.Sprint("p", prober), seq, nil)
+		r.Nodes = many
+		return f.Offer(&Snapshot{Records: []Aged{{Record: r}}})
+	}
+	for p := range maxObservations / maxRecordNodes {
+		if err := offer(p, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := offer(0, 2); err != nil {
+		t.Errorf("the next of the same prober: %v", err)
+	}
+	if err := offer(999, 1); err == nil || f.Refused() != 1 {
+		t.Errorf("one more: %v, refused %d", err, f.Refused())
+	}
+}
+
 // Two processes of one name are one voice, that of the later epoch, in whatever order they
 // are heard. The reader says so when the other goes on, and not of a record that was late.
 func TestTwoProbersOfOneName(t *testing.T) {
