@@ -222,14 +222,15 @@ func TestMetrics(t *testing.T) {
 		`caddy_edgehealth_node_share{node="lon1"} 0.5`,
 		`caddy_edgehealth_feed_freshness{freshness="fresh"} 1`,
 		`caddy_edgehealth_feed_freshness{freshness="static"} 0`,
-		`caddy_edgehealth_refused_total 0`,
+		`caddy_edgehealth_refused_total{reason="invalid"} 0`,
+		`caddy_edgehealth_refused_total{reason="unsigned"} 0`,
 		`caddy_edgehealth_fail_open_total 0`,
 	} {
 		if !got[want] {
 			t.Errorf("no line %s in %v", want, got)
 		}
 	}
-	if len(got) != 2*(len(states)+2)+len(freshnesses)+4+5 {
-		t.Errorf("%d lines, want states, health and share of each node, freshness, age, generation, refused, fail open, and five of this node: %v", len(got), got)
+	if len(got) != 2*(len(states)+2)+len(freshnesses)+6+3+5 {
+		t.Errorf("%d lines, want states, health and share of each node, freshness, six reasons to refuse, age, generation, fail open, and five of this node: %v", len(got), got)
 	}
 }

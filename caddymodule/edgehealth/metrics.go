@@ -27,7 +27,7 @@ var (
 	descGeneration = prometheus.NewDesc("caddy_edgehealth_generation",
 		"Generation of the health table; it grows with every change.", nil, nil)
 	descRefused = prometheus.NewDesc("caddy_edgehealth_refused_total",
-		"Inputs of the feed (records, inventories) that were refused.", nil, nil)
+		"Inventories and records that the feed refused, by why.", []string{"reason"}, nil)
 	descFailOpen = prometheus.NewDesc("caddy_edgehealth_fail_open_total",
 		"Choices of an upstream that were made among all, because the feed left no healthy one.", nil, nil)
 )
@@ -115,7 +115,9 @@ func (collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(descFeedAge, prometheus.GaugeValue, time.Since(heard).Seconds())
 	}
 	ch <- prometheus.MustNewConstMetric(descGeneration, prometheus.GaugeValue, float64(t.Generation))
-	ch <- prometheus.MustNewConstMetric(descRefused, prometheus.CounterValue, float64(app.feed.Refused()))
+	for reason, n := range app.feed.RefusedBy() {
+		ch <- prometheus.MustNewConstMetric(descRefused, prometheus.CounterValue, float64(n), string(reason))
+	}
 	ch <- prometheus.MustNewConstMetric(descFailOpen, prometheus.CounterValue, float64(app.feed.failedOpen.Load()))
 }
 

@@ -2,6 +2,8 @@ package edgehealth
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
@@ -17,6 +19,7 @@ import (
 	"github.com/tandem-cdn/tandem/healthfeed"
 	"github.com/tandem-cdn/tandem/healthfeed/identity"
 	"github.com/tandem-cdn/tandem/healthfeed/identity/identitytest"
+	"github.com/tandem-cdn/tandem/healthfeed/probe"
 )
 
 // A tlsHub is a hub with mutual TLS, which remembers who came last.
@@ -113,6 +116,81 @@ func TestTLS(t *testing.T) {
 		}
 	}
 	shown("spiffe://cdn.example/edge/renewed")
+}
+
+// TestProbeByCertificate: a site that verifies the certificates of clients tells its load
+// to those whose SPIFFE ID is allowed, over real connections.
+func TestProbeByCertificate(t *testing.T) {
+	authority := identitytest.New(t)
+	until := time.Now().Add(time.Hour)
+	dir := t.TempDir()
+	public := httptest.NewTLSServer(nil) // for its certificate
+	public.Close()
+	key, err := x509.MarshalPKCS8PrivateKey(public.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{
+		"site.pem": {Type: "CERTIFICATE", Bytes: public.TLS.Certificates[0].Certificate[0]},
+		"site.key": {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	proberCert, proberKey, ca := authority.Issue(filepath.Join(dir, "prober"), "spiffe://cdn.example/prober/p1", until)
+	edgeCert, edgeKey, _ := authority.Issue(filepath.Join(dir, "edge"), "spiffe://cdn.example/edge/lon1", until)
+	strangeCert, strangeKey, _ := identitytest.New(t).Issue(filepath.Join(dir, "strange"), "spiffe://cdn.example/prober/p1", until)
+
+	s := newServer(t)
+	s.overTCP()
+	port := strings.TrimPrefix(strings.Fields(s.bind)[0], "http://")
+	s.bind = strings.Replace(s.bind, "http://", "https://example.com", 1)
+	s.mustLoad("", fmt.Sprintf(`tls %[1]s/site.pem %[1]s/site.key {
+		client_auth {
+			mode verify_if_given
+			trust_pool file %[2]s
+		}
+	}
+	edgehealth {
+		allow spiffe://cdn.example/prober/
+	}
+	respond hello`, dir, ca))
+	for _, tt := range []struct {
+		name, cert, key string
+		connects, told  bool
+	}{
+		{"prober", proberCert, proberKey, true, true},
+		{"edge", edgeCert, edgeKey, true, false},
+		{"nobody", "", "", true, false},
+		{"of-other-authorities", strangeCert, strangeKey, false, false},
+	} {
+		config := &tls.Config{ServerName: "example.com", InsecureSkipVerify: true}
+		if tt.cert != "" {
+			pair, err := tls.LoadX509KeyPair(tt.cert, tt.key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+		}
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
+		request, err := http.NewRequest(http.MethodHead, "https://127.0.0.1"+port+defaultPath, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Host = "example.com" + port // as a check with "host": where clients are verified, Caddy compares it with SNI
+		response, err := client.Do(request)
+		if (err == nil) != tt.connects {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if err != nil {
+			continue
+		}
+		response.Body.Close()
+		if told := response.Header.Get(probe.LoadHeader) != ""; response.StatusCode != http.StatusOK || told != tt.told {
+			t.Errorf("%s: status %d, told the load: %v", tt.name, response.StatusCode, told)
+		}
+	}
 }
 
 func TestTLSMistakes(t *testing.T) {
