@@ -153,9 +153,9 @@ func (m *merging) judge(node int, spared bool) Status {
 			s.spare(before, now)
 			m.until(now)
 		}
-	case len(n.Checks) == 0:
+	case len(n.Checks) == 0 && (len(m.voices) > 0 || !before.lends(now)):
 		s.State, s.Reason = Up, "no checks"
-	case before != nil && !before.hold.IsZero() && now.Sub(before.hold) <= holdState:
+	case before.lends(now):
 		s.State, s.Health, s.RTT, s.hold = before.measured, before.Health, before.RTT, before.hold
 		s.Reason, s.held = "last known", true
 		s.Due = s.lapses()
@@ -191,6 +191,13 @@ func (m *merging) judge(node int, spared bool) Status {
 		s.Since = before.Since
 	}
 	return s
+}
+
+// lends reports whether a state without votes is still good enough. Of a node that has
+// no checks here there may be votes as well, of probers with an inventory of their own;
+// when those say no more of it, nothing of it holds.
+func (s *Status) lends(now time.Time) bool {
+	return s != nil && !s.hold.IsZero() && now.Sub(s.hold) <= holdState
 }
 
 // newest returns the last record of each prober, sorted by prober.

@@ -215,6 +215,38 @@ func TestNoChecks(t *testing.T) {
 	}
 }
 
+// A node may have no checks here and be measured by others, who have an inventory of
+// their own. What they said last of it holds as long as that of any node.
+func TestNoChecksButVotes(t *testing.T) {
+	inv := watched(t, "a", "b")
+	inv.Nodes[0].Checks = nil
+	seen := []Seen{{says("p", 1, map[string]State{"a": Down, "b": Up}), t0}}
+	table := Merge(inv, seen, nil, t0)
+	for _, step := range []struct {
+		name  string
+		seen  []Seen
+		at    time.Duration
+		state State
+		fresh Freshness
+	}{
+		{"heard", seen, time.Second, Down, Fresh},
+		{"frozen", seen, 40 * time.Second, Down, Frozen},
+		{"nobody is heard", seen, time.Minute, Down, LastKnownGood},
+		{"for long", seen, 10 * time.Minute, Up, Static},
+	} {
+		table = Merge(inv, step.seen, table, t0.Add(step.at))
+		if s := table.Nodes[0]; s.State != step.state || table.Freshness != step.fresh {
+			t.Errorf("%s: %v, %v (%s), want %v, %v", step.name, table.Freshness, s.State, s.Reason, step.fresh, step.state)
+		}
+	}
+	// Who is heard and says no more of it has it in an inventory without checks.
+	table = Merge(inv, seen, nil, t0)
+	seen[0] = Seen{says("p", 2, map[string]State{"b": Up}), t0.Add(time.Second)}
+	if s := Merge(inv, seen, table, t0.Add(time.Second)).Nodes[0]; s.State != Up || s.Reason != "no checks" {
+		t.Errorf("the checks were taken away: %+v", s)
+	}
+}
+
 func TestGeneration(t *testing.T) {
 	inv := watched(t, "a")
 	up := []Seen{{says("p", 1, map[string]State{"a": Up}), t0}}
