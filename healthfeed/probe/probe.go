@@ -69,12 +69,9 @@ func New(prober string, history float64, log *slog.Logger) *Prober {
 // target that is none, or a ping that this process may not send.
 func (p *Prober) Control(targets ...string) error {
 	for _, at := range targets {
-		c := healthfeed.Check{Type: "icmp", Addr: at, Interval: time.Second, Timeout: 300 * time.Millisecond, Retries: 1, Fall: 1, Rise: 1}
-		if _, err := netip.ParseAddr(at); err != nil {
-			c.Type = "tcp"
-		}
-		if err := c.Validate(); err != nil {
-			return fmt.Errorf("control target %q: %w", at, err)
+		c, err := ControlCheck(at)
+		if err != nil {
+			return err
 		}
 		if err := prepared(&c); err != nil {
 			return fmt.Errorf("control target %q: %w", at, err)
@@ -82,6 +79,19 @@ func (p *Prober) Control(targets ...string) error {
 		p.controls = append(p.controls, c)
 	}
 	return nil
+}
+
+// ControlCheck returns the check of a control target, or what is wrong with it. See
+// [Prober.Control].
+func ControlCheck(target string) (healthfeed.Check, error) {
+	c := healthfeed.Check{Type: "icmp", Addr: target, Interval: time.Second, Timeout: 300 * time.Millisecond, Retries: 1, Fall: 1, Rise: 1}
+	if _, err := netip.ParseAddr(target); err != nil {
+		c.Type = "tcp"
+	}
+	if err := c.Validate(); err != nil {
+		return c, fmt.Errorf("control target %q: %w", target, err)
+	}
+	return c, nil
 }
 
 // String implements [healthfeed.Source].

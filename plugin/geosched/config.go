@@ -47,6 +47,7 @@ type config struct {
 	TLS       []string    // files: certificate, key, authorities; none without
 	prober    string      // that of the certificate, once that was read; empty if it is for none
 	Etcd      *etcdConfig // nil for none
+	Control   []string    // by which the prober tells its own health
 
 	GeoIP   geoip.Config
 	ECS     bool
@@ -335,56 +336,6 @@ func (p *parser) once(key, format, word string) error {
 	return nil
 }
 
-func isHTTPS(url string) bool { return strings.HasPrefix(url, "https:") }
-
-// feed parses listen ADDR [insecure] | from FILE|URL… | etcd … | state FILE | tls CERT KEY CA.
-func (p *parser) feed(args []string) error {
-	if len(args) == 0 {
-		return p.Err("feed wants listen ADDRESS [insecure], from FILE|URL..., etcd URL..., state FILE or tls CERT KEY CA")
-	}
-	key := "feed " + args[0]
-	if at, again := p.At[key]; again {
-		return p.Errf("%q is on line %d already", key, at.Line)
-	}
-	p.At[key] = p.here()
-	switch args[0] {
-	case "listen":
-		if p.Insecure = len(args) == 3 && args[2] == "insecure"; p.Insecure {
-			args = args[:2]
-		}
-		return p.one(key, args[1:], func(a string) error {
-			p.Listen = a
-			_, err := p.listens(a)
-			return err
-		})
-	case "from":
-		if len(args) == 1 {
-			return p.Err("feed from wants FILE|URL...")
-		}
-		for _, a := range args[1:] {
-			from, err := healthfeed.ParseFrom(a, p.root)
-			if err != nil {
-				return p.Err(err.Error())
-			}
-			p.From = append(p.From, from)
-		}
-		return nil
-	case "etcd":
-		return p.etcd(args[1:])
-	case "state":
-		return p.one(key, args[1:], func(a string) error { p.StateFile = p.path(a); return nil })
-	case "tls":
-		if len(args) != 4 {
-			return p.Errf("feed tls wants CERT KEY CA, got %q", strings.Join(args[1:], " "))
-		}
-		for _, a := range args[1:] {
-			p.TLS = append(p.TLS, p.path(a))
-		}
-		return nil
-	}
-	return p.Errf("feed %q is unknown, want listen, from, etcd, state or tls", args[0])
-}
-
 // listens checks an address to listen on, and returns its host.
 func (p *parser) listens(word string) (host string, err error) {
 	host, port, err := net.SplitHostPort(word)
@@ -418,6 +369,8 @@ func (p *parser) finish() error {
 		return fail("feed listen", "%q and %q exclude each other", "insecure", "feed tls")
 	case p.Listen != "" && !local(p.Listen) && len(p.TLS) == 0 && !p.Insecure:
 		return fail("feed listen", "%q is for everybody who reaches it: want a loopback address, %q, or %q behind it", p.Listen, "feed tls", "insecure")
+	case len(p.Control) > 0 && !p.feedKey().probes():
+		return fail("feed control", "%q is about the probes of this process, and there are none with %q and with %q of %q", "feed control", "feed from", "read", "feed etcd")
 	case len(p.checks) > 0 && len(p.Inline) == 0:
 		return fail("check", "%q is for inline nodes; a nodes file has its own", "check")
 	case p.unmeasured():

@@ -22,14 +22,15 @@ import (
 // feedKey is all that a feed is made of. Two blocks, or two generations of one,
 // with the same key share a feed and its probes.
 type feedKey struct {
-	Nodes  string            `json:",omitempty"`
-	Inline []healthfeed.Node `json:",omitempty"`
-	From   []string          `json:",omitempty"`
-	State  string            `json:",omitempty"`
-	EWMA   float64
-	Prober string      // under which it measures, if it does
-	TLS    []string    `json:",omitempty"` // certificate, key and authorities
-	Etcd   *etcdConfig `json:",omitempty"`
+	Nodes   string            `json:",omitempty"`
+	Inline  []healthfeed.Node `json:",omitempty"`
+	From    []string          `json:",omitempty"`
+	State   string            `json:",omitempty"`
+	EWMA    float64
+	Prober  string      // under which it measures, if it does
+	Control []string    `json:",omitempty"`
+	TLS     []string    `json:",omitempty"` // certificate, key and authorities
+	Etcd    *etcdConfig `json:",omitempty"`
 }
 
 // running is a feed, and the etcd that it is shared over, if any.
@@ -39,12 +40,18 @@ type running struct {
 }
 
 func (c *config) feedKey() feedKey {
-	return feedKey{Nodes: c.Nodes, Inline: c.Inline, From: c.From, State: c.StateFile, EWMA: c.EWMA, Prober: cmp.Or(c.prober, c.Etcd.prober()), TLS: c.TLS, Etcd: c.Etcd}
+	return feedKey{Nodes: c.Nodes, Inline: c.Inline, From: c.From, State: c.StateFile, EWMA: c.EWMA, Prober: cmp.Or(c.prober, c.Etcd.prober()), Control: c.Control, TLS: c.TLS, Etcd: c.Etcd}
 }
 
 // probes reports whether this process measures, which it does unless it is told to
 // listen to others.
 func (k feedKey) probes() bool { return len(k.From) == 0 && (k.Etcd == nil || !k.Etcd.Read) }
+
+// newProber returns what measures. Its error is about the control targets.
+func (k feedKey) newProber(log *slog.Logger) (*probe.Prober, error) {
+	p := probe.New(k.Prober, k.EWMA, log)
+	return p, p.Control(k.Control...)
+}
 
 // open opens the feed, which does not run yet.
 func (k feedKey) open() (r running, err error) {
@@ -71,7 +78,11 @@ func (k feedKey) open() (r running, err error) {
 		}
 	}
 	if k.probes() {
-		c.Sources = append(c.Sources, probe.New(k.Prober, k.EWMA, c.Log))
+		prober, err := k.newProber(c.Log)
+		if err != nil {
+			return running{}, err
+		}
+		c.Sources = append(c.Sources, prober)
 	}
 	if k.Etcd != nil {
 		writer := ""

@@ -162,6 +162,9 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 	if property, err := g.config.checkIdentity(); err != nil {
 		return at(property, err)
 	}
+	if _, err := g.config.feedKey().newProber(nil); err != nil {
+		return at("feed control", err)
+	}
 	if err := h.writes(g.config.feedKey(), g.config.At["feed etcd"]); err != nil {
 		return err
 	}
