@@ -25,8 +25,8 @@ const (
 //	               inventory, a record's (epoch, seq) or an override does
 //	GET /v1/watch  the same as server-sent events: everything, or what has
 //	               changed since Last-Event-ID; then each change as it comes
-//	GET /v1/nodes  the Table, for people: text, or JSON with ?format=json or
-//	               "Accept: application/json"
+//	GET /v1/nodes  the Table and the votes, for people: text, or JSON or HTML with
+//	               ?format=json or html, or an Accept that names one of them
 //
 //	POST /v1/drain/NODE?reason=WORDS  sends the node no more clients, and
 //	               /v1/undrain/NODE takes that back: for operators, and for an
@@ -42,11 +42,11 @@ type Hub struct {
 	feed   *Feed
 	closed chan struct{}
 
-	snapshot, text, json rendering
-	deltas               deltas
-	watchers             atomic.Int64
-	dropped              atomic.Uint64
-	closing              sync.Once
+	snapshot, text, json, html rendering
+	deltas                     deltas
+	watchers                   atomic.Int64
+	dropped                    atomic.Uint64
+	closing                    sync.Once
 }
 
 // NewHub returns a Hub that serves what f knows.
@@ -91,8 +91,11 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case r.URL.Path == feedPath:
 		page, kind = h.snapshot.get(h.feed.currentVersion(), h.renderSnapshot), "application/json"
-	case wantsJSON(r):
+	case wanted(r) == "json":
 		page, kind = h.json.get(h.feed.Table().Generation, h.renderJSON), "application/json"
+	case wanted(r) == "html":
+		page, kind = h.html.get(h.feed.Table().Generation, h.renderHTML), "text/html; charset=utf-8"
+		guardPage(w.Header())
 	default:
 		page, kind = h.text.get(h.feed.Table().Generation, h.renderText), "text/plain; charset=utf-8"
 	}
@@ -132,17 +135,20 @@ func matches(fields []string, etag string) bool {
 	return false
 }
 
-// wantsJSON reports whether the request asks for JSON rather than text.
-func wantsJSON(r *http.Request) bool {
+// wanted is the form in which nodes are asked for: json, html, or something else for
+// text. Of several that are acceptable it is the one that is named first.
+func wanted(r *http.Request) string {
 	if format := r.URL.Query().Get("format"); format != "" {
-		return format == "json"
+		return format
 	}
-	for _, accept := range r.Header.Values("Accept") {
-		if strings.Contains(accept, "application/json") {
-			return true
+	accept := strings.Join(r.Header.Values("Accept"), ",")
+	form, at := "", len(accept)
+	for _, f := range [...][2]string{{"json", "application/json"}, {"html", "text/html"}} {
+		if i := strings.Index(accept, f[1]); i >= 0 && i < at {
+			form, at = f[0], i
 		}
 	}
-	return false
+	return form
 }
 
 // A page is a rendered answer.

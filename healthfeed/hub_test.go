@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -45,6 +46,8 @@ func TestHubMethodsAndPaths(t *testing.T) {
 		{"GET", "/v1/nodes", 200, "text/plain; charset=utf-8", ""},
 		{"HEAD", "/v1/nodes", 200, "text/plain; charset=utf-8", ""},
 		{"GET", "/v1/nodes?format=json", 200, "application/json", ""},
+		{"GET", "/v1/nodes?format=html", 200, "text/html; charset=utf-8", ""},
+		{"HEAD", "/v1/nodes?format=html", 200, "text/html; charset=utf-8", ""},
 		{"GET", "/v1/nodes?format=text", 200, "text/plain; charset=utf-8", ""},
 		{"POST", "/v1/feed", 405, "text/plain; charset=utf-8", "GET, HEAD"},
 		{"DELETE", "/v1/nodes", 405, "text/plain; charset=utf-8", "GET, HEAD"},
@@ -153,21 +156,58 @@ func TestHubNodes(t *testing.T) {
 		time.Sleep(12 * time.Second)
 		want := `generation 2, fresh, heard 12s ago
 
-NODE  STATE  REASON            SINCE  RTT  HEALTH
-ams1  down   1 of 1 probers    12s    -    0%
-lon1  up     1 of 1 probers    12s    1ms  90%
+NODE  STATE  REASON            SINCE  RTT  HEALTH  ACCEPTS  CPU  RPS
+ams1  down   1 of 1 probers    12s    -    0%      100%     0%   0
+lon1  up     1 of 1 probers    12s    1ms  90%     100%     0%   0
 `
 		got := body(t, ask(h, "GET", "/v1/nodes"))
 		if strings.Join(strings.Fields(got), " ") != strings.Join(strings.Fields(want), " ") {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
-		var v nodesJSON
+		var v nodesView
 		do(t, json.Unmarshal([]byte(body(t, ask(h, "GET", "/v1/nodes?format=json"))), &v))
 		if v.Generation != 2 || *v.HeardMS != 12_000 || v.Nodes[0].ID != "ams1" || v.Nodes[0].State != Down ||
 			v.Nodes[1].RTT.P50 != 1000 || v.Nodes[1].Health != 0.9 {
 			t.Errorf("got %+v", v)
 		}
 	})
+}
+
+// The form is the one that the client names first; a browser does not run, load or frame
+// anything, whatever the feed says.
+func TestHubNodesForms(t *testing.T) {
+	f, err := Open(Config{Inventory: watched(t, "n"), StateFile: filepath.Join(t.TempDir(), "f"), Log: quiet})
+	do(t, err)
+	offer(t, f, says("p", 1, map[string]State{"n": Down}), says("q", 1, map[string]State{"n": Up}))
+	_, err = f.Drain("n", "jo", `<script>alert("x")</script>`)
+	do(t, err)
+	f.merge(time.Now())
+	h := NewHub(f)
+	for accept, want := range map[string]string{
+		"": "text/plain", "*/*": "text/plain", "application/json": "application/json",
+		"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8": "text/html",
+		"application/json, text/html":                                     "application/json", "text/html, application/json": "text/html",
+	} {
+		r := ask(h, "GET", "/v1/nodes", "Accept: "+accept)
+		if got := r.Header.Get("Content-Type"); !strings.HasPrefix(got, want) {
+			t.Errorf("%q: %s, want %s", accept, got, want)
+		}
+	}
+	r := ask(h, "GET", "/v1/nodes?format=html")
+	page := body(t, r)
+	for _, want := range []string{`<th scope="row">n`, `class="state draining"`, "operator (jo: &lt;script&gt;", "p down</span>", "q up</span>", "p, 0s ago."} {
+		if !strings.Contains(page, want) {
+			t.Errorf("there is no %s in\n%s", want, page)
+		}
+	}
+	if strings.Contains(page, "<script") || !strings.Contains(r.Header.Get("Content-Security-Policy"), "default-src 'none'") {
+		t.Errorf("scripts: %v\n%s", r.Header, page)
+	}
+	var v nodesView
+	do(t, json.Unmarshal([]byte(body(t, ask(h, "GET", "/v1/nodes?format=json"))), &v))
+	if got := v.Nodes[0].Votes; len(v.Probers) != 2 || len(got) != 2 || got[0] != (voteView{"p", Down}) || got[1] != (voteView{"q", Up}) {
+		t.Errorf("got %+v", v)
+	}
 }
 
 // However many ask, and however often the data changes, rendering is bounded.

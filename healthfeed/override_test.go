@@ -186,7 +186,7 @@ func TestDrainReachesReaders(t *testing.T) {
 	if got := body(t, ask(h, "GET", "/v1/nodes")); !strings.Contains(got, "operator (this host: new disks, ") || !strings.Contains(got, "; measured unknown") {
 		t.Errorf("got %s", got)
 	}
-	var v nodesJSON
+	var v nodesView
 	do(t, json.Unmarshal([]byte(body(t, ask(h, "GET", "/v1/nodes?format=json"))), &v))
 	if n := v.Nodes[0]; n.Override == nil || n.Override.Reason != "new disks" || n.Measured == nil || *n.Measured != Unknown {
 		t.Errorf("got %+v", n)
