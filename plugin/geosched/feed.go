@@ -177,8 +177,9 @@ func followNodes(ctx context.Context, f *healthfeed.Feed, changed func()) {
 // hub serves a feed to others on an address of its own, that of the newest instance
 // that is left.
 type hub struct {
-	mu    sync.Mutex
-	shown []shown
+	mu      sync.Mutex
+	shown   []shown
+	dropped uint64 // streams of those that have left
 }
 
 type shown struct {
@@ -190,12 +191,12 @@ type shown struct {
 var errTwoFeeds = errors.New("another block listens there with another feed")
 
 // holdHub makes f visible at addr, with TLS if there are files for that.
-func holdHub(p *pool, h *holder, addr string, files []string, f *healthfeed.Feed) error {
+func holdHub(p *pool, h *holder, addr string, files []string, f *healthfeed.Feed) (*hub, error) {
 	b, err := holdWeb(p, h, "feed", addr, files, func() *hub { return new(hub) })
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return b.show(h, f)
+	return b, b.show(h, f)
 }
 
 // local reports whether only this host reaches an address to listen on.
@@ -228,10 +229,23 @@ func (b *hub) leave(h *holder) {
 	for i, s := range b.shown {
 		if s.by == h {
 			s.handler.Close() // whoever streams from it comes again, to the one that is left
+			b.dropped += s.handler.Dropped()
 			b.shown = append(b.shown[:i:i], b.shown[i+1:]...)
 			return
 		}
 	}
+}
+
+// streams returns how many streams there are, and how many were dropped so far.
+func (b *hub) streams() (now int, dropped uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	dropped = b.dropped
+	for _, s := range b.shown {
+		now += s.handler.Watchers()
+		dropped += s.handler.Dropped()
+	}
+	return now, dropped
 }
 
 // ServeHTTP implements http.Handler.

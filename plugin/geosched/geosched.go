@@ -46,6 +46,7 @@ type Geosched struct {
 	names   *nameTable
 	feed    *healthfeed.Feed
 	etcd    *etcdfeed.Source // nil for none
+	hub     *hub             // nil for none
 	notices *notices         // nil for none
 	records *recordsFile     // nil for none
 	limit   *limiter         // nil for none

@@ -85,6 +85,12 @@ var (
 		"1 for what the health table rests on.", []string{"zone", "freshness"}, nil)
 	feedRefused = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "feed_refused_total"),
 		"Inventories and records that the feed refused, by why.", []string{"zone", "reason"}, nil)
+	feedUnwritten = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "feed_unwritten_total"),
+		"Writes of the state file that failed.", []string{"zone"}, nil)
+	feedStreams = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "feed_streams"),
+		"Readers that stream from feed listen.", []string{"zone"}, nil)
+	feedStreamsDropped = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "feed_streams_dropped_total"),
+		"Streams that ended because the reader was too slow, or gone.", []string{"zone"}, nil)
 	etcdFollowing = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "etcd_following"),
 		"1 while etcd is followed, 0 since there was a doubt.", []string{"zone"}, nil)
 	etcdDoubts = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "etcd_doubts_total"),
@@ -107,7 +113,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (feedCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{nodeState, tableGeneration, tableAge, tableFreshness, feedRefused, etcdFollowing, etcdDoubts, etcdUnwritten, noticePending, geographyClasses, geoipBuilt, recordsNames, recordsGeneration, limiterCrowded} {
+	for _, d := range []*prometheus.Desc{nodeState, tableGeneration, tableAge, tableFreshness, feedRefused, feedUnwritten, feedStreams, feedStreamsDropped, etcdFollowing, etcdDoubts, etcdUnwritten, noticePending, geographyClasses, geoipBuilt, recordsNames, recordsGeneration, limiterCrowded} {
 		ch <- d
 	}
 }
@@ -171,6 +177,14 @@ func (g *Geosched) collect(ch chan<- prometheus.Metric, zone string) {
 	}
 	if g.limit != nil {
 		ch <- prometheus.MustNewConstMetric(limiterCrowded, prometheus.CounterValue, float64(g.limit.crowded()), zone)
+	}
+	if g.config.StateFile != "" {
+		ch <- prometheus.MustNewConstMetric(feedUnwritten, prometheus.CounterValue, float64(g.feed.Unwritten()), zone)
+	}
+	if g.hub != nil {
+		streams, dropped := g.hub.streams()
+		gauge(feedStreams, float64(streams))
+		ch <- prometheus.MustNewConstMetric(feedStreamsDropped, prometheus.CounterValue, float64(dropped), zone)
 	}
 	for reason, n := range g.feed.RefusedBy() {
 		ch <- prometheus.MustNewConstMetric(feedRefused, prometheus.CounterValue, float64(n), zone, string(reason))

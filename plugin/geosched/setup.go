@@ -194,7 +194,7 @@ func (g *Geosched) start(p *pool, h *holder) (err error) {
 		}
 	}
 	if g.config.Listen != "" {
-		if err := holdHub(p, h, g.config.Listen, g.config.TLS, g.feed); err != nil {
+		if g.hub, err = holdHub(p, h, g.config.Listen, g.config.TLS, g.feed); err != nil {
 			return at("feed listen", err)
 		}
 	}
