@@ -36,7 +36,7 @@ func connect(c *Config, password string, p pace) (*clientv3.Client, error) {
 	})
 }
 
-// A dialer opens the first connection to a member at once, and later ones after a
+// A dialer opens connections to a member at once until one is open, and later ones after a
 // while by chance: when a member starts again, all its clients lose it in the same
 // moment, and would come back in the same moment.
 type dialer struct {
@@ -44,17 +44,13 @@ type dialer struct {
 	spread time.Duration
 	open   func(ctx context.Context, network, address string) (net.Conn, error)
 
-	mu   sync.Mutex
-	seen map[string]bool // addresses, no more than there are endpoints
+	mu  sync.Mutex
+	met map[string]bool // addresses, no more than there are endpoints
 }
 
 func (d *dialer) dial(ctx context.Context, address string) (net.Conn, error) {
 	d.mu.Lock()
-	again := d.seen[address]
-	if d.seen == nil {
-		d.seen = make(map[string]bool)
-	}
-	d.seen[address] = true
+	again := d.met[address]
 	d.mu.Unlock()
 	if again {
 		select {
@@ -63,5 +59,14 @@ func (d *dialer) dial(ctx context.Context, address string) (net.Conn, error) {
 			return nil, ctx.Err()
 		}
 	}
-	return d.open(ctx, "tcp", address)
+	conn, err := d.open(ctx, "tcp", address)
+	if err == nil && !again {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.met == nil {
+			d.met = make(map[string]bool)
+		}
+		d.met[address] = true
+	}
+	return conn, err
 }

@@ -102,13 +102,19 @@ func startEtcd(t *testing.T, program string, n int, args ...string) *cluster {
 func freeURL(t *testing.T) string {
 	t.Helper()
 	for {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000)))
+		port := 10_000 + rand.N(20_000)
+		if _, taken := given.LoadOrStore(port, true); taken {
+			continue
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			l.Close()
 			return "http://" + l.Addr().String()
 		}
 	}
 }
+
+var given sync.Map // ports, so that nobody else gets one before there is who listens
 
 func (m *member) start(t *testing.T) {
 	t.Helper()
