@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"time"
+	"unicode/utf8"
 )
 
 // A Record is what one prober sees, written by it alone. In JSON:
@@ -246,6 +247,9 @@ const MaxSnapshot = 32 << 20
 func ParseSnapshot(data []byte) (*Snapshot, error) {
 	if len(data) > MaxSnapshot {
 		return nil, fmt.Errorf("snapshot of %d bytes is larger than %d", len(data), MaxSnapshot)
+	}
+	if !utf8.Valid(data) { // encoding/json would put something in place of what is torn
+		return nil, errors.New("snapshot: it is not UTF-8 (RFC 8259, section 8.1)")
 	}
 	var s Snapshot
 	if err := json.Unmarshal(data, &s); err != nil {

@@ -1,6 +1,9 @@
 package healthfeed
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // While versions are mixed, a reader takes what it knows from the records of a newer one
 // and passes over the rest.
@@ -12,4 +15,13 @@ func TestRecordOfANewerVersion(t *testing.T) {
 			"m": {"state": "up", "health": 100}}}],
 		"purges": [{"tag": "x"}]}`), 0))
 	eventually(t, "the vote counts", func() bool { return state(f, "n") == Down })
+}
+
+// A byte that is torn inside a string is no other string.
+func TestSnapshotIsUTF8(t *testing.T) {
+	f := open(t, Config{Inventory: watched(t, "n")})
+	err := f.Receive([]byte("{\"records\": [{\"prober\": \"p\", \"epoch\": 1, \"seq\": 1, \"interval_ms\": 1, \"ttl_ms\": 1, \"nodes\": {\"n\xee\": {}}}]}"), 0)
+	if err == nil || !strings.Contains(err.Error(), "UTF-8") || f.Refused() != 1 {
+		t.Errorf("got %v, %d refused", err, f.Refused())
+	}
 }

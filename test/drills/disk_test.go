@@ -182,7 +182,7 @@ func TestTornFiles(t *testing.T) {
 	flipped := []byte(string(whole))
 	flipped[len(flipped)/2] ^= 0x80
 	for name, torn := range map[string]string{
-		"half": string(whole[:len(whole)/2]), "empty": "", "zeros": string(make([]byte, len(whole))), "a bit": string(flipped),
+		"half": string(whole[:len(whole)/2]), "empty": "", "zeros": string(make([]byte, len(whole))), "a byte": string(flipped),
 	} {
 		s.write("ns.json", torn)
 		said := strings.Count(v.log.String(), "state file refused; starting without")

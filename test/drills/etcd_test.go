@@ -13,7 +13,7 @@ import (
 // eachEtcd runs a drill with each etcd that there is: the installed one, and the one that
 // TANDEM_ETCD names.
 func eachEtcd(t *testing.T, drill func(t *testing.T, etcd string)) {
-	t.Parallel()
+	t.Helper()
 	found := false
 	for name, program := range map[string]string{"installed": "etcd", "built": os.Getenv("TANDEM_ETCD")} {
 		program, err := exec.LookPath(program)
@@ -47,6 +47,7 @@ func startEtcd(t *testing.T, program, host string, before ...string) string {
 // Two name servers with one prober's name are a mistake. One of them has the word, the
 // other says so and is silent, and takes over when the first one dies.
 func TestTwoProbersOneName(t *testing.T) {
+	t.Parallel()
 	eachEtcd(t, func(t *testing.T, etcd string) {
 		s := open(t, "127.0.0.1", `, "interval": "500ms"`)
 		s.edges[1].ill.Store(true)

@@ -121,11 +121,13 @@ func (s *site) on(h *host, hub int, name, properties string) *server {
 // Of two probers one is cut off from the edges and sees them all down, or hears no answer
 // of theirs. The other sees them up, and so does everybody.
 func TestProbersSplit(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]struct{ begin, end func(*host) }{
 		"cut off":          {(*host).cut, (*host).heal},
 		"in one direction": {(*host).deafen, (*host).hear},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			eachEtcd(t, func(t *testing.T, etcd string) {
 				n := newNetwork(t)
 				one, two := n.host(2), n.host(3)

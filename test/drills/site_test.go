@@ -145,12 +145,13 @@ type server struct {
 	dns, hub string
 	before   []string // of the program, such as what puts it into a namespace
 	cmd      *exec.Cmd
+	ended    chan struct{} // closed when the process has
 	log      *buffer
 	asleep   atomic.Bool // nobody asks it
 }
 
 // serve starts a name server with more properties of geosched, of which $STATE is a file
-// of its own. It has a hub. The words before are of a command that runs it.
+// of its own. It has a hub for everybody. The words before are of a command that runs it.
 func (s *site) serve(name, host, properties string, before ...string) *server {
 	s.t.Helper()
 	return s.serveAt(name, address(host), address(host), properties, before...)
@@ -163,15 +164,15 @@ func (s *site) serveAt(name, dns, hub, properties string, before ...string) *ser
 	v := &server{t: s.t, name: name, dir: s.dir, dns: dns, hub: hub, before: before, log: new(buffer)}
 	host, port, _ := net.SplitHostPort(v.dns)
 	properties = strings.ReplaceAll(properties, "$STATE", s.path(name+".json"))
-	s.write(name+".Corefile", fmt.Sprintf("cdn.example:%s {\n\tbind %s\n\terrors\n\tgeosched {\n\t\tnets nets\n\t\tsteer www\n\t\tfeed listen %s\n\t\t%s\n\t}\n}\n",
+	s.write(name+".Corefile", fmt.Sprintf("cdn.example:%s {\n\tbind %s\n\terrors\n\tgeosched {\n\t\tnets nets\n\t\tsteer www\n\t\tfeed listen %s insecure\n\t\t%s\n\t}\n}\n",
 		port, host, v.hub, strings.ReplaceAll(properties, "\n", "\n\t\t")))
-	v.start()
 	s.t.Cleanup(func() {
 		v.kill()
 		if s.t.Failed() {
 			s.t.Logf("log of %s:\n%s", name, v.log)
 		}
 	})
+	v.start()
 	return v
 }
 
@@ -185,13 +186,23 @@ func (v *server) start() {
 	if err := v.cmd.Start(); err != nil {
 		v.t.Fatal(err)
 	}
-	eventually(v.t, v.name+" does not answer", func() bool { _, err := ask(v.dns, places[0].subnet); return err == nil })
+	v.ended = make(chan struct{})
+	go func() { v.cmd.Wait(); close(v.ended) }()
+	eventually(v.t, v.name+" does not answer", func() bool {
+		select {
+		case <-v.ended:
+			v.t.Fatalf("%s ended", v.name)
+		default:
+		}
+		_, err := ask(v.dns, places[0].subnet)
+		return err == nil
+	})
 }
 
 func (v *server) kill() {
 	v.cmd.Process.Signal(syscall.SIGCONT)
 	v.cmd.Process.Kill()
-	v.cmd.Wait()
+	<-v.ended
 }
 
 // stop makes the process stand still, and cont lets it go on.
@@ -212,13 +223,19 @@ func (v *server) signal(sig syscall.Signal) {
 // address is one to listen on. Its port is none that the kernel gives to connections.
 func address(host string) string {
 	for {
-		addr := net.JoinHostPort(host, fmt.Sprint(10_000+rand.N(20_000)))
+		port := 10_000 + rand.N(20_000)
+		if _, taken := given.LoadOrStore(port, true); taken {
+			continue
+		}
+		addr := net.JoinHostPort(host, fmt.Sprint(port))
 		if l, err := net.Listen("tcp", addr); err == nil {
 			l.Close()
 			return addr
 		}
 	}
 }
+
+var given sync.Map // ports, so that nobody else gets one before there is who listens
 
 func eventually(t *testing.T, otherwise string, is func() bool) {
 	t.Helper()

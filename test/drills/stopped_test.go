@@ -19,6 +19,7 @@ import (
 // decides alone. When it goes on, every attempt that was under way is overdue, and no
 // node is down for that.
 func TestProberStopped(t *testing.T) {
+	t.Parallel()
 	eachEtcd(t, func(t *testing.T, etcd string) {
 		s := open(t, "127.0.0.1", "")
 		url := startEtcd(t, etcd, "127.0.0.1")
@@ -111,6 +112,7 @@ func TestProberStarved(t *testing.T) {
 // forgets that an edge is ill, and does not take itself for somebody else who probes under
 // its name.
 func TestReloads(t *testing.T) {
+	t.Parallel()
 	eachEtcd(t, func(t *testing.T, etcd string) {
 		s := open(t, "127.0.0.1", `, "interval": "200ms"`)
 		s.edges[1].ill.Store(true)
