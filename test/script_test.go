@@ -29,6 +29,7 @@ import (
 //	reload                           sends SIGUSR1 to what runs in the background
 //	truncate FILE BYTES              cuts a file off, or fills it up with zeros
 //	pause DURATION                   waits
+//	grpc-health PORT SERVICE STATE   has a gRPC server there say that it is serving, or not-serving
 //	dig [-until RE] @ADDR [CH] NAME TYPE [+subnet=PREFIX]
 //	get [-until RE] [-H 'K: V']... URL
 //
@@ -40,6 +41,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+			e.Values[grpcHealthKey{}] = grpcHealth{}
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("XDG_DATA_HOME", filepath.Join(e.WorkDir, ".data"))
 			e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, ".config"))
@@ -60,8 +62,11 @@ func TestScripts(t *testing.T) {
 			"reload":   reload,
 			"truncate": truncate,
 			"pause":    pause,
-			"dig":      func(ts *testscript.TestScript, neg bool, args []string) { ask(ts, neg, args, dig) },
-			"get":      func(ts *testscript.TestScript, neg bool, args []string) { ask(ts, neg, args, get) },
+
+			"grpc-health": healthOf,
+
+			"dig": func(ts *testscript.TestScript, neg bool, args []string) { ask(ts, neg, args, dig) },
+			"get": func(ts *testscript.TestScript, neg bool, args []string) { ask(ts, neg, args, get) },
 		},
 	})
 }
