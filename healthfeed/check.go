@@ -46,7 +46,8 @@ type Check struct {
 	Rise int
 
 	// Host is the name that an http or grpc check asks for, perhaps with a port,
-	// and that a certificate must have; by default the host of URL or Addr.
+	// and that a certificate must have; by default the host of URL or Addr. With CA and
+	// [Node.SPIFFE] the certificate must have that ID, and a name only if Host says which.
 	Host string
 
 	// Status lists the statuses that are good in an http answer, such as

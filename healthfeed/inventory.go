@@ -66,7 +66,8 @@ type Node struct {
 	// State is the operator's word; it wins over every measurement.
 	State AdminState
 
-	// SPIFFE is the identity that the node proves by its certificate, if any.
+	// SPIFFE is the identity that the node proves by its certificate, if any: to a
+	// hub, and to a check that has a CA.
 	SPIFFE string
 
 	// Checks say how to find out whether the node is up. A node without

@@ -40,7 +40,7 @@ type (
 // open is the openFunc that asks nodes.
 func open(k *key) (attempt attemptFunc, closed func()) {
 	c := &k.check
-	d := &dialer{check: c}
+	d := &dialer{check: c, spiffe: k.spiffe}
 	if c.Foreign != "" {
 		return func(context.Context) (answer, error) {
 			return answer{}, unable("the check was declared elsewhere, and has a type, a field or a file that is unknown here")

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
@@ -47,7 +48,9 @@ func (a *authority) sign(t *testing.T, template *x509.Certificate) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	if template.NotAfter.IsZero() {
+		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	}
 	if a.key == nil {
 		a.key = key
 		a.cert = template
@@ -66,10 +69,19 @@ func (a *authority) sign(t *testing.T, template *x509.Certificate) []byte {
 	return der
 }
 
-// issue writes NAME.pem and NAME.key, a certificate for that name and its key.
-func (a *authority) issue(t *testing.T, name string) tls.Certificate {
+// issue writes NAME.pem and NAME.key, a certificate for that name and perhaps for IDs,
+// and its key.
+func (a *authority) issue(t *testing.T, name string, ids ...string) tls.Certificate {
 	t.Helper()
-	der := a.sign(t, &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}})
+	template := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}}
+	for _, id := range ids {
+		u, err := url.Parse(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template.URIs = append(template.URIs, u)
+	}
+	der := a.sign(t, template)
 	write(t, a.path(name+".pem"), "CERTIFICATE", der)
 	pair, err := tls.LoadX509KeyPair(a.path(name+".pem"), a.path(name+".key"))
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 // read with the first one, and again once they have changed, so that a certificate
 // may be renewed under a prober.
 type dialer struct {
-	check *healthfeed.Check
+	check  *healthfeed.Check
+	spiffe string // the identity that the certificate must have; "" for any
 
 	mu     sync.Mutex  // guards the rest: a transport may still dial for an attempt that is over
 	config *tls.Config // nil before the files were read
@@ -94,6 +95,33 @@ func (d *dialer) fresh() (*tls.Config, error) {
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
+	if d.spiffe != "" {
+		config.InsecureSkipVerify = true // of the name; VerifyConnection does the rest
+		config.VerifyConnection = d.verifier(config.RootCAs)
+	}
 	d.config, d.read = config, now
 	return config, nil
+}
+
+// verifier returns what verifies a certificate that has a SPIFFE ID: by who vouches for
+// it and by the ID, of which there is one (X.509-SVID, section 2). It needs to have a name
+// only if the check says which.
+func (d *dialer) verifier(roots *x509.CertPool) func(tls.ConnectionState) error {
+	return func(s tls.ConnectionState) error {
+		leaf := s.PeerCertificates[0]
+		options := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
+		if d.check.Host != "" {
+			options.DNSName = d.check.ServerName()
+		}
+		for _, c := range s.PeerCertificates[1:] {
+			options.Intermediates.AddCert(c)
+		}
+		if _, err := leaf.Verify(options); err != nil {
+			return err
+		}
+		if len(leaf.URIs) != 1 || leaf.URIs[0].String() != d.spiffe {
+			return fmt.Errorf("the certificate is for %v, not for %s", leaf.URIs, d.spiffe)
+		}
+		return nil
+	}
 }

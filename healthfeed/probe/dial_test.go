@@ -141,3 +141,49 @@ func TestAttemptStatus(t *testing.T) {
 		}
 	}
 }
+
+// The certificate of a node with a SPIFFE ID has that ID, whoever else is vouched for.
+func TestAttemptSPIFFE(t *testing.T) {
+	const lon, ams = "spiffe://cdn.example/edge/lon1", "spiffe://cdn.example/edge/ams1"
+	a, other := newAuthority(t), newAuthority(t)
+	for _, test := range []struct {
+		name   string
+		has    []string // the IDs in the certificate, beside the name edge.cdn.example
+		wanted string
+		check  healthfeed.Check
+		want   string // error
+	}{
+		{"right", []string{lon}, lon, healthfeed.Check{CA: a.path("ca.pem")}, ""},
+		{"right-and-name", []string{lon}, lon, healthfeed.Check{CA: a.path("ca.pem"), Host: "edge.cdn.example"}, ""},
+		{"right-but-name", []string{lon}, lon, healthfeed.Check{CA: a.path("ca.pem"), Host: "img.cdn.example"}, "not img.cdn.example"},
+		{"another-node", []string{ams}, lon, healthfeed.Check{CA: a.path("ca.pem")}, "the certificate is for [" + ams + "], not for " + lon},
+		{"none", nil, lon, healthfeed.Check{CA: a.path("ca.pem")}, "the certificate is for [], not for " + lon},
+		{"two", []string{lon, ams}, lon, healthfeed.Check{CA: a.path("ca.pem")}, "not for " + lon},
+		{"other-authority", []string{lon}, lon, healthfeed.Check{CA: other.path("ca.pem")}, "unknown authority"},
+		{"name-alone", []string{ams}, "", healthfeed.Check{CA: a.path("ca.pem"), Host: "edge.cdn.example"}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			node := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			node.Config.ErrorLog = log.New(io.Discard, "", 0) // the server dislikes our alerts
+			node.TLS = &tls.Config{Certificates: []tls.Certificate{a.issue(t, "edge.cdn.example", test.has...)}}
+			node.StartTLS()
+			defer node.Close()
+			test.check.Type, test.check.URL = "http", node.URL
+			attempt, closed := open(&key{check: test.check, spiffe: test.wanted})
+			defer closed()
+			_, err := attempt(t.Context())
+			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+	n := &healthfeed.Node{SPIFFE: lon}
+	for _, test := range []struct {
+		check healthfeed.Check
+		want  string
+	}{{healthfeed.Check{CA: "ca.pem", TLS: true}, lon}, {healthfeed.Check{TLS: true}, ""}, {healthfeed.Check{}, ""}} {
+		if got := keyOf(n, test.check, 0).spiffe; got != test.want {
+			t.Errorf("%+v: wants %q", test.check, got)
+		}
+	}
+}

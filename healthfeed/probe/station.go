@@ -42,7 +42,7 @@ func newStation(open openFunc) *station {
 // A key is all by which a target differs from others.
 type key struct {
 	check     healthfeed.Check // what is the node's own, Critical, is cleared
-	spiffe    string           // the identity that the node proves by its certificate, if any
+	spiffe    string           // the identity that the certificate must have; "" for any
 	history   float64          // of the moving average of round-trip times
 	isWitness bool             // of the prober's own health
 }

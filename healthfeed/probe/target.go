@@ -93,10 +93,15 @@ type view struct {
 }
 
 // keyOf returns the key of a check of a node: equal checks are one target, whichever
-// nodes declare them.
+// nodes declare them. The node's SPIFFE ID is to be proved where the operator says who
+// vouches for it; those who vouch for names on the web vouch for no such ID.
 func keyOf(n *healthfeed.Node, c healthfeed.Check, history float64) key {
 	c.Critical = false
-	return key{check: c, history: history}
+	k := key{check: c, history: history}
+	if c.CA != "" {
+		k.spiffe = n.SPIFFE
+	}
+	return k
 }
 
 // worst is how long a round lasts at most.
