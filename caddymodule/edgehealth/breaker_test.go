@@ -14,10 +14,10 @@ import (
 func TestBreaker(t *testing.T) {
 	s := newServer(t)
 	alive := upstream(t, "127.0.0.1", "origin")
-	dead := func() string {
-		l := listen(t, "127.0.0.1")
-		l.Close()
-		return l.Addr().String()
+	origins := 0
+	dead := func() string { // one of its own, since Caddy remembers failures by address
+		origins++
+		return fmt.Sprintf("127.0.0.%d:1", 100+origins)
 	}
 	const passive = " fail_duration 1h\n max_fails 1\n"
 	for _, tt := range []struct {
