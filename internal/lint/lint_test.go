@@ -121,6 +121,8 @@ policy:1: policy "old": when all are down names have no addresses, and resolvers
 policy:2: policy "default": "rom" picks no node (warning)
 policy:2: policy "default": the TTL of 3 s is short, and resolvers may round it up (note)
 policy:2: policy "default": the TTL is no shorter while a node is down (note)`},
+		{name: "long-while-full", nodes: both, policies: `"default": {"ttl": {"normal": 600, "degraded": 121}}`,
+			want: `policy:1: policy "default": the TTL is 121 s while a node is full, and above 120 s the load of nodes swings (warning)`},
 		{name: "no-ttl", nodes: both, policies: `"default": {"ttl": {"normal": 0}}`,
 			want: `policy:1: policy "default": the TTL is 0, so every connection of a client costs a query (warning)`},
 		{name: "unmeasured", nodes: lon[:strings.Index(lon, `, "checks"`)] + "}", policies: `"default": {"weights": {"alpha": 1, "beta": 1}}`,

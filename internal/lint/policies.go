@@ -17,8 +17,9 @@ import (
 
 // Bounds of TTLs that nobody has to explain, in seconds.
 const (
-	shortTTL = 5
-	longTTL  = 3600
+	shortTTL  = 5
+	longTTL   = 3600
+	steadyTTL = 120 // of answers while a node is full; see doc/design on the control of load
 )
 
 // policies looks at the policies of a file, as they are used by the services.
@@ -76,6 +77,9 @@ func (r *run) ttl(t steer.TTL, found func(s Severity, check, format string, args
 	}
 	if t.Normal > 0 && t.Degraded == t.Normal && !t.Adaptive {
 		found(Note, "ttl", "the TTL is no shorter while a node is down")
+	}
+	if t.Degraded > steadyTTL {
+		found(Warning, "ttl", "the TTL is %d s while a node is full, and above %d s the load of nodes swings", t.Degraded, steadyTTL)
 	}
 }
 
