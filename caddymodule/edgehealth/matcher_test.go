@@ -82,7 +82,12 @@ func TestPlaceholders(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	app, _ := active()
-	for _, key := range []string{"edgehealth.node.nobody.state", "edgehealth.node.lon1", "edgehealth.node.lon1.colour", "edgehealth.self.", "edgehealth.x", "http.edgehealth.self.state"} {
+	for key, want := range map[string]any{"state": "unknown", "reason": "", "health": "", "acceptance": ""} {
+		if v, ok := app.placeholder("edgehealth.node.nobody." + key); !ok || v != want {
+			t.Errorf("%s of a node that is not there: %v, %v", key, v, ok)
+		}
+	}
+	for _, key := range []string{"edgehealth.node.lon1", "edgehealth.node.lon1.colour", "edgehealth.self.", "edgehealth.x", "http.edgehealth.self.state"} {
 		if v, ok := app.placeholder(key); ok {
 			t.Errorf("%s has the value %v", key, v)
 		}

@@ -14,8 +14,8 @@ import (
 //	edgehealth.node.ID.FIELD       of the node with that ID, which may have dots
 //
 // where FIELD is `state`, `reason`, `health` or `acceptance`. A node that is not in
-// the inventory has no value, so that `{…}` is replaced by nothing or left alone as
-// the place of its use has it.
+// the inventory is unknown, and the rest of it is empty: nodes come and go while a
+// configuration stays.
 func (a *App) placeholder(key string) (any, bool) {
 	key, ours := strings.CutPrefix(key, "edgehealth.")
 	if !ours {
@@ -42,20 +42,23 @@ func (a *App) placeholder(key string) (any, bool) {
 // field is one field of one node.
 func (a *App) field(id, field string) (any, bool) {
 	s, known := a.Table().Lookup(id)
-	if !known {
-		return nil, false
-	}
+	var value any
 	switch field {
 	case "state":
 		return s.State.String(), true
 	case "reason":
-		return s.Reason, true
+		value = s.Reason
 	case "health":
-		return s.Health, true
+		value = s.Health
 	case "acceptance":
-		return s.Acceptance, true
+		value = s.Acceptance
+	default:
+		return nil, false
 	}
-	return nil, false
+	if !known {
+		value = ""
+	}
+	return value, true
 }
 
 // selfState is the state of this node: what the feed says, and before that hears of
