@@ -70,6 +70,7 @@ func TestCountersOutliveTheirFeed(t *testing.T) {
 		w.set(false, "a:1")
 		time.Sleep(5 * time.Second) // of the 20 that it takes to be up again
 		next, stopNext := runIn(t, s, nodes(t, map[string]healthfeed.Check{"a": pulse("a:1"), "b": pulse("b:1")}))
+		synctest.Wait() // a reload ends the old one last
 		stop()
 		time.Sleep(5 * time.Second)
 		if got := stateOf(next, "a"); got != healthfeed.Down {
