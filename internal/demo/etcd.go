@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed"
 )
 
 // With etcd there are two name servers, which probe and share what they see, and the
@@ -102,28 +104,59 @@ func (e *sharing) put(ctx context.Context, key string, value []byte) error {
 	return nil
 }
 
+// reasons returns why a name server has the edges in their states, by edge, of those that
+// are up.
+func reasons(hub netip.AddrPort) (map[string]string, error) {
+	client := http.Client{Timeout: 5 * time.Second}
+	resp, err := client.Get("http://" + hub.String() + "/v1/nodes?format=json")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var page struct {
+		Nodes []struct{ ID, State, Reason string }
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil {
+		return nil, err
+	}
+	up := make(map[string]string)
+	for _, n := range page.Nodes {
+		if n.State == healthfeed.Up.String() {
+			up[n.ID] = n.Reason
+		}
+	}
+	return up, nil
+}
+
 // voters returns an error unless a name server judges every edge up, by the votes of
 // that many probers.
 func voters(hub netip.AddrPort, n int) error {
-	resp, err := http.Get("http://" + hub.String() + "/v1/nodes")
+	up, err := reasons(hub)
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
+	want := fmt.Sprintf("%d of %d probers", n, n)
 	for _, e := range edges {
-		found := false
-		for line := range strings.Lines(string(text)) {
-			found = found || strings.HasPrefix(line, e.id) && strings.Contains(line, " up ") && strings.Contains(line, fmt.Sprintf("%d of %d probers", n, n))
-		}
-		if !found {
-			return fmt.Errorf("%s does not say that %s is up by %d probers:\n%s", hub, e.id, n, text)
+		if up[e.id] != want {
+			return fmt.Errorf("%s does not say that %s is up by %s: %v", hub, e.id, want, up)
 		}
 	}
 	return nil
+}
+
+// votes says by whose votes each of the two name servers goes, as far as London is up.
+func (s *stage) votes() string {
+	if s.sharing == nil {
+		return ""
+	}
+	var words []string
+	for i, hub := range []netip.AddrPort{s.addresses.hub, s.sharing.hub} {
+		up, _ := reasons(hub) // nothing is said of one that does not answer
+		if votes, ok := strings.CutSuffix(up[edges[0].id], " probers"); ok {
+			words = append(words, fmt.Sprintf("dns-%d: %s", i+1, votes))
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 // stop ends what shares.

@@ -96,8 +96,8 @@ func TestSecondCorefile(t *testing.T) {
 }
 
 func TestVoters(t *testing.T) {
-	page := "NODE  STATE  REASON           SINCE\nlon   up     2 of 2 probers   1s\nsea   up     2 of 2 probers   1s\nbei   %s     2 of 2 probers   1s\n"
-	state := "up  "
+	page := `{"nodes": [{"id": "lon", "state": "up", "reason": "2 of 2 probers"}, {"id": "sea", "state": "up", "reason": "2 of 2 probers"}, {"id": "bei", "state": "%s", "reason": "2 of 2 probers"}]}`
+	state := "up"
 	hub := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, strings.Replace(page, "%s", state, 1))
 	}))
@@ -111,5 +111,9 @@ func TestVoters(t *testing.T) {
 	}
 	if state = "down"; voters(addr, 2) == nil {
 		t.Error("a node that is down is taken for one that is up")
+	}
+	s := &stage{addresses: &addresses{hub: addr}, sharing: &sharing{hub: addr}}
+	if got := s.votes(); got != "dns-1: 2 of 2, dns-2: 2 of 2" {
+		t.Errorf("the votes are %q", got)
 	}
 }

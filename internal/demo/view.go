@@ -53,7 +53,11 @@ const restartAfter = 15 * time.Second
 // watch prints, every two seconds, where each place is sent and what it gets
 // there, until ctx ends. An edge that was killed is started again after a while.
 func (s *stage) watch(ctx context.Context, out io.Writer) error {
-	fmt.Fprintf(out, "%-8s  %-22s %-22s %-22s  %-38s %s\n", "time", places[0].city, places[1].city, places[2].city, "states", "origin")
+	titles := []any{"time", places[0].city, places[1].city, places[2].city, "states", "origin", ""}
+	if s.sharing != nil {
+		titles[len(titles)-1] = "  votes"
+	}
+	fmt.Fprintf(out, "%-8s  %-22s %-22s %-22s  %-38s %-11s%s\n", titles...)
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
 	died := make([]time.Time, len(edges))
@@ -62,8 +66,8 @@ func (s *stage) watch(ctx context.Context, out io.Writer) error {
 		for _, p := range places {
 			line = append(line, fmt.Sprintf("%-22s", s.visit(ctx, p, fmt.Sprintf("/page-%d", n%3))))
 		}
-		line = append(line, fmt.Sprintf(" %-38s", s.states()), fmt.Sprintf("%d fetches", s.origin.fetches.Load()))
-		fmt.Fprintln(out, strings.Join(line, " "))
+		line = append(line, fmt.Sprintf(" %-38s", s.states()), fmt.Sprintf("%-11s", fmt.Sprintf("%d fetches", s.origin.fetches.Load())), s.votes())
+		fmt.Fprintln(out, strings.TrimRight(strings.Join(line, " "), " "))
 		for i, p := range s.caddies {
 			if p.alive() == nil {
 				died[i] = time.Time{}
