@@ -180,7 +180,8 @@ func TestLeasesEndTogether(t *testing.T) {
 	eachEtcd(t, func(t *testing.T, etcd string) {
 		c := startEtcd(t, etcd, 1)
 		p := quick
-		p.spread, p.write = 2*time.Second, time.Second // fifty write to one disk
+		p.spread, p.write = 2*time.Second, time.Second // fifty write to one disk, which takes its time
+		p.lease, p.request, p.silence = 5*time.Second, 5*time.Second, 5*time.Second
 		k := newLink(t, c.members[0].endpoint)
 		reader := join(t, "", quick, inventory, c.endpoints()...)
 		const probers = 50
