@@ -29,6 +29,8 @@ type station struct {
 	mu      sync.Mutex // guards the rest
 	targets map[key]*target
 	doubt   doubt
+	judged  time.Time          // when doubt was last considered
+	stalled bool               // and whether the process had stalled before
 	still   context.CancelFunc // ends the meter of stalls; nil while there are no targets
 }
 
@@ -124,6 +126,11 @@ func (s *station) doubtYourself(now time.Time, log *slog.Logger) {
 		samples = append(samples, sample{t.endpoint, v.failing, window, v.doubted})
 		targets = append(targets, t)
 	}
+	stalled := s.stalls.since(s.judged, now)
+	if stalled && !s.stalled && !s.judged.IsZero() {
+		log.Warn("this process did not run for a while; what it asked then counts for nothing")
+	}
+	s.judged, s.stalled = now, stalled
 	before := s.doubt.since.IsZero()
 	s.doubt.judge(samples, w, now)
 	for i, t := range targets {

@@ -3,6 +3,8 @@ package probe
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,4 +135,23 @@ func TestStallsRun(t *testing.T) {
 			t.Error("the meter goes on")
 		}
 	})
+}
+
+// A process that did not run says so, once for a time in which that happens again and again.
+func TestStallIsLogged(t *testing.T) {
+	var out strings.Builder
+	log := slog.New(slog.NewTextHandler(&out, nil))
+	s := newStation(newWorld().open)
+	for i, stalls := range []bool{false, true, true, false, true} {
+		now := t0.Add(time.Duration(i) * 2 * time.Second)
+		last := now.Add(-tick)
+		if stalls {
+			last = now.Add(-time.Second)
+		}
+		s.stalls.last = last
+		s.doubtYourself(now, log)
+	}
+	if n := strings.Count(out.String(), "did not run"); n != 2 {
+		t.Errorf("%d warnings: %s", n, out.String())
+	}
 }
