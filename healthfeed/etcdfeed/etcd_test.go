@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/leaktest"
 )
 
 // TestMain lets more tests wait at the same time than there are processors.
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	leaktest.Main(m)
 }
 
 // A cluster is one or more members of a real etcd on loopback, each a process.

@@ -1,0 +1,9 @@
+package healthfeed
+
+import (
+	"testing"
+
+	"github.com/tandem-cdn/tandem/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
