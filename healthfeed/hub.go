@@ -106,8 +106,9 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("Content-Type", kind)
 	header.Set("Cache-Control", "no-cache")
+	header.Set("Vary", "Accept-Encoding")
 	if r.URL.Path == nodesPath {
-		header.Set("Vary", "Accept")
+		header.Set("Vary", "Accept, Accept-Encoding")
 	}
 	if page.etag != "" {
 		header.Set("ETag", page.etag)
@@ -116,9 +117,14 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	header.Set("Content-Length", strconv.Itoa(len(page.body)))
+	body := page.body
+	if len(body) >= smallPage && acceptsGzip(r) {
+		body = page.zipped()
+		header.Set("Content-Encoding", "gzip")
+	}
+	header.Set("Content-Length", strconv.Itoa(len(body)))
 	if r.Method == http.MethodGet {
-		w.Write(page.body) // an error is the client's
+		w.Write(body) // an error is the client's
 	}
 }
 
@@ -153,10 +159,14 @@ func wanted(r *http.Request) string {
 
 // A page is a rendered answer.
 type page struct {
-	body []byte
-	etag string
-	err  error
+	body   []byte
+	zipped func() []byte // body in gzip
+	etag   string
+	err    error
 }
+
+// smallPage is the size in bytes below which a page is not worth to be compressed.
+const smallPage = 1 << 10
 
 // A rendering remembers the last page, so that many readers cost one.
 type rendering struct {
@@ -175,7 +185,9 @@ func (r *rendering) get(version uint64, render func(now time.Time) *page) *page 
 	now := time.Now()
 	age := now.Sub(r.at)
 	if r.page == nil || age >= time.Second || version != r.version && age >= minMergeInterval {
-		r.page, r.version, r.at = render(now), version, now
+		p := render(now)
+		p.zipped = sync.OnceValue(func() []byte { return zip(p.body) })
+		r.page, r.version, r.at = p, version, now
 	}
 	return r.page
 }

@@ -47,16 +47,25 @@ func (h *Hub) watch(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", eventStream)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // for nginx between us
+	w.Header().Set("Vary", "Accept-Encoding")
+	beatOn := heartbeat
+	if s.squeezed = acceptsGzip(r); s.squeezed {
+		w.Header().Set("Content-Encoding", "gzip")
+		beatOn = squeezedHeartbeat
+		s.send(gzipHeader)
+	}
 	known := h.feed.resume(r.Header.Get("Last-Event-ID"))
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
-	s.send(heartbeat)
+	s.send(beatOn)
 	for s.err == nil {
 		version, news := h.feed.changes()
 		if version > known || known == 0 {
-			var body []byte
-			if body, known = h.deltas.get(h.feed, known); len(body) > 0 {
-				s.send(body)
+			var e *rendered
+			if e, known = h.deltas.get(h.feed, known); len(e.plain) > 0 && s.squeezed {
+				s.send(e.squeezed())
+			} else {
+				s.send(e.plain)
 			}
 			news = nil // the next only after a pause
 		}
@@ -68,7 +77,7 @@ func (h *Hub) watch(w http.ResponseWriter, r *http.Request) {
 		case <-news:
 		case <-pause:
 		case <-tick.C:
-			s.send(heartbeat)
+			s.send(beatOn)
 		case <-r.Context().Done():
 			return
 		case <-h.closed:
@@ -81,7 +90,9 @@ func (h *Hub) watch(w http.ResponseWriter, r *http.Request) {
 type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
-	err     error // of the first write that failed
+
+	squeezed bool  // it is compressed
+	err      error // of the first write that failed
 }
 
 func (s *stream) send(b []byte) {
@@ -115,30 +126,38 @@ func (f *Feed) eventID(version uint64) string { return fmt.Sprintf("%s-%d", f.in
 type deltas struct {
 	mu       sync.Mutex
 	from, to uint64
-	body     []byte // nil when nothing of interest changed
+	event    *rendered
 	at       time.Time
 	rendered int
 }
 
+// A rendered event is compressed if somebody wants it so.
+type rendered struct {
+	plain    []byte // empty when nothing of interest changed
+	squeezed func() []byte
+}
+
 // get returns the event that leads from a version to the current one.
-func (d *deltas) get(f *Feed, from uint64) (body []byte, to uint64) {
+func (d *deltas) get(f *Feed, from uint64) (e *rendered, to uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	current, _ := f.changes()
 	// The ages in the event are those of when it was rendered.
 	if d.rendered > 0 && d.from == from && d.to == current && time.Since(d.at) < minMergeInterval {
-		return d.body, d.to
+		return d.event, d.to
 	}
 	s, to := f.since(from)
-	d.from, d.to, d.at, d.body = from, to, time.Now(), nil
+	e = &rendered{}
+	e.squeezed = sync.OnceValue(func() []byte { return squeeze(e.plain) })
+	d.from, d.to, d.at, d.event = from, to, time.Now(), e
 	d.rendered++
 	if from == 0 || s.Inventory != nil || len(s.Records) > 0 || len(s.Overrides) > 0 {
 		data, err := s.encode()
 		if err != nil { // a value that JSON has not; Validate lets none in
-			return nil, to
+			return e, to
 		}
-		e := event{id: f.eventID(to), data: data}
-		d.body = e.append(make([]byte, 0, len(data)+64))
+		told := event{id: f.eventID(to), data: data}
+		e.plain = told.append(make([]byte, 0, len(data)+64))
 	}
-	return d.body, d.to
+	return e, to
 }

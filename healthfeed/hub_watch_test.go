@@ -218,8 +218,8 @@ func TestFromURLResumes(t *testing.T) {
 		do(t, err)
 		offer(t, f, says("p", seq, map[string]State{"n": s}))
 		var d deltas
-		body, _ := d.get(f, 0)
-		return []byte(strings.Replace(string(body), f.eventID(2), fmt.Sprintf("hub-%d", seq), 1))
+		e, _ := d.get(f, 0)
+		return []byte(strings.Replace(string(e.plain), f.eventID(2), fmt.Sprintf("hub-%d", seq), 1))
 	}
 	for _, test := range []struct {
 		name string
