@@ -28,6 +28,8 @@ const (
 //	GET /v1/nodes  the Table and the votes, for people: text, or JSON or HTML with
 //	               ?format=json or html, or an Accept that names one of them
 //
+// Whoever accepts gzip gets it.
+//
 //	POST /v1/drain/NODE?reason=WORDS  sends the node no more clients, and
 //	               /v1/undrain/NODE takes that back: for operators, and for an
 //	               edge about itself; without TLS for this host
@@ -47,10 +49,13 @@ type Hub struct {
 	watchers                   atomic.Int64
 	dropped                    atomic.Uint64
 	closing                    sync.Once
+
+	peersMu sync.Mutex     // guards peers
+	peers   map[string]int // streams by SPIFFE ID, "" for those without
 }
 
 // NewHub returns a Hub that serves what f knows.
-func NewHub(f *Feed) *Hub { return &Hub{feed: f, closed: make(chan struct{})} }
+func NewHub(f *Feed) *Hub { return &Hub{feed: f, closed: make(chan struct{}), peers: map[string]int{}} }
 
 // Close ends all streams. Their clients come again, to whoever serves them then.
 func (h *Hub) Close() { h.closing.Do(func() { close(h.closed) }) }

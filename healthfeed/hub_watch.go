@@ -7,11 +7,17 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/tandem-cdn/tandem/healthfeed/identity"
 )
 
 const (
 	// maxWatchers bounds the streams of one hub; whoever comes later polls.
 	maxWatchers = 1000
+
+	// maxOfPeer bounds those of one certificate, so that nobody takes all of them. A
+	// process has one for each of its feeds, and for a moment another after a reload.
+	maxOfPeer = 16
 
 	// beat is how often a stream says that it is alive.
 	beat = time.Second
@@ -30,13 +36,13 @@ const (
 // no queue: a stream is a version up to which its client knows everything, and the
 // next event is what has changed since.
 func (h *Hub) watch(w http.ResponseWriter, r *http.Request) {
-	if h.watchers.Add(1) > maxWatchers {
-		h.watchers.Add(-1)
+	leave, ok := h.enter(r)
+	if !ok {
 		w.Header().Set("Retry-After", "60")
 		http.Error(w, "too many streams; ask for "+feedPath, http.StatusServiceUnavailable)
 		return
 	}
-	defer h.watchers.Add(-1)
+	defer leave()
 	s := stream{w: w, control: http.NewResponseController(w)}
 	defer func() {
 		if s.err != nil {
@@ -84,6 +90,29 @@ func (h *Hub) watch(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// enter counts a stream in, and returns what counts it out; false if there are too many.
+func (h *Hub) enter(r *http.Request) (leave func(), ok bool) {
+	id := ""
+	if peer, err := identity.PeerOf(r.TLS); err == nil {
+		id = peer.ID
+	}
+	h.peersMu.Lock()
+	defer h.peersMu.Unlock()
+	if id != "" && h.peers[id] >= maxOfPeer || h.watchers.Load() >= maxWatchers {
+		return nil, false
+	}
+	h.peers[id]++
+	h.watchers.Add(1)
+	return func() {
+		h.peersMu.Lock()
+		defer h.peersMu.Unlock()
+		if h.peers[id]--; h.peers[id] == 0 {
+			delete(h.peers, id)
+		}
+		h.watchers.Add(-1)
+	}, true
 }
 
 // A stream writes to one client.

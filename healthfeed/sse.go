@@ -20,6 +20,9 @@ import (
 
 const eventStream = "text/event-stream"
 
+// maxEventID is the length of an id in bytes. Ours have some 30.
+const maxEventID = 200
+
 // heartbeat is the comment that keeps a stream alive.
 var heartbeat = []byte(":\n\n")
 
@@ -68,7 +71,7 @@ func (r *eventReader) next() (event, error) {
 		value = bytes.TrimPrefix(value, []byte(" "))
 		switch string(field) {
 		case "id":
-			if len(value) > 200 || bytes.IndexByte(value, 0) >= 0 {
+			if len(value) > maxEventID || bytes.IndexByte(value, 0) >= 0 {
 				return event{}, fmt.Errorf("bad event id %.80q", value)
 			}
 			e.id = string(value)
@@ -92,7 +95,7 @@ func (r *eventReader) line(e *event) ([]byte, error) {
 		if e.started.IsZero() {
 			e.started = time.Now()
 		}
-		if len(long)+len(part) > r.most+len("data: \r\n") {
+		if len(long)+len(part) > max(r.most, maxEventID)+len("data: \r\n") {
 			return nil, errEventTooLong
 		}
 		switch {

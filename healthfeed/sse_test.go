@@ -66,6 +66,7 @@ func FuzzEventReader(f *testing.F) {
 	f.Add("id: a-1\ndata: {}\n\n", "a-1", "{}")
 	f.Add(":\n\ndata: 1\r\ndata: 2\n\n", "", "x")
 	f.Add("data", "\x00", "\n")
+	f.Add("", strings.Repeat("0", 68), "0") // a line may be longer than the data
 	f.Fuzz(func(t *testing.T, stream, id, data string) {
 		list, err := events(stream, 64)
 		if err == nil {

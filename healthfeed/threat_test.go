@@ -269,3 +269,55 @@ func TestThreatNetwork(t *testing.T) {
 		t.Error("another authority's prober votes")
 	}
 }
+
+// Who may do what at a hub. Without a certificate of the CDN there is not even a connection.
+func TestRolesAtTheHub(t *testing.T) {
+	c := newCDN(t)
+	const ok, no, wrong = 200, 403, 405
+	for _, test := range []struct {
+		method, path                           string
+		prober, dns, edge, otherEdge, operator int
+	}{
+		{"GET", "/v1/feed", ok, ok, ok, ok, ok},
+		{"GET", "/v1/watch", ok, ok, ok, ok, ok},
+		{"GET", "/v1/nodes", ok, ok, ok, ok, ok},
+		{"GET", "/v1/nodes?format=html", ok, ok, ok, ok, ok},
+		{"POST", "/v1/drain/a", no, no, ok, no, ok},
+		{"POST", "/v1/undrain/a", no, no, ok, no, ok},
+		{"POST", "/v1/drain/b", no, no, no, no, ok},
+		{"POST", "/v1/undrain/b", no, no, no, no, ok},
+		{"GET", "/v1/drain/a", wrong, wrong, wrong, wrong, wrong},
+		{"PUT", "/v1/feed", wrong, wrong, wrong, wrong, wrong},
+		{"POST", "/v1/watch", wrong, wrong, wrong, wrong, wrong},
+		{"DELETE", "/v1/nodes", wrong, wrong, wrong, wrong, wrong},
+		{"GET", "/v1/other", 404, 404, 404, 404, 404},
+	} {
+		for id, want := range map[string]int{
+			"prober/p": test.prober, "dns/ns2": test.dns, "edge/a": test.edge, "edge/c": test.otherEdge, "operator/jo": test.operator,
+		} {
+			if got := c.ask(t, id, test.method, test.path); got != want {
+				t.Errorf("%s: %s %s: %d, want %d", id, test.method, test.path, got, want)
+			}
+		}
+	}
+}
+
+// One key opens a few streams and no more, and nobody else has fewer for that.
+func TestThreatStreams(t *testing.T) {
+	c := newCDN(t)
+	client := clientOf(as(t, c.Authority, "edge/a").Client())
+	defer client.CloseIdleConnections()
+	for i := range maxOfPeer + 3 {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", c.url+watchPath, nil)
+		do(t, err)
+		response, err := client.Do(r)
+		do(t, err)
+		defer response.Body.Close()
+		if want := map[bool]int{true: 200, false: 503}[i < maxOfPeer]; response.StatusCode != want {
+			t.Errorf("stream %d: %d, want %d", i+1, response.StatusCode, want)
+		}
+	}
+	if got := c.ask(t, "edge/b", "GET", watchPath); got != 200 {
+		t.Errorf("another edge: %d", got)
+	}
+}
