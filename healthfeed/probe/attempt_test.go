@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log"
@@ -20,6 +21,7 @@ func try(t *testing.T, c healthfeed.Check, timeout time.Duration) (answer, error
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
+	c.Timeout = cmp.Or(c.Timeout, timeout) // every check has one
 	attempt, closed := open(&key{check: c})
 	defer closed()
 	return attempt(ctx)
