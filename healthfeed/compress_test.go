@@ -71,7 +71,7 @@ func TestWatchCompressed(t *testing.T) {
 	}
 	h.deltas.mu.Lock()
 	defer h.deltas.mu.Unlock()
-	if one := h.deltas.event; &one.squeezed()[0] != &one.squeezed()[0] {
+	if one, other := h.deltas.event.squeezed(), h.deltas.event.squeezed(); &one[0] != &other[0] {
 		t.Error("the same event is compressed again")
 	}
 }
