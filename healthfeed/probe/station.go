@@ -17,7 +17,8 @@ import (
 //	                     stalls, doubt
 //
 // So a node of two feeds is asked once, and one whose feed is replaced by another goes
-// on with its counters if the new prober comes before the old one goes. What a prober
+// on with its counters: if the old prober goes before the new one comes, they lie here
+// for a while. What a prober
 // has to doubt itself for concerns the process as well, and is found out here.
 type station struct {
 	// set at construction
@@ -28,17 +29,22 @@ type station struct {
 
 	mu      sync.Mutex // guards the rest
 	targets map[key]*target
+	left    map[key]*target // ended less than keep ago, with what they have learnt
 	doubt   doubt
 	judged  time.Time          // when doubt was last considered
 	stalled bool               // and whether the process had stalled before
 	still   context.CancelFunc // ends the meter of stalls; nil while there are no targets
 }
 
+// keep is for how long the counters of a check are kept that nobody wants: what was voted
+// by them counts in full for as long.
+const keep = ttl
+
 // here is the station of this process.
 var here = newStation(open)
 
 func newStation(open openFunc) *station {
-	return &station{open: open, targets: map[key]*target{}}
+	return &station{open: open, targets: map[key]*target{}, left: map[key]*target{}}
 }
 
 // A key is all by which a target differs from others.
@@ -63,8 +69,12 @@ func (s *station) exchange(u *publisher, wanted map[key]bool) (wait func()) {
 		if t.leave(u) {
 			delete(s.targets, k)
 			t.cancel()
+			s.left[k] = t
 			ended = append(ended, t)
 		}
+	}
+	if ended != nil {
+		time.AfterFunc(keep, func() { s.forget(ended) })
 	}
 	for k := range wanted {
 		if u.targets[k] != nil {
@@ -73,6 +83,10 @@ func (s *station) exchange(u *publisher, wanted map[key]bool) (wait func()) {
 		t := s.targets[k]
 		if t == nil {
 			t = newTarget(k, s.open)
+			if before := s.left[k]; before != nil {
+				t.resume(before)
+				delete(s.left, k)
+			}
 			s.targets[k] = t
 		}
 		u.targets[k] = t
@@ -86,6 +100,17 @@ func (s *station) exchange(u *publisher, wanted map[key]bool) (wait func()) {
 	return func() {
 		for _, t := range ended {
 			<-t.ended
+		}
+	}
+}
+
+// forget lets go of ended targets, but for what has ended again since.
+func (s *station) forget(ended []*target) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range ended {
+		if s.left[t.key] == t {
+			delete(s.left, t.key)
 		}
 	}
 }

@@ -61,29 +61,59 @@ func TestFeedsShareTargets(t *testing.T) {
 }
 
 // A feed that takes the place of another, as a reload makes it, goes on with its counters:
-// a node that flapped is still held down, which a fresh prober would not know.
+// a node that is on its way up has some rounds to go, which a fresh prober would not know.
+// It does not matter which of the two is quicker.
 func TestCountersOutliveTheirFeed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		s := newStation(w.open)
-		w.set(true, "a:1")
-		_, stop := runIn(t, s, nodes(t, map[string]healthfeed.Check{"a": pulse("a:1")}))
-		time.Sleep(10 * time.Second)
-		w.set(false, "a:1")
-		time.Sleep(5 * time.Second) // of the 20 that it takes to be up again
-		next, stopNext := runIn(t, s, nodes(t, map[string]healthfeed.Check{"a": pulse("a:1"), "b": pulse("b:1")}))
-		synctest.Wait() // a reload ends the old one last
+	for _, test := range []struct {
+		name  string
+		apart time.Duration // from the end of the old one to the start of the new one
+		want  healthfeed.State
+	}{
+		{"new-one-first", -time.Second, healthfeed.Down},
+		{"old-one-first", 0, healthfeed.Down},
+		{"a-pause", keep - time.Second, healthfeed.Down},
+		{"too-long-a-pause", keep + time.Second, healthfeed.Up},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { testCountersOutlive(t, test.apart, test.want) })
+		})
+	}
+}
+
+func testCountersOutlive(t *testing.T, apart time.Duration, want healthfeed.State) {
+	w := newWorld()
+	s := newStation(w.open)
+	w.set(true, "a:1")
+	_, stop := runIn(t, s, nodes(t, map[string]healthfeed.Check{"a": pulse("a:1"), "gone": pulse("c:1")}))
+	time.Sleep(10 * time.Second)
+	w.set(false, "a:1")
+	time.Sleep(5 * time.Second) // of the 20 that it takes to be up again
+	if apart >= 0 {
 		stop()
-		time.Sleep(5 * time.Second)
-		if got := stateOf(next, "a"); got != healthfeed.Down {
-			t.Errorf("after the reload: %v", got)
-		}
-		time.Sleep(15 * time.Second)
-		if got := stateOf(next, "a"); got != healthfeed.Up {
-			t.Errorf("ten rounds later: %v", got)
-		}
-		stopNext()
-	})
+		time.Sleep(apart)
+	}
+	next, stopNext := runIn(t, s, nodes(t, map[string]healthfeed.Check{"a": pulse("a:1"), "b": pulse("b:1")}))
+	if apart < 0 {
+		time.Sleep(-apart)
+		stop()
+	}
+	time.Sleep(5 * time.Second)
+	if got := stateOf(next, "a"); got != want {
+		t.Errorf("after the reload: %v, want %v", got, want)
+	}
+	time.Sleep(15 * time.Second)
+	if got := stateOf(next, "a"); got != healthfeed.Up {
+		t.Errorf("ten rounds later: %v", got)
+	}
+	if len(s.left) != 0 {
+		t.Errorf("kept for ever: %v", s.left)
+	}
+	stopNext()
+	time.Sleep(keep)
+	synctest.Wait()
+	if len(s.left) != 0 {
+		t.Errorf("kept for ever: %v", s.left)
+	}
 }
 
 // However many nodes begin to fail, in whatever way, those that pass are asked within

@@ -46,6 +46,15 @@ func newTarget(k key, open openFunc) *target {
 	return t
 }
 
+// resume begins with what another target of the same check has learnt, whose last round
+// may still be under way.
+func (t *target) resume(before *target) {
+	before.mu.Lock()
+	defer before.mu.Unlock()
+	t.hysteresis, t.average, t.view = before.hysteresis, before.average, before.view
+	t.hysteresis.falls = slices.Clone(t.hysteresis.falls)
+}
+
 // join adds a user.
 func (t *target) join(u *publisher) {
 	t.mu.Lock()
@@ -142,7 +151,7 @@ func (t *target) String() string {
 func (t *target) run(ctx context.Context, s *station) {
 	defer close(t.ended)
 	defer t.closed()
-	failing := false
+	failing := !t.look().failing.IsZero()
 	// Not all at once, and not in step with other probers.
 	if !sleep(ctx, rand.N(t.check.Interval/10+1)) {
 		return
