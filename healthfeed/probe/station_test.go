@@ -155,7 +155,8 @@ func TestStallsRun(t *testing.T) {
 		s := newStation(newWorld().open)
 		_, stop := runIn(t, s, nodes(t, map[string]healthfeed.Check{"a": pulse("a:1")}))
 		begun := time.Now()
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute + tick/2) // not at the same time as a tick
+		synctest.Wait()
 		if now := time.Now(); s.stalls.since(begun, now) || now.Sub(s.stalls.last) > tick {
 			t.Errorf("the last tick was at %v, and the last stall at %v", s.stalls.last, s.stalls.end)
 		}

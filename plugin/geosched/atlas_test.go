@@ -98,7 +98,7 @@ func TestAtlasRun(t *testing.T) {
 		ctx := t.Context()
 		go keepLooking(ctx, new(bell), a.reload)
 		writeCityDB(t, file, map[string][2]float64{"81.2.69.0/24": {52, 0}})
-		time.Sleep(lookInterval - time.Nanosecond)
+		time.Sleep(lookInterval() - time.Nanosecond)
 		synctest.Wait()
 		if got := latitude(a); got != 51 {
 			t.Errorf("latitude %v too early", got)

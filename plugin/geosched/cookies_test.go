@@ -201,7 +201,7 @@ func TestCookieFiles(t *testing.T) {
 			if err := os.WriteFile(file, []byte(tt.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(2 * lookInterval)
+			time.Sleep(2 * lookInterval())
 			synctest.Wait()
 			if after := (*c.secrets.Load())[0]; (after != before) != tt.changes {
 				t.Errorf("%q: changed: %v", tt.text, after != before)

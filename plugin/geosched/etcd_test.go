@@ -129,9 +129,7 @@ func TestPolicyFileOverEtcd(t *testing.T) {
 // A notice makes the server look at its file at once, and says when it is another one.
 func TestNotice(t *testing.T) {
 	url, put := startEtcd(t)
-	interval := lookInterval
-	lookInterval = time.Hour // so that nobody looks unless told to
-	defer func() { lookInterval = interval }()
+	looking(t, time.Hour) // so that nobody looks unless told to
 	nets := filepath.Join(t.TempDir(), "nets")
 	write := func(text string) (sum string) {
 		if err := os.WriteFile(nets, []byte(text), 0o644); err != nil {

@@ -1,10 +1,12 @@
 package geosched
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,13 +15,16 @@ import (
 // was read of a file counts only when the file is as it was before, because one
 // that is overwritten can be read when half of it has been written.
 
-// lookInterval is how often the files are looked at. Only a test changes it.
-var lookInterval = 5 * time.Second
+// lookEvery is how often the files are looked at, in nanoseconds; 0 is every 5 s. Only a
+// test changes it, when what tests before it have started may not be gone.
+var lookEvery atomic.Int64
+
+func lookInterval() time.Duration { return cmp.Or(time.Duration(lookEvery.Load()), 5*time.Second) }
 
 // keepLooking calls reload, again and again, and at once when announced rings, until
 // ctx ends.
 func keepLooking(ctx context.Context, announced *bell, reload func()) {
-	tick := time.NewTicker(lookInterval)
+	tick := time.NewTicker(lookInterval())
 	defer tick.Stop()
 	heard := announced.heard()
 	for {

@@ -91,7 +91,7 @@ func newNotices(c *config, source *etcdfeed.Source, b *bell) *notices {
 // run rings the bell at every change, and compares then and whenever files are looked
 // at, as a file may come after its notice.
 func (n *notices) run(ctx context.Context) {
-	tick := time.NewTicker(lookInterval)
+	tick := time.NewTicker(lookInterval())
 	defer tick.Stop()
 	for {
 		_, changed := n.source.Changed()

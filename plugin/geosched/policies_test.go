@@ -85,8 +85,7 @@ func TestPolicyFile(t *testing.T) {
 // What a new file makes of the others is said when it is taken, once, and nobody has to ask
 // for it.
 func TestStaleReferencesAreLoggedAtOnce(t *testing.T) {
-	defer func(was time.Duration) { lookInterval = was }(lookInterval)
-	lookInterval = 20 * time.Millisecond
+	looking(t, 20*time.Millisecond)
 	nodes := inventory(t, twoServices)
 	dir := t.TempDir()
 	file, candidate, nets := filepath.Join(dir, "policy.json"), filepath.Join(dir, "candidate.json"), filepath.Join(dir, "nets.txt")
@@ -390,7 +389,7 @@ func TestPolicyFileIsFollowed(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		go keepLooking(ctx, new(bell), s.reload)
 		answers := func() int {
-			time.Sleep(2 * lookInterval)
+			time.Sleep(2 * lookInterval())
 			synctest.Wait()
 			p, _ := s.book.Load().Lookup(policy.Default)
 			return p.Answers

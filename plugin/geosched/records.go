@@ -144,7 +144,7 @@ func (f *recordsFile) read(now time.Time) (*records.Version, error) {
 	if !same(before, after) {
 		return nil, fmt.Errorf("%s: %w", f.config.File, errChanging)
 	}
-	f.seen, f.settled = before, now.Sub(before.ModTime()) > lookInterval
+	f.seen, f.settled = before, now.Sub(before.ModTime()) > lookInterval()
 	if bad != nil {
 		if _, is := errors.AsType[*records.Error](bad); is {
 			bad = fmt.Errorf("%s:%w", f.config.File, bad)

@@ -259,7 +259,7 @@ func TestRecordsRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		go keepLooking(t.Context(), new(bell), f.reload)
 		write(t, file, "www STEER web\nimg STEER web\n")
-		time.Sleep(lookInterval - time.Nanosecond)
+		time.Sleep(lookInterval() - time.Nanosecond)
 		synctest.Wait()
 		if n, _ := f.size(); n != 1 {
 			t.Errorf("%d names too early", n)

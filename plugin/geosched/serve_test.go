@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -115,4 +116,10 @@ func TestFiveLines(t *testing.T) {
 			t.Errorf("%s over TCP: got %v, %v, want %s", subnet, r, err, want)
 		}
 	}
+}
+
+// looking sets how often files are looked at, until the test ends.
+func looking(t *testing.T, every time.Duration) {
+	lookEvery.Store(int64(every))
+	t.Cleanup(func() { lookEvery.Store(0) })
 }

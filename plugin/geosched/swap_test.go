@@ -86,9 +86,7 @@ func (s *swapped) window(from int64) (w window) {
 //	policy    the TTL: 100 or 200
 //	records   the names: img or css
 func TestSwapsUnderLoad(t *testing.T) {
-	usual := lookInterval
-	lookInterval = 10 * time.Millisecond
-	defer func() { lookInterval = usual }()
+	looking(t, 10*time.Millisecond)
 
 	dir := t.TempDir()
 	city, policy, records := filepath.Join(dir, "city.mmdb"), filepath.Join(dir, "policy.json"), filepath.Join(dir, "records")
