@@ -87,7 +87,7 @@ func attemptTCP(ctx context.Context, c *healthfeed.Check) (answer, error) {
 func (d *dialer) client() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
-			DialContext:            d.dialPlain,
+			DialContext:            d.dialHTTP,
 			DialTLSContext:         d.dialHTTPS,
 			ForceAttemptHTTP2:      true,
 			DisableKeepAlives:      true,

@@ -33,7 +33,50 @@ type stamp struct {
 
 // dialHTTPS is for an [net/http.Transport], which speaks both versions.
 func (d *dialer) dialHTTPS(ctx context.Context, network, addr string) (net.Conn, error) {
-	return d.dial(ctx, network, addr, "h2", "http/1.1")
+	conn, err := d.dial(ctx, network, addr, "h2", "http/1.1")
+	if secured, ok := conn.(*tls.Conn); err != nil || ok && secured.ConnectionState().NegotiatedProtocol == "h2" {
+		return conn, err // which the transport has to know for what it is
+	}
+	return askFirst(conn), nil
+}
+
+// dialHTTP is the same without TLS.
+func (d *dialer) dialHTTP(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := d.dialPlain(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return askFirst(conn), nil
+}
+
+// An asking connection reads nothing before something has been written: what a node says
+// before it is asked, a transport of [net/http] prints to standard error.
+type asking struct {
+	net.Conn
+	asked func() // closes ready
+	ready chan struct{}
+}
+
+func askFirst(conn net.Conn) net.Conn {
+	ready := make(chan struct{})
+	return &asking{conn, sync.OnceFunc(func() { close(ready) }), ready}
+}
+
+func (a *asking) Read(b []byte) (int, error) {
+	<-a.ready
+	return a.Conn.Read(b)
+}
+
+func (a *asking) Write(b []byte) (int, error) {
+	a.asked()
+	return a.Conn.Write(b)
+}
+
+// Close ends a Read that waits.
+func (a *asking) Close() error {
+	err := a.Conn.Close()
+	a.asked()
+	return err
 }
 
 // dial connects, and verifies that the node is who the check says. Over the connection

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -224,5 +225,33 @@ func TestHugeBody(t *testing.T) {
 	<-done
 	if n := sent.Load(); n > 50<<20 { // what the buffers of two sockets take
 		t.Errorf("%d bytes were taken", n)
+	}
+}
+
+// What a node says before it is asked is not repeated to whoever reads our standard error,
+// where [net/http] writes what it did not expect, at each attempt.
+func TestSpeakingFirst(t *testing.T) {
+	var out strings.Builder
+	log.SetOutput(&out)
+	defer log.SetOutput(os.Stderr)
+	a := newAuthority(t)
+	banner := func(conn net.Conn) {
+		io.WriteString(conn, "SSH-2.0-OpenSSH_9.9\r\n")
+		io.Copy(io.Discard, conn)
+	}
+	plain := serve(t, listen(t), banner)
+	secured := serve(t, tls.NewListener(listen(t), &tls.Config{Certificates: []tls.Certificate{a.issue(t, "edge.cdn.example")}}), banner)
+	for range 20 {
+		for _, c := range []healthfeed.Check{
+			{Type: "http", URL: "http://" + plain},
+			{Type: "http", URL: "https://" + secured, CA: a.path("ca.pem"), Host: "edge.cdn.example"},
+		} {
+			if _, err := try(t, c, 20*time.Second); err == nil || !strings.Contains(err.Error(), "malformed HTTP") {
+				t.Fatalf("%s: %v", c.URL, err)
+			}
+		}
+	}
+	if out.Len() > 0 {
+		t.Errorf("written to standard error: %s", out.String())
 	}
 }
