@@ -99,6 +99,7 @@ func TestTimesOfDay(t *testing.T) {
 		"offer.go UnixMilli":           "an epoch; the state file and Superseded see to it that it grows",
 		"override.go UTC":              "At, for people",
 		"override.go Truncate":         "At, for people",
+		"override.go UnixMilli":        "orders the words of hubs that do not hear each other; one that was heard is passed in any case",
 		"watch.go ModTime":             "tells versions of a file apart, and how old one may be that is met for the first time",
 		"files.go ModTime":             "what a process left that was killed; one that is not gets a write that fails, and makes another",
 		"identity/identity.go ModTime": "tells versions of a file apart",

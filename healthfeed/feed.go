@@ -54,9 +54,9 @@ type Feed struct {
 
 	inventoryVersion uint64 // the version that brought the inventory
 
-	overrides  map[string]word // by node, at most maxOverrides
-	effective  *Inventory      // the inventory with the overrides; nil when one of them has changed
-	remembered []Aged          // what Open found in the state file
+	overrides  words      // at most maxOverrides
+	effective  *Inventory // the inventory with the overrides; nil when one of them has changed
+	remembered []Aged     // what Open found in the state file
 
 	complaints map[string]string // by prober, at most maxProbers: what was logged of records that are not believed
 
@@ -90,7 +90,7 @@ func Open(c Config) (*Feed, error) {
 		instance:   strconv.FormatUint(rand.Uint64(), 36),
 		inventory:  c.Inventory,
 		records:    map[string]held{},
-		overrides:  map[string]word{},
+		overrides:  words{},
 		epochs:     map[string]int64{},
 		version:    1, // 0 is that of a reader who knows nothing
 		grown:      make(chan struct{}),

@@ -27,16 +27,16 @@ func (h *Hub) drain(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	do, node := h.feed.Drain, strings.TrimPrefix(r.URL.Path, drainPath)
-	if n, ok := strings.CutPrefix(r.URL.Path, undrainPath); ok {
-		do, node = h.feed.Undrain, n
+	o := Override{State: AdminDrain, Node: strings.TrimPrefix(r.URL.Path, drainPath), Reason: r.URL.Query().Get("reason")}
+	if node, ok := strings.CutPrefix(r.URL.Path, undrainPath); ok {
+		o.State, o.Node = AdminAuto, node
 	}
-	by, err := h.mayDrain(r, node)
-	if err != nil {
+	var err error
+	if o.By, o.Self, err = h.mayDrain(r, o.Node); err != nil {
 		http.Error(w, err.Error(), http.StatusForbidden)
 		return
 	}
-	o, err := do(node, by, r.URL.Query().Get("reason"))
+	o, err = h.feed.override(o)
 	switch {
 	case errors.Is(err, ErrNoNode):
 		http.Error(w, err.Error(), http.StatusNotFound)
@@ -54,24 +54,27 @@ func (h *Hub) drain(w http.ResponseWriter, r *http.Request) {
 }
 
 // mayDrain returns who asks, if they may: by certificate an operator, or an edge for the node
-// that the inventory says it is; without certificates whoever is on this host.
-func (h *Hub) mayDrain(r *http.Request, node string) (by string, err error) {
+// that the inventory says it is; without certificates whoever is on this host. What an edge
+// says is self, its own word: one whose key was stolen stays where the operator put it.
+func (h *Hub) mayDrain(r *http.Request, node string) (by string, self bool, err error) {
 	if err := crossOrigin.Check(r); err != nil { // a browser shows an operator's certificate for any page
-		return "", err
+		return "", false, err
 	}
 	if r.TLS != nil {
 		peer, err := identity.PeerOf(r.TLS)
 		switch {
 		case err != nil:
-			return "", err
-		case peer.Role == identity.Operator, peer.Role == identity.Edge && h.isNode(node, peer.ID):
-			return peer.ID, nil
+			return "", false, err
+		case peer.Role == identity.Operator:
+			return peer.ID, false, nil
+		case peer.Role == identity.Edge && h.isNode(node, peer.ID):
+			return peer.ID, true, nil
 		}
-		return "", errors.New(peer.ID + " may not drain that node")
+		return "", false, errors.New(peer.ID + " may not drain that node")
 	}
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !from.Addr().Unmap().IsLoopback() {
-		return "", errors.New("without certificates only this host may drain")
+		return "", false, errors.New("without certificates only this host may drain")
 	}
 	// A page can have its own name resolve to a loopback address, and would then be
 	// of the same origin.
@@ -80,9 +83,9 @@ func (h *Hub) mayDrain(r *http.Request, node string) (by string, err error) {
 		host = name
 	}
 	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err != nil && host != "localhost" {
-		return "", errors.New("without certificates the host is an address or localhost")
+		return "", false, errors.New("without certificates the host is an address or localhost")
 	}
-	return "this host", nil
+	return "this host", false, nil
 }
 
 // isNode reports whether the inventory says that node proves itself by id.

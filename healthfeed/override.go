@@ -11,11 +11,12 @@ import (
 	"unicode/utf8"
 )
 
-// An Override is what an operator said of one node while everything ran. Every hub
-// may be told, and all agree: Rev grows with each word about the node, and the highest
-// wins.
+// An Override is what an operator said of one node while everything ran, or the node of
+// itself. Every hub may be told, and all agree: of each of the two, the word with the
+// highest Rev wins. A node is drained if the operator's word is drain, or its own is
+// and the operator has not taken back a drain since.
 //
-//	{"node": "lon1", "state": "drain", "rev": 3, "by": "spiffe://cdn.example/operator/jo",
+//	{"node": "lon1", "state": "drain", "rev": 1772355600000, "by": "spiffe://cdn.example/operator/jo",
 //	 "reason": "new disks", "at": "2026-03-01T09:00:00Z"}
 type Override struct {
 	Node string `json:"node"`
@@ -23,7 +24,13 @@ type Override struct {
 	// State is drain, or auto once that is taken back.
 	State AdminState `json:"state"`
 
-	Rev    uint64    `json:"rev"`
+	// Rev is when it was said, in Unix milliseconds, but greater than that of any word about
+	// the node that its hub had heard of, whatever the clocks say.
+	Rev uint64 `json:"rev"`
+
+	// Self says that it is the node's own word, which takes no operator's back.
+	Self bool `json:"self,omitempty"`
+
 	By     string    `json:"by,omitempty"`
 	Reason string    `json:"reason,omitempty"`
 	At     time.Time `json:"at,omitzero"` // for people; it orders nothing
@@ -65,8 +72,8 @@ func printable(s string) bool {
 	return true
 }
 
-// compare orders the words about one node; those of equal Rev were said at two hubs at
-// the same time, and any order will do that is the same everywhere.
+// compare orders words of one key; those of equal Rev were said at two hubs at the same
+// time, and any order will do that is the same everywhere.
 func (o *Override) compare(other *Override) int {
 	return cmp.Or(
 		cmp.Compare(o.Rev, other.Rev),
@@ -76,10 +83,34 @@ func (o *Override) compare(other *Override) int {
 	)
 }
 
+// own is the key of a node's own word; an operator's has the name of the node.
+func own(node string) string { return node + "/self" }
+
+// key tells which words an override is one of.
+func (o *Override) key() string {
+	if o.Self {
+		return own(o.Node)
+	}
+	return o.Node
+}
+
 // A word is an override and the version of the feed that brought it.
 type word struct {
 	Override
 	version uint64
+}
+
+// words are the last ones, by key.
+type words map[string]word
+
+// on returns the word that counts of a node: the operator's, but the node's own if that is
+// later and the operator's is not to drain.
+func (w words) on(node string) (o word, ok bool) {
+	o, ok = w[node]
+	if self, said := w[own(node)]; said && o.State != AdminDrain && self.Rev > o.Rev {
+		return self, true
+	}
+	return o, ok
 }
 
 // Errors of Drain and Undrain.
@@ -93,30 +124,35 @@ var (
 // reason are for people. It is in the state file when Drain returns, and is true until
 // Undrain takes it back. It does not call back a node that the inventory has down.
 func (f *Feed) Drain(node, by, reason string) (Override, error) {
-	return f.override(node, AdminDrain, by, reason)
+	return f.override(Override{Node: node, State: AdminDrain, By: by, Reason: reason})
 }
 
 // Undrain takes back what Drain said, here or elsewhere. What the inventory says of
-// the node is true again.
+// the node is true again, and a drain that the node asked for is over, too.
 func (f *Feed) Undrain(node, by, reason string) (Override, error) {
-	return f.override(node, AdminAuto, by, reason)
+	return f.override(Override{Node: node, State: AdminAuto, By: by, Reason: reason})
 }
 
-func (f *Feed) override(node string, state AdminState, by, reason string) (Override, error) {
+// override says o now.
+func (f *Feed) override(o Override) (Override, error) {
 	if f.config.StateFile == "" {
 		return Override{}, ErrNoState
 	}
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	f.mu.Lock()
-	known := f.inventory.Lookup(node) >= 0
-	o := Override{node, state, f.overrides[node].Rev + 1, by, reason, time.Now().UTC().Truncate(time.Second)}
+	known := f.inventory.Lookup(o.Node) >= 0
+	now := time.Now().UTC()
+	// A hub may not have heard what others were told, as when they follow it: it would count
+	// on from a number that is long passed there.
+	last := max(f.overrides[o.Node].Rev, f.overrides[own(o.Node)].Rev)
+	o.Rev, o.At = max(last+1, uint64(max(now.UnixMilli(), 0))), now.Truncate(time.Second)
 	s := f.stateLocked()
 	f.mu.Unlock()
 	if !known {
-		return Override{}, fmt.Errorf("%w: %q", ErrNoNode, node)
+		return Override{}, fmt.Errorf("%w: %q", ErrNoNode, o.Node)
 	}
-	s.Overrides = slices.DeleteFunc(s.Overrides, func(old Override) bool { return old.Node == node })
+	s.Overrides = slices.DeleteFunc(s.Overrides, func(old Override) bool { return old.key() == o.key() })
 	s.Overrides = append(s.Overrides, o)
 	if err := s.Validate(); err != nil {
 		return Override{}, fmt.Errorf("%w: %w", ErrBadOverride, err)
@@ -125,19 +161,19 @@ func (f *Feed) override(node string, state AdminState, by, reason string) (Overr
 		f.unwritten.Add(1)
 		return Override{}, err
 	}
-	f.config.Log.Info("operator", "node", node, "state", string(state), "by", by, "reason", reason)
+	f.config.Log.Info("operator", "node", o.Node, "state", string(o.State), "by", o.By, "reason", o.Reason)
 	return o, f.Offer(&Snapshot{Overrides: []Override{o}})
 }
 
-// Override returns the last word about a node, if there was any.
+// Override returns the word about a node that counts, if there was any.
 func (f *Feed) Override(node string) (Override, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	o, ok := f.overrides[node]
+	o, ok := f.overrides.on(node)
 	return o.Override, ok
 }
 
-// Overrides returns the last word about every node that there was one about, by node.
+// Overrides returns the last words about every node that there were any about, by node.
 func (f *Feed) Overrides() []Override {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -146,16 +182,16 @@ func (f *Feed) Overrides() []Override {
 
 // takeOverrides keeps the words that are newer; f.mu is held.
 func (f *Feed) takeOverrides(list []Override, version uint64) (changed bool, err error) {
-	newer := map[string]word{}
+	newer := words{}
 	for i := range list {
 		o := &list[i]
-		if old, known := f.overrides[o.Node]; !known || o.compare(&old.Override) > 0 {
-			newer[o.Node] = word{*o, version}
+		if old, known := f.overrides[o.key()]; !known || o.compare(&old.Override) > 0 {
+			newer[o.key()] = word{*o, version}
 		}
 	}
 	all := len(f.overrides)
-	for node := range newer {
-		if _, known := f.overrides[node]; !known {
+	for key := range newer {
+		if _, known := f.overrides[key]; !known {
 			all++
 		}
 	}
@@ -172,8 +208,8 @@ func (f *Feed) takeOverrides(list []Override, version uint64) (changed bool, err
 // overridesSince lists the words after a version by node; f.mu is held.
 func (f *Feed) overridesSince(version uint64) []Override {
 	var list []Override
-	for _, node := range slices.Sorted(maps.Keys(f.overrides)) {
-		if o := f.overrides[node]; o.version > version {
+	for _, key := range slices.Sorted(maps.Keys(f.overrides)) {
+		if o := f.overrides[key]; o.version > version {
 			list = append(list, o.Override)
 		}
 	}
@@ -189,10 +225,11 @@ func (f *Feed) effectiveLocked() *Inventory {
 	return f.effective
 }
 
-func withOverrides(inv *Inventory, overrides map[string]word) *Inventory {
+func withOverrides(inv *Inventory, overrides words) *Inventory {
 	var nodes []Node
-	for node, o := range overrides {
-		i := inv.Lookup(node)
+	for _, o := range overrides {
+		o, _ = overrides.on(o.Node)
+		i := inv.Lookup(o.Node)
 		if o.State != AdminDrain || i < 0 || inv.Nodes[i].State == AdminDown {
 			continue
 		}

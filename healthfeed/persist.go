@@ -52,7 +52,7 @@ func (f *Feed) restore(now time.Time) *Table {
 	}
 	f.remembered = s.Records
 	for _, o := range s.Overrides {
-		f.overrides[o.Node] = word{o, f.version}
+		f.overrides[o.key()] = word{o, f.version}
 	}
 	if f.inventory == nil || len(seen) == 0 {
 		return nil
