@@ -10,7 +10,7 @@ import (
 //
 //	clients who want it ── D ──► × a ──► rps ──► node
 //	                              ▲               │ rps, ok_rps, cpu, mbps, conns
-//	                              └─ 0.8·Ĉ/D ◄────┘
+//	                              └─ 0.8·Ĉ/D ◄────┘     0.8: as full as all are, if that is more
 //	                                 Ĉ ← ok_rps/u      what it could serve, however busy it is
 //	                                 D ← rps/ā         who would come if it refused nobody
 //
@@ -23,7 +23,11 @@ import (
 // starts begins there, and two that differ approach each other.
 const (
 	controlPeriod = 5 * time.Second
-	fullLoad      = 0.8              // of what a node can serve, what it is to be given
+	fullLoad      = 0.8              // of what a node can serve, what it is to be given while others have room
+	surplus       = 1.02             // of how full the nodes are altogether, what one is to be given when none has
+	mostFull      = 2.0              // as which any node counts there that is fuller
+	fewRequests   = 10.0             // per second: with so few a node is not busy for its clients
+	fewOfCapacity = 0.05             // the same where it is known what it was built for
 	leastAccept   = 0.05             // so that there is always a measurement
 	mostShed      = 0.25             // at most so much less at a time
 	mostReturn    = 0.05             // and so much more
@@ -75,7 +79,7 @@ func utilisation(l *Load, c *Capacity) float64 {
 
 // next is the state at now, after a report if there is one. The part is that of its clients which a
 // node on trial was left, whatever its load.
-func (c control) next(r report, n *Node, taking bool, part float64, now time.Time) control {
+func (c control) next(r report, n *Node, taking bool, part, level float64, now time.Time) control {
 	if c.accept == 0 {
 		if r.at.IsZero() {
 			return control{}
@@ -99,16 +103,16 @@ func (c control) next(r report, n *Node, taking bool, part float64, now time.Tim
 	newer, since := r.at.After(c.report), now.Sub(c.stepped)
 	c.report, c.ends = r.at, r.ends
 	u := utilisation(&r.Load, &n.Capacity)
-	if !taking || !newer || now.Sub(c.turned) < blackout || since < controlPeriod || r.RPS == 0 && since < slowPeriod {
+	if !taking || !newer || now.Sub(c.turned) < blackout || since < controlPeriod || !r.counted() && since < slowPeriod {
 		return c
 	}
 	c.mean += (c.accept*part - c.mean) * -math.Expm1(-float64(since)/float64(answerLife))
 	c.stepped = now
 	c.lean(r.accept)
-	if r.RPS == 0 {
+	if !r.counted() {
 		c.feel(u)
 	} else {
-		c.steer(&r.Load, u, n.Capacity.RPS)
+		c.steer(&r.Load, u, n.Capacity.RPS, level)
 	}
 	return c
 }
@@ -137,6 +141,15 @@ func (c *control) lean(others float64) {
 	c.accept, c.mean = c.accept+shift, mean
 }
 
+// few is how many requests per second are so few that it is not they who keep a node busy:
+// other processes of its machine do, and to send clients away would not relieve it.
+func few(configured float64) float64 {
+	if configured > 0 {
+		return fewOfCapacity * configured
+	}
+	return fewRequests
+}
+
 // measure learns how much the node can serve. What is known says nothing while the node
 // has little to do; if that is because it is held back, the operator's word counts again.
 func (c *control) measure(l *Load, u, configured float64) {
@@ -145,10 +158,11 @@ func (c *control) measure(l *Load, u, configured float64) {
 		served = l.OKRPS
 	}
 	can := min(served, mostRequests) / u
+	tells := u > busyEnough && l.RPS > few(configured)
 	switch {
-	case u > busyEnough && configured > 0:
+	case tells && configured > 0:
 		can = min(max(can, leastCapacity*configured), mostCapacity*configured)
-	case u > busyEnough:
+	case tells:
 	case c.accept == 1 || c.capacity == 0:
 		return
 	case configured > 0:
@@ -162,13 +176,14 @@ func (c *control) measure(l *Load, u, configured float64) {
 	c.capacity = keepCapacity*c.capacity + (1-keepCapacity)*can
 }
 
-// steer moves a to where demand and capacity want it.
-func (c *control) steer(l *Load, u, configured float64) {
+// steer moves a to where demand and capacity want it. The level is how full nodes may be.
+func (c *control) steer(l *Load, u, configured, level float64) {
 	c.measure(l, u, configured)
-	if c.capacity == 0 {
+	if c.capacity == 0 { // it has never been busy with its clients
+		c.demand, c.accept = 0, min(c.accept+mostReturn, 1)
 		return
 	}
-	room := fullLoad * c.capacity
+	room := max(level*c.capacity, few(configured))
 	wants := min(l.RPS/max(leastAccept, c.mean), room/leastAccept) // more makes no difference, but would be remembered
 	if c.demand == 0 {
 		c.demand = wants
@@ -186,6 +201,35 @@ func (c *control) steer(l *Load, u, configured float64) {
 		return // it makes no difference, or leads away from where the node ought to be: ā is off
 	}
 	c.accept += min(max(want-c.accept, -mostShed), mostReturn)
+}
+
+// level is how full a node may be of what it can serve. While others have room, that is
+// what a node answers quickly with. When all of them together have none, it is what they
+// are on the whole, and a little more: who is no fuller than the others would only send
+// its clients farther away, to nodes that cannot take them either. A node that takes clients
+// and does not say how full it is counts as one that has room; of one that lies no more than mostFull
+// is believed, with the weight that the operator gave it.
+func (t *Table) level(now time.Time) float64 {
+	if t == nil {
+		return fullLoad
+	}
+	full, weight := 0.0, 0.0
+	for i := range t.Nodes {
+		n, s := &t.Inventory.Nodes[i], &t.Nodes[i]
+		c := &s.control
+		if !s.State.TakesClients() || n.Weight <= 0 {
+			continue
+		}
+		if c.capacity == 0 || !s.Load.counted() || now.After(c.ends) {
+			return fullLoad
+		}
+		full += float64(n.Weight) * min(s.Load.RPS/c.capacity, mostFull)
+		weight += float64(n.Weight)
+	}
+	if weight == 0 {
+		return fullLoad
+	}
+	return max(fullLoad, surplus*full/weight)
 }
 
 // feel moves a where nobody knows how many come: slowly, by how busy the node is.

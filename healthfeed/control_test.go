@@ -74,9 +74,10 @@ func crowd(inv *Inventory, e *edge, from time.Time, length time.Duration, reader
 	return least, most
 }
 
-// sized is an inventory of one node n that is built for so many requests per second.
+// sized is an inventory of one node n that is built for so many requests per second, and of
+// another that takes whom it refuses.
 func sized(t testing.TB, rps float64) *Inventory {
-	inv := watched(t, "n")
+	inv := watched(t, "n", "spare")
 	inv.Nodes[0].Capacity.RPS = rps
 	return inv
 }
@@ -104,6 +105,9 @@ func TestControlSettles(t *testing.T) {
 		{"says-nothing", edge{2000, 1000, nothing}, 1000, 2, 2},
 		{"says-no-rps", edge{2000, 1000, func(l Load) Load { return Load{CPU: l.CPU} }}, 1000, 0.7, 0.9},
 		{"says-no-rps-and-is-idle", edge{100, 1000, func(l Load) Load { return Load{CPU: l.CPU} }}, 1000, 0.1, 0.1},
+		{"idle-on-a-busy-machine", edge{0, 1000, func(l Load) Load { return Load{CPU: 1, Idle: true} }}, 0, 0, 0},
+		{"few-on-a-busy-machine", edge{8, 1000, func(l Load) Load { l.CPU = 1; return l }}, 0, 0.008, 0.008},
+		{"few-of-many-on-a-busy-machine", edge{190, 1000, func(l Load) Load { l.CPU = 1; return l }}, 1000, 0.19, 0.19},
 		{"says-no-cpu", edge{2000, 1000, func(l Load) Load { return Load{RPS: l.RPS} }}, 1000, 0.75, 0.85},
 		{"says-no-ok_rps", edge{2000, 1000, func(l Load) Load { l.OKRPS = 0; return l }}, 1000, 0.75, 0.85},
 		{"is-beside-itself", edge{2000, 1000, func(Load) Load { return Load{RPS: math.MaxFloat64, CPU: 1, OKRPS: math.MaxFloat64} }}, 1000, 0.09, 0.11},
@@ -112,6 +116,51 @@ func TestControlSettles(t *testing.T) {
 		if least < test.least-0.005 || most > test.most+0.005 {
 			t.Errorf("%s: load %.3f to %.3f of the capacity, want %v to %v", test.name, least, most, test.least, test.most)
 		}
+	}
+}
+
+// When all are as full as one, it keeps its clients; who is fuller sheds what it has more.
+func TestControlWhenAllAreFull(t *testing.T) {
+	inv := watched(t, "a", "b")
+	for name, test := range map[string]struct{ a, b, want float64 }{ // requests per second, of the 1000 that each can serve
+		"alike":         {1300, 1300, 1},
+		"less":          {1100, 1500, 1},
+		"more":          {1700, 900, surplus * 1300 / 1700},
+		"there-is-room": {1000, 300, fullLoad},
+	} {
+		var table *Table
+		granted, other := 1.0, test.b
+		for s := range 900 {
+			now := t0.Add(time.Duration(s) * time.Second)
+			load := func(rps float64) Load { return Load{RPS: rps, OKRPS: min(rps, 1000), CPU: min(rps/1000, 1)} }
+			r := says("p", uint64(s), nil)
+			r.Nodes["a"] = Observation{State: Up, Health: 100, Load: load(test.a * granted)}
+			r.Nodes["b"] = Observation{State: Up, Health: 100, Load: load(other)}
+			table = Merge(inv, []Seen{{r, now}}, table, now)
+			granted += (table.Nodes[0].Acceptance - granted) / 30
+			other = test.b + test.a*(1-granted)
+		}
+		if got := table.Nodes[0].Acceptance; math.Abs(got-test.want) > 0.03 {
+			t.Errorf("%s: accepts %v, want %.2f", name, got, test.want)
+		}
+	}
+}
+
+// A node that says nonsense keeps others from shedding by no more than its weight.
+func TestControlOfALiarsNeighbours(t *testing.T) {
+	inv := watched(t, "n", "l", "o")
+	var table *Table
+	for s := range 300 {
+		now := t0.Add(time.Duration(s) * time.Second)
+		r := says("p", uint64(s), nil)
+		fine := Load{RPS: 500, OKRPS: 500, CPU: 0.5}
+		r.Nodes["n"] = Observation{State: Up, Health: 100, Load: fine}
+		r.Nodes["o"] = Observation{State: Up, Health: 100, Load: fine}
+		r.Nodes["l"] = Observation{State: Up, Health: 100, Load: Load{RPS: math.MaxFloat64, OKRPS: 1, CPU: 1}}
+		table = Merge(inv, []Seen{{r, now}}, table, now)
+	}
+	if got, most := table.level(t0.Add(300*time.Second)), surplus*(mostFull+0.5+0.5)/3; got > most+1e-9 {
+		t.Errorf("nodes may be %v full, want at most %v", got, most)
 	}
 }
 

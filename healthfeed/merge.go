@@ -37,7 +37,7 @@ type Seen struct {
 // unchanged states, what the control of load has learnt, and the generation, which
 // grows by one when a reader of the tables would see a difference and stays when not.
 func Merge(inv *Inventory, seen []Seen, prev *Table, now time.Time) *Table {
-	m := merging{inv: inv, prev: prev, now: now, reasons: map[[2]int]string{}}
+	m := merging{inv: inv, prev: prev, now: now, level: prev.level(now), reasons: map[[2]int]string{}}
 	t := &Table{Inventory: inv, Nodes: make([]Status, len(inv.Nodes))}
 	for _, r := range newest(seen) {
 		if r.At.After(t.heard) {
@@ -96,6 +96,7 @@ type merging struct {
 	voices []voice   // sorted by prober
 	known  int       // probers, those included who are silent
 	holds  time.Time // see Table.holds; zero is for ever
+	level  float64   // how full nodes may be; see [Table.level]
 	mended bool      // so many circuits are open that it is not the nodes' fault
 
 	// used again for each node, since nodes are many
@@ -184,7 +185,7 @@ func (m *merging) judge(node int, spared bool) Status {
 	if s.ramp(n, before, now); !s.returned.IsZero() {
 		m.until(now)
 	}
-	s.accept(n, said, before, now)
+	s.accept(n, said, before, m.level, now)
 	m.until(s.control.holds(now))
 	s.Since = now
 	if before != nil && before.State == s.State {

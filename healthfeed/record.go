@@ -84,8 +84,8 @@ type RTT struct {
 // none; zero when unknown.
 func (r RTT) Smoothed() int64 { return cmp.Or(r.EWMA, r.P50) }
 
-// Load is what a node says of itself. A zero field means idle or unknown, which
-// steer alike.
+// Load is what a node says of itself. A zero field means none or unknown, which
+// steer alike, but for RPS: see Idle.
 type Load struct {
 	CPU      float64 `json:"cpu,omitempty"`      // fraction of all cores, 0 to 1
 	Mem      float64 `json:"mem,omitempty"`      // fraction, 0 to 1
@@ -98,7 +98,13 @@ type Load struct {
 	Hit      float64 `json:"hit,omitempty"`      // cache hit ratio, 0 to 1
 	GPU      float64 `json:"gpu,omitempty"`      // fraction of the busiest, 0 to 1
 	Temp     float64 `json:"temp,omitempty"`     // of the hottest chip, in °C
+
+	// Idle says that the node counts its requests and that there are none: RPS is 0, and known.
+	Idle bool `json:"idle,omitempty"`
 }
+
+// counted reports whether the node says how many requests come.
+func (l *Load) counted() bool { return l.Idle || l.RPS > 0 }
 
 // Bounds of a record, so that no prober can fill a reader's memory.
 const (

@@ -59,10 +59,18 @@ func (m *merging) medianLoad() Load {
 		}
 		return median(m.floats)
 	}
+	counted := 0
+	for i := range m.loads {
+		if m.loads[i].counted() {
+			counted++
+		}
+	}
+	rps := of(func(l *Load) float64 { return l.RPS })
 	return Load{
+		Idle:     rps == 0 && 2*counted >= len(m.loads),
+		RPS:      rps,
 		CPU:      of(func(l *Load) float64 { return l.CPU }),
 		Mem:      of(func(l *Load) float64 { return l.Mem }),
-		RPS:      of(func(l *Load) float64 { return l.RPS }),
 		OKRPS:    of(func(l *Load) float64 { return l.OKRPS }),
 		EPS:      of(func(l *Load) float64 { return l.EPS }),
 		Mbps:     of(func(l *Load) float64 { return l.Mbps }),
@@ -74,8 +82,9 @@ func (m *merging) medianLoad() Load {
 	}
 }
 
-// accept lets the control of load say which part of its clients the node takes.
-func (s *Status) accept(n *Node, said report, before *Status, now time.Time) {
+// accept lets the control of load say which part of its clients the node takes. The level
+// is how full nodes may be.
+func (s *Status) accept(n *Node, said report, before *Status, level float64, now time.Time) {
 	if before != nil {
 		s.control = before.control
 	}
@@ -83,7 +92,7 @@ func (s *Status) accept(n *Node, said report, before *Status, now time.Time) {
 	if before != nil && before.part > 0 {
 		part = before.part
 	}
-	s.control = s.control.next(said, n, s.State.TakesClients(), part, now)
+	s.control = s.control.next(said, n, s.State.TakesClients(), part, level, now)
 	s.Acceptance = round2(s.control.at(now))
 }
 

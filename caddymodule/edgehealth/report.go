@@ -61,6 +61,7 @@ func loadOf(before, after counts, u machine.Use, passed time.Duration) healthfee
 	}
 	if s := passed.Seconds(); s > 0 {
 		l.RPS = digits(float64(after.requests-before.requests) / s)
+		l.Idle = l.RPS == 0
 		l.OKRPS = digits(float64(after.served-before.served) / s)
 		l.EPS = digits(float64(after.failed-before.failed) / s)
 		l.Mbps = digits(float64(after.bytes-before.bytes) * 8 / 1e6 / s)
@@ -80,7 +81,7 @@ func digits(v float64) float64 { return math.Round(v*1000) / 1000 }
 type orca struct {
 	CPU   float64   `json:"cpu_utilization"`
 	Mem   float64   `json:"mem_utilization,omitempty"`
-	RPS   float64   `json:"rps_fractional"`
+	RPS   *float64  `json:"rps_fractional,omitempty"` // nil before anything was measured
 	EPS   float64   `json:"eps"`
 	Named orcaNamed `json:"named_metrics"`
 }
@@ -103,9 +104,12 @@ var breakers = map[string]float64{healthfeed.BreakerClosed: 0, healthfeed.Breake
 // newReport writes down what is to be said.
 func newReport(at time.Time, said probe.Report) *report {
 	l := said.Load
-	o := orca{CPU: l.CPU, Mem: l.Mem, RPS: l.RPS, EPS: l.EPS, Named: orcaNamed{
+	o := orca{CPU: l.CPU, Mem: l.Mem, EPS: l.EPS, Named: orcaNamed{
 		OKRPS: l.OKRPS, Mbps: l.Mbps, Conns: l.Conns, InFlight: l.InFlight, Hit: l.Hit,
 	}}
+	if l.Idle || l.RPS > 0 {
+		o.RPS = &l.RPS
+	}
 	if said.Drain {
 		o.Named.Drain = 1
 	}

@@ -18,7 +18,7 @@ func TestLoadOf(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	// A connection of before the first handler may end after it.
-	if got := loadOf(after, counts{connections: -1, requests: 300, served: 270, failed: 9, bytes: 1000 + 5e6, asked: 30, hits: 20}, machine.Use{}, time.Second); got != (healthfeed.Load{}) {
+	if got := loadOf(after, counts{connections: -1, requests: 300, served: 270, failed: 9, bytes: 1000 + 5e6, asked: 30, hits: 20}, machine.Use{}, time.Second); got != (healthfeed.Load{Idle: true}) {
 		t.Errorf("idle: %+v", got)
 	}
 	if got := loadOf(counts{}, counts{requests: 5}, machine.Use{}, 0); got != (healthfeed.Load{}) {

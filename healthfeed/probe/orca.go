@@ -39,7 +39,7 @@ type loadReport struct {
 	CPU         float64            `json:"cpu_utilization"`
 	Mem         float64            `json:"mem_utilization"`
 	Application float64            `json:"application_utilization"`
-	RPS         float64            `json:"rps_fractional"`
+	RPS         *float64           `json:"rps_fractional"` // 0 is known, nil is not
 	EPS         float64            `json:"eps"`
 	Named       map[string]float64 `json:"named_metrics"`
 }
@@ -87,7 +87,7 @@ func parseText(s string) (loadReport, error) {
 		case "application_utilization":
 			r.Application = v
 		case "rps_fractional":
-			r.RPS = v
+			r.RPS = &v
 		case "eps":
 			r.EPS = v
 		default:
@@ -103,9 +103,12 @@ func parseText(s string) (loadReport, error) {
 // the whole report, since its neighbours are no more to be trusted.
 func (r *loadReport) report() (Report, error) {
 	l := healthfeed.Load{
-		CPU: max(r.CPU, r.Application), Mem: r.Mem, RPS: r.RPS, EPS: r.EPS,
+		CPU: max(r.CPU, r.Application), Mem: r.Mem, EPS: r.EPS,
 		OKRPS: r.Named["ok_rps"], Mbps: r.Named["mbps"], Conns: r.Named["conns"],
 		InFlight: r.Named["inflight"], Hit: r.Named["hit"], GPU: r.Named["gpu"], Temp: r.Named["temp"],
+	}
+	if r.RPS != nil {
+		l.RPS, l.Idle = *r.RPS, *r.RPS == 0
 	}
 	for _, v := range [...]float64{l.CPU, r.CPU, r.Application, l.Mem, l.RPS, l.EPS, l.OKRPS, l.Mbps, l.Conns, l.InFlight, l.Hit, l.GPU, l.Temp, r.Named["drain"], r.Named["breaker"]} {
 		if !(v >= 0 && v <= math.MaxFloat64) {

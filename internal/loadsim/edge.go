@@ -61,6 +61,7 @@ func (e *edge) serve(from []float64, dead, warm bool) {
 	}
 	e.said.RPS += part * (e.load - e.said.RPS)
 	e.said.OKRPS += part * (e.served - e.said.OKRPS)
-	e.said.CPU += part * (e.cpu - e.said.CPU)
+	e.said.CPU += part * (min(e.cpu+e.Others, 1) - e.said.CPU)
+	e.said.Idle = e.said.RPS == 0
 	e.said.Hit += part * (e.hit - e.said.Hit)
 }

@@ -62,8 +62,12 @@ type Edge struct {
 	ID         string
 	Lon        float64 // all are on the equator
 	Capacity   float64 // requests per second that it can serve from a warm cache
-	Configured float64 // the operator's word, if it is another
+	Configured float64 // the operator's word, if it is another; unsaid if there is none
+	Others     float64 // how much of the CPU processes use that have nothing to do with it
 }
+
+// unsaid is the capacity of an edge of which the operator says nothing.
+const unsaid = -1
 
 // A Region is clients of one place.
 type Region struct {
@@ -159,6 +163,7 @@ func (s *Scenario) inventory(t int) *healthfeed.Inventory {
 		if configured == 0 {
 			configured = e.Capacity
 		}
+		configured = max(configured, 0)
 		nodes[i] = healthfeed.Node{
 			ID:       e.ID,
 			Addrs:    []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)})},

@@ -49,7 +49,8 @@ type trial struct {
 	over     float64 // of all requests, how many more than have to be are too many for an edge; 0 is 0.02
 	swing    float64 // 0 is 0.05
 	flips    int
-	warm     int // seconds of overload; 0 is 90
+	warm     int     // seconds of overload; 0 is 90
+	away     float64 // of the clients; 0 is any
 }
 
 func trials() []trial {
@@ -63,13 +64,18 @@ func trials() []trial {
 		{overload: 200, episodes: 1, warm: 200, Scenario: Scenario{Name: "step, answers of 120 s", TTL: 300, Degraded: 120, Regions: world(crowd)}},
 		{overload: 600, episodes: 4, warm: 600, swing: 0.15, Scenario: Scenario{Name: "step, answers of 300 s", TTL: 300, Degraded: 300, Length: 3600, Regions: world(crowd)}},
 		{overload: 90, episodes: 1, swing: 0.12, Scenario: Scenario{Name: "step, reports off by 20 %", Noise: 0.2, Regions: world(crowd)}},
-		{overload: 165, episodes: 1, warm: 110, Scenario: Scenario{Name: "flash crowd", Regions: world(func(t int) [3]float64 {
+		{overload: 180, episodes: 1, warm: 110, Scenario: Scenario{Name: "flash crowd", Regions: world(func(t int) [3]float64 {
 			if during(t, 0, 600) {
 				return [3]float64{2000, 600, 700}
 			}
 			return [3]float64{600, 400, 600}
 		})}},
-		{overload: length, episodes: 1, warm: length, over: 0.04, Scenario: Scenario{Name: "all overloaded", Regions: world(same(2600, 1500, 1500))}},
+		{overload: length, episodes: 1, warm: length, over: 0.04, away: 0.6, Scenario: Scenario{Name: "all overloaded", Regions: world(same(2600, 1500, 1500))}},
+		{overload: length, episodes: 1, warm: length, over: 0.03, away: 0.05, Scenario: Scenario{Name: "all busy alike", Edges: fleet()[:3], Regions: world(same(1200, 1200, 2400))}},
+		{overload: length, episodes: 1, warm: length, over: 0.03, away: 0.05, Scenario: Scenario{Name: "  of unknown capacity", Edges: shared(0, unsaid)[:3], Regions: world(same(1200, 1200, 2400))}},
+		{overload: 1, away: 0.01, Scenario: Scenario{Name: "idle on busy machines", Edges: shared(1, 0), Regions: quietly(0)}},
+		{overload: 1, away: 0.01, Scenario: Scenario{Name: "  with few clients", Edges: shared(1, unsaid), Regions: quietly(5)}},
+		{overload: 1, away: 0.05, Scenario: Scenario{Name: "  with some clients", Edges: shared(1, unsaid)[:3], Regions: quietly(300)}},
 		{overload: 90, episodes: 2, flips: 2, Scenario: Scenario{Name: "death and return", Regions: world(same(700, 700, 700)),
 			Down: func(e, t int) bool { return e == 1 && during(t, 0, 600) }}},
 		{overload: 155, episodes: 3, flips: 2, warm: 115, Scenario: Scenario{Name: "return into a crowd", Length: 2400, Regions: world(crowd),
@@ -137,6 +143,21 @@ func quiet(regions []Region) []Region {
 	return regions
 }
 
+// shared is the fleet on machines that others keep busy.
+func shared(others, configured float64) []Edge {
+	f := fleet()
+	for i := range f {
+		f[i].Others, f[i].Configured = others, configured
+	}
+	return f
+}
+
+// quietly is regions that want so much each, as long as it lasts.
+func quietly(rps float64) []Region {
+	demand := func(int) float64 { return rps }
+	return []Region{{0, demand}, {5, demand}, {15, demand}}
+}
+
 // The control of load meets what is asked of it in every scenario. With -v the table is
 // printed, with others in comparison.
 func TestScenarios(t *testing.T) {
@@ -155,6 +176,9 @@ func TestScenarios(t *testing.T) {
 			t.Errorf("%s: overload for %d s in %d episodes, %.3f of the requests, swing %.3f, %d flips; want at most %d, %d, %.3f, %v, %d",
 				trial.Name, o.Overloaded(), o.Episodes(), o.Over(), o.Swing(), o.Flips(),
 				trial.overload, trial.episodes, o.Unavoidable()+trial.over, trial.swing, trial.flips)
+		}
+		if trial.away > 0 && o.Away() > trial.away {
+			t.Errorf("%s: %.3f of the clients are far from where they could be, want at most %v", trial.Name, o.Away(), trial.away)
 		}
 		warm := trial.Scenario
 		warm.Warm = true

@@ -19,6 +19,7 @@ type second struct {
 	missed   float64   // requests that the origins had to serve, as a part of all
 	shares   []float64 // of all requests, by edge
 	light    []float64 // of clients that keep to the TTL, by edge, the mean over regions
+	away     float64   // of them, those who are not at the edge that is nearest to them
 	flips    int       // so far, of the server that saw more of them
 }
 
@@ -40,13 +41,18 @@ func (o *Outcome) note(servers []server, crowds []crowd, edges []edge) {
 			s.missed += e.served * (1 - e.hit)
 		}
 		for r := range crowds {
-			s.light[i] += crowds[r].light.at[i] / float64(len(crowds))
+			part := crowds[r].light.at[i] / float64(len(crowds))
+			s.light[i] += part
+			if i != o.scenario.nearest(r) {
+				s.away += part
+			}
 		}
 	}
+	all := max(s.demand, 1e-9) // of nothing, nothing is a part
 	for i := range edges {
-		s.shares[i] /= s.demand
+		s.shares[i] /= all
 	}
-	s.over, s.lost, s.missed = s.over/s.demand, s.lost/s.demand, s.missed/s.demand
+	s.over, s.lost, s.missed = s.over/all, s.lost/all, s.missed/all
 	o.seconds = append(o.seconds, s)
 }
 
@@ -93,7 +99,7 @@ func (o *Outcome) Over() float64 {
 // Unavoidable is which part of all requests would be too much even if all edges that are
 // alive were full, and had everything in their caches.
 func (o *Outcome) Unavoidable() float64 {
-	return o.mean(func(s *second) float64 { return max(0, 1-s.lost-s.capacity/s.demand) })
+	return o.mean(func(s *second) float64 { return max(0, 1-s.lost-s.capacity/max(s.demand, 1e-9)) })
 }
 
 // Lost is which part of all requests went to dead edges.
@@ -145,13 +151,34 @@ func (o *Outcome) Swing() (swing float64) {
 // At is which part of the clients that keep to the TTL is at an edge.
 func (o *Outcome) At(edge, t int) float64 { return o.seconds[t].light[edge] }
 
+// Away is which part of the clients that keep to the TTL is not at the edge that is nearest
+// to them, in the last ten minutes.
+func (o *Outcome) Away() (away float64) {
+	last := o.seconds[max(0, len(o.seconds)-600):]
+	for _, s := range last {
+		away += s.away / float64(len(last))
+	}
+	return max(0, away) // less is rounding
+}
+
+// nearest returns the edge that is nearest to a region.
+func (s *Scenario) nearest(region int) (best int) {
+	far := func(i int) float64 { return math.Abs(s.Edges[i].Lon - s.Regions[region].Lon) }
+	for i := range s.Edges {
+		if far(i) < far(best) {
+			best = i
+		}
+	}
+	return best
+}
+
 // Header is what the lines of String are about.
 func Header() string {
-	return fmt.Sprintf("%-30s %-7s %4s %9s %8s %8s %8s %7s %7s %7s %5s", "scenario", "control", "ttl", "overload", "episodes", "over", "lost", "lost≥1%", "swing", "missed", "flips")
+	return fmt.Sprintf("%-30s %-7s %4s %9s %8s %8s %8s %7s %7s %7s %7s %5s", "scenario", "control", "ttl", "overload", "episodes", "over", "lost", "lost≥1%", "swing", "away", "missed", "flips")
 }
 
 // String returns the outcome as a line of the table.
 func (o *Outcome) String() string {
-	return fmt.Sprintf("%-30s %-7s %4d %7d s %8d %7.2f%% %7.2f%% %5d s %7.3f %6.1f%% %5d", o.scenario.Name, o.scenario.Control, o.scenario.TTL,
-		o.Overloaded(), o.Episodes(), 100*o.Over(), 100*o.Lost(), o.LostUntil(), o.Swing(), 100*o.Missed(), o.Flips())
+	return fmt.Sprintf("%-30s %-7s %4d %7d s %8d %7.2f%% %7.2f%% %5d s %7.3f %6.1f%% %6.1f%% %5d", o.scenario.Name, o.scenario.Control, o.scenario.TTL,
+		o.Overloaded(), o.Episodes(), 100*o.Over(), 100*o.Lost(), o.LostUntil(), o.Swing(), 100*o.Away(), 100*o.Missed(), o.Flips())
 }

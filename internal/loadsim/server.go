@@ -57,7 +57,7 @@ func (p *prober) round(s *Scenario, inv *healthfeed.Inventory, edges []edge, num
 			continue
 		}
 		noise := func(v float64) float64 { return max(0, v*(1+s.Noise*rng.NormFloat64())) }
-		l := healthfeed.Load{CPU: min(noise(e.said.CPU), 1), RPS: noise(e.said.RPS), OKRPS: noise(e.said.OKRPS), Hit: e.said.Hit}
+		l := healthfeed.Load{CPU: min(noise(e.said.CPU), 1), RPS: noise(e.said.RPS), OKRPS: noise(e.said.OKRPS), Hit: e.said.Hit, Idle: e.said.Idle}
 		if s.Says != nil {
 			l = s.Says(i, l)
 		}

@@ -54,8 +54,7 @@ func (c *candidate) before(o *candidate) bool {
 
 // choose finds the group of the best candidate and draws from it. A candidate of
 // the group may refuse the client, because it is full; when all of them do, the
-// group of the best candidate that does not is drawn from, in whatever tier. When
-// there is none the client must go somewhere, and all of them share the burden by capacity.
+// group of the best candidate that does not is drawn from, in whatever tier.
 func (r *round) choose() (c Choice) {
 	r.trace.begin()
 	var few [64]candidate
@@ -107,10 +106,6 @@ func (r *round) choose() (c Choice) {
 	if willing != nil && (willing.tier > best.tier || willing.score < reach) {
 		lead, reach, c.Why = willing, r.reach(willing.score), Spill
 	}
-	if willing == nil {
-		c.Why = Spill
-		byCapacity(cs)
-	}
 	answers := r.answers()
 	var keys [MaxAnswers]float64
 	for i := range cs {
@@ -118,11 +113,11 @@ func (r *round) choose() (c Choice) {
 		switch {
 		case m.weight <= 0:
 			continue
-		case willing != nil && m.tier > lead.tier:
+		case m.tier > lead.tier:
 			m.fate = LaterTier
-		case willing != nil && m.tier == lead.tier && m.score < reach:
+		case m.tier == lead.tier && m.score < reach:
 			m.fate = StandsBy
-		case willing != nil && !m.accepts:
+		case !m.accepts:
 			m.fate = Refuses
 		default:
 			m.fate = InGroup
@@ -139,19 +134,22 @@ func (r *round) choose() (c Choice) {
 	return c
 }
 
-// byCapacity weighs candidates of whom all are full by what they can serve instead of the
-// operator's weight, if all of it is known: what is too much is too much for each of them
-// alike, and no more than it has to be.
-func byCapacity(cs []candidate) {
+// invite finds out who accepts the client. What counts is how much of its clients a node
+// takes beside what the most willing candidate does: one who is refused everywhere alike is
+// not better off far away, and stays with the best.
+func (r *round) invite(cs []candidate) {
+	if r.gate != serving {
+		return
+	}
+	most := 0.0
 	for i := range cs {
-		if cs[i].weight > 0 && cs[i].capacity.RPS <= 0 {
-			return
+		if cs[i].weight > 0 {
+			most = max(most, r.table.Nodes[cs[i].node].Acceptance)
 		}
 	}
 	for i := range cs {
-		if m := &cs[i]; m.weight > 0 {
-			m.weight *= m.capacity.RPS / m.member.weight
-		}
+		m := &cs[i]
+		m.accepts = m.member.accepts(r.Dice, r.table.Nodes[m.node].Acceptance/most)
 	}
 }
 
@@ -177,9 +175,6 @@ func (r *round) judge(cs []candidate) []candidate {
 				r.trace.leave(c)
 				continue
 			}
-			if r.gate == serving {
-				c.accepts = m.accepts(r.Dice, status.Acceptance)
-			}
 			if c.weight > 0 && c.rtt > 0 && (fastest == 0 || c.rtt < fastest) {
 				fastest = c.rtt
 			}
@@ -188,6 +183,7 @@ func (r *round) judge(cs []candidate) []candidate {
 		lag(cs[from:], fastest)
 		lag(r.trace.since(left), fastest)
 	}
+	r.invite(cs)
 	var f *field
 	if r.traits.Compares || r.trace != nil {
 		seen := r.compare(cs)

@@ -31,10 +31,6 @@ func TestSpill(t *testing.T) {
 	par := nodeSpec{"par", 48.9, 2.4, 100, up, nil}
 	sea := nodeSpec{"sea", 47.6, -122.3, 100, up, nil}
 	full := func(n nodeSpec, part float64) nodeSpec { n.with = accepting(part); return n }
-	sized := func(n nodeSpec, rps, part float64) nodeSpec {
-		n.with = func(n *healthfeed.Node, s *healthfeed.Status) { n.Capacity.RPS, s.Acceptance = rps, part }
-		return n
-	}
 	backup := lon("backup", tier1)
 	tests := []struct {
 		name  string
@@ -49,9 +45,10 @@ func TestSpill(t *testing.T) {
 		{"two-groups-refuse", []nodeSpec{lon("a", accepting(0.2)), full(par, 0.5), sea}, map[string]float64{"a": 0.2, "par": 0.4, "sea": 0.4}, 0.8},
 		{"next-tier", []nodeSpec{lon("a", accepting(0.3)), backup}, map[string]float64{"a": 0.3, "backup": 0.7}, 0.7},
 		{"own-tier-before-the-next", []nodeSpec{lon("a", accepting(0.3)), sea, backup}, map[string]float64{"a": 0.3, "sea": 0.7}, 0.7},
-		{"nobody-accepts-all-share", []nodeSpec{lon("a", accepting(0.5)), full(sea, 0.5)}, map[string]float64{"a": 0.5 + 0.125, "sea": 0.25 + 0.125}, 0.5},
-		{"all-share-by-capacity", []nodeSpec{sized(lon("a", nil), 3000, 0.5), sized(sea, 1000, 0.5)}, map[string]float64{"a": 0.5 + 0.25*0.75, "sea": 0.25 + 0.25*0.25}, 0.5},
-		{"all-share-by-weight-unless-all-capacities-are-known", []nodeSpec{sized(lon("a", nil), 3000, 0.5), full(sea, 0.5)}, map[string]float64{"a": 0.625, "sea": 0.375}, 0.5},
+		{"all-are-full-alike", []nodeSpec{lon("a", accepting(0.05)), full(par, 0.05), full(sea, 0.05)}, map[string]float64{"a": 1}, 0},
+		{"who-is-less-full-takes-the-difference", []nodeSpec{lon("a", accepting(0.4)), full(par, 0.1), full(sea, 0.5)},
+			map[string]float64{"a": 0.8, "par": 0.04, "sea": 0.16}, 0.2},
+		{"the-group-is-full-alike", []nodeSpec{lon("a", accepting(0.5)), lon("b", accepting(0.5)), full(par, 0.5)}, map[string]float64{"a": 0.5, "b": 0.5}, 0},
 		{"who-returns-and-is-alone-has-all", []nodeSpec{lon("a", returned), par}, map[string]float64{"a": 1}, 0},
 		{"all-accept", []nodeSpec{lon("a", nil), lon("b", nil), par}, map[string]float64{"a": 0.5, "b": 0.5}, 0},
 	}
@@ -88,7 +85,7 @@ func TestSpill(t *testing.T) {
 // What the operator pinned stays there however full it is.
 func TestSpillOfPinned(t *testing.T) {
 	set, table := world(t, nodeSpec{"lon", 51.5, -0.12, 100, up, nil},
-		nodeSpec{"sea", 47.6, -122.3, 100, up, accepting(0.5)}, nodeSpec{"bei", 39.9, 116.4, 100, up, accepting(0.5)})
+		nodeSpec{"sea", 47.6, -122.3, 100, up, accepting(0.4)}, nodeSpec{"bei", 39.9, 116.4, 100, up, accepting(0.8)})
 	req := &Request{Set: set, Point: at(t, 51.5, -0.12), Pinned: []string{"sea", "bei"}}
 	const n = 20_000
 	got := make(map[string]int)
@@ -103,9 +100,9 @@ func TestSpillOfPinned(t *testing.T) {
 		}
 		got[ids(c, table)]++
 	}
-	within(t, "sea", got["sea"], n, 0.5)
-	within(t, "bei", got["bei"], n, 0.5)
-	within(t, "degraded", degraded, n, 0.75) // one of them refuses, or both
+	within(t, "sea", got["sea"], n, 0.25) // it is asked first by half, of whom it refuses half
+	within(t, "bei", got["bei"], n, 0.75)
+	within(t, "degraded", degraded, n, 0.5) // sea refuses
 }
 
 // With random nodes: nobody has more than what it accepts, there is always an
@@ -143,13 +140,14 @@ func TestSpillProperties(t *testing.T) {
 			if c.Len() == 0 {
 				t.Fatalf("no answer out of %v", nodes)
 			}
-			anybody := false
-			for i, m := range members {
-				anybody = anybody || table.Nodes[i].Acceptance > 0 && m.accepts(req.Dice, table.Nodes[i].Acceptance)
+			most := 0.0
+			for i := range members {
+				most = max(most, table.Nodes[i].Acceptance)
 			}
+			anybody := most > 0
 			for i := range c.Len() {
 				m := members[c.nodes[i]]
-				if anybody && !m.accepts(req.Dice, parts[m.id]) {
+				if anybody && !m.accepts(req.Dice, parts[m.id]/most) {
 					t.Fatalf("%s is chosen, which refuses, while somebody accepts", m.id)
 				}
 				if lead := members[c.nodes[0]]; anybody && (m.tier != lead.tier || !alike(m, lead)) {
