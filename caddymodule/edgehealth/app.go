@@ -68,6 +68,12 @@ type App struct {
 	// servers do that, and `from` brings what they see. Default: false.
 	Probe bool `json:"probe,omitempty"`
 
+	// What this Caddy tells by, if it probes, whether the fault is its own: `host:port`,
+	// which must take a connection, or an address, which must answer a ping. While more
+	// than half of them fail, it casts no vote on what fails with them. Name what is
+	// elsewhere than the nodes and always there. Default: none, it guesses from how many checks begin to fail at once.
+	Control []string `json:"control,omitempty"`
+
 	// what the feed is made of, set by Provision
 	shape shape
 
@@ -135,6 +141,9 @@ func (a *App) replacePlaceholders() error {
 	for i := range a.From {
 		settings = append(settings, &a.From[i])
 	}
+	for i := range a.Control {
+		settings = append(settings, &a.Control[i])
+	}
 	for _, s := range settings {
 		value, err := repl.ReplaceOrErr(*s, true, true)
 		if err != nil {
@@ -188,8 +197,12 @@ func (a *App) effective() (s shape, err error) {
 	}
 	if a.Probe {
 		s.Prober = cmp.Or(a.SelfID, healthfeed.HostProber("edge"))
+		s.Control = slices.Compact(slices.Sorted(slices.Values(a.Control)))
+		_, err = s.prober(a.log)
+	} else if len(a.Control) > 0 {
+		err = fmt.Errorf("control %q is for who probes: set probe", a.Control[0])
 	}
-	return s, nil
+	return s, err
 }
 
 // credentials returns the absolute paths of the files of TLS, nil without, and reads

@@ -3,6 +3,7 @@ package edgehealth
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -11,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/healthfeed/probe"
 )
 
 func init() {
@@ -40,9 +42,10 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		from  <file|url...>
 //		tls   <cert> <key> <ca>
 //		probe
+//		control <target...>
 //	}
 //
-// Several `from` add up.
+// Several `from` add up, and several `control`.
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the option's name
 	if d.NextArg() {
@@ -79,6 +82,10 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return d.Errf("%q of edgehealth takes no argument; %q is one too many", word, d.Val())
 			}
 			a.Probe = true
+		case "control":
+			if err := a.unmarshalControl(d); err != nil {
+				return err
+			}
 		default:
 			return d.Errf("unrecognized subdirective %q of edgehealth", word)
 		}
@@ -104,6 +111,27 @@ func (a *App) unmarshalFrom(d *caddyfile.Dispenser) error {
 			}
 		}
 		a.From = append(a.From, from)
+	}
+	return nil
+}
+
+// unmarshalControl reads the arguments of `control`, as unmarshalFrom does.
+func (a *App) unmarshalControl(d *caddyfile.Dispenser) error {
+	word := d.Val()
+	if !d.NextArg() {
+		return d.Errf("%q of edgehealth needs a target, such as 192.0.2.53:53, or an address that answers a ping", word)
+	}
+	for more := true; more; more = d.NextArg() {
+		target := d.Val()
+		if slices.Contains(a.Control, target) {
+			return d.Errf("%q of edgehealth has %q twice", word, target)
+		}
+		if !strings.Contains(target, "{") {
+			if _, err := probe.ControlCheck(target); err != nil {
+				return d.WrapErr(err)
+			}
+		}
+		a.Control = append(a.Control, target)
 	}
 	return nil
 }

@@ -21,12 +21,21 @@ import (
 var feeds = caddy.NewUsagePool()
 
 // A shape is what a feed is made of: the settings that, when changed, make it
-// another feed. Paths are absolute; From is sorted, since its order means nothing.
+// another feed. Paths are absolute; From and Control are sorted, since their order
+// means nothing.
 type shape struct {
 	Nodes  string   `json:"nodes,omitempty"`
 	From   []string `json:"from,omitempty"`
 	TLS    []string `json:"tls,omitempty"`    // certificate, key, authorities; nil without
 	Prober string   `json:"prober,omitempty"` // "" when this Caddy does not probe
+
+	Control []string `json:"control,omitempty"` // by which it doubts itself
+}
+
+// prober returns what probes. Its error is about the control targets.
+func (s shape) prober(log *slog.Logger) (*probe.Prober, error) {
+	p := probe.New(s.Prober, probe.History, log)
+	return p, p.Control(s.Control...)
 }
 
 // key returns the shape in a comparable form.
@@ -91,7 +100,11 @@ func open(s shape) (*feed, error) {
 		config.Sources = append(config.Sources, healthfeed.FromTLS(from, client))
 	}
 	if s.Prober != "" {
-		config.Sources = append(config.Sources, probe.New(s.Prober, probe.History, config.Log))
+		prober, err := s.prober(config.Log)
+		if err != nil {
+			return nil, err
+		}
+		config.Sources = append(config.Sources, prober)
 	}
 	f, err := healthfeed.Open(config)
 	if err != nil {

@@ -93,6 +93,38 @@ func TestProbe(t *testing.T) {
 	eventually(t, "lon1 down by our own check", func() bool { _, a := s.nodes(); return a.state("lon1") == "down" })
 }
 
+// A node that fails together with the control target is not voted down: the fault may be
+// this Caddy's.
+func TestControl(t *testing.T) {
+	s := newServer(t)
+	node, other := listen(t, "127.0.0.2"), listen(t, "127.0.0.3")
+	defer node.Close()
+	defer other.Close()
+	nodes := s.write("nodes.json", fmt.Sprintf(`{"nodes": [{"id": "lon1", "addrs": ["127.0.0.2"], "checks": [
+		{"type": "tcp", "addr": %q, "interval": "20ms", "timeout": "1s", "retries": 0, "fall": 2, "rise": 1}]}]}`, node.Addr()))
+	t.Setenv("TANDEM_TEST_CONTROL", other.Addr().String())
+	settings := "edgehealth {\n self lon1\n nodes " + nodes + "\n probe\n control {env.TANDEM_TEST_CONTROL}\n }"
+	s.mustLoad(settings, "respond hello")
+	vote := func() healthfeed.State {
+		app, _ := active()
+		r, _ := app.feed.Record("lon1")
+		return r.Nodes["lon1"].State
+	}
+	eventually(t, "lon1 is up", func() bool { return vote() == healthfeed.Up })
+	other.Close()
+	node.Close()
+	eventually(t, "no vote on lon1", func() bool { return vote() == healthfeed.Abstain })
+
+	without := strings.Replace(settings, " probe\n", "", 1)
+	if err := s.load(without, "respond hello"); err == nil || !strings.Contains(err.Error(), "is for who probes: set probe") {
+		t.Errorf("control without probe: %v", err)
+	}
+	t.Setenv("TANDEM_TEST_CONTROL", "gateway")
+	if err := s.load(settings, "respond hello"); err == nil || !strings.Contains(err.Error(), `control target "gateway": addr "gateway" is not host:port`) {
+		t.Errorf("a target that is none: %v", err)
+	}
+}
+
 // silence returns the URL of a hub that never answers.
 func silence(t *testing.T) string {
 	t.Helper()
