@@ -15,6 +15,10 @@ const (
 	// ringSize is how many good rounds the quantiles look back on.
 	ringSize = 64
 
+	// enough is how many good rounds it takes to say something of the round-trip time: by
+	// the median of three, one that was slow is told from a node that is.
+	enough = 3
+
 	// baseMinutes is how far back the best median is searched.
 	baseMinutes = 10
 )
@@ -24,9 +28,9 @@ type average struct {
 	history float64 // the weight of what was before in smoothed; set at construction
 
 	began        time.Time // end of the first round
-	rounds       int
-	availability float64 // moving average of 1 for a good round and 0 for a failed one
-	smoothed     float64 // moving average of the good rounds, as nanoseconds; see smooth
+	rounds       int       // from the first good one on
+	availability float64   // of these, the moving average of 1 for a good round and 0 for a failed one
+	smoothed     float64   // moving average of the good rounds, as nanoseconds; see smooth
 	ring         [ringSize]time.Duration
 	filled       int // entries of ring in use
 	next         int // entry of ring that is written next
@@ -41,15 +45,17 @@ func (a *average) note(passed bool, rtt time.Duration, now time.Time) {
 	if a.began.IsZero() {
 		a.began = now
 	}
-	x := 0.0
-	if passed {
-		x = 1
-	}
-	if a.rounds == 0 {
-		a.availability = x
+	switch {
+	case a.rounds > 0 && passed:
+		a.availability = History*a.availability + (1 - History)
+	case a.rounds > 0:
+		a.availability *= History
+	case passed:
+		a.availability = 1
+	default:
+		return // it is not there yet, or this prober is not; the hysteresis counts what goes on
 	}
 	a.rounds++
-	a.availability = History*a.availability + (1-History)*x
 	if !passed {
 		return
 	}
@@ -61,7 +67,7 @@ func (a *average) note(passed bool, rtt time.Duration, now time.Time) {
 	median, _ := a.quantiles()
 	minute := a.minuteOf(now)
 	slot := minute % baseMinutes
-	if a.minute[slot] != minute || median < a.best[slot] {
+	if median > 0 && (a.minute[slot] != minute || median < a.best[slot]) {
 		a.minute[slot], a.best[slot] = minute, median
 	}
 }
@@ -69,36 +75,35 @@ func (a *average) note(passed bool, rtt time.Duration, now time.Time) {
 // smooth moves the average by the median of the last three good rounds, so that a single
 // one, a packet that was lost and sent again after a second, moves nothing: with it in
 // the average, such a node would be 150 ms behind its peers and wait for 40 s to be one of
-// them again. Two in a row do count. As long as there are less than three, the
-// shortest is the likeliest.
+// them again. Two in a row do count. It begins with the median of the first three.
 func (a *average) smooth() {
 	last := func(i int) time.Duration { return a.ring[(a.next+ringSize-i)%ringSize] }
-	switch a.filled {
-	case 1:
-		a.smoothed = float64(last(1))
-	case 2:
-		a.smoothed = float64(min(last(1), last(2)))
-	default:
-		median := max(min(last(1), last(2)), min(max(last(1), last(2)), last(3)))
-		a.smoothed = a.history*a.smoothed + (1-a.history)*float64(median)
+	if a.filled < enough {
+		return
 	}
+	median := float64(max(min(last(1), last(2)), min(max(last(1), last(2)), last(3))))
+	if a.smoothed == 0 {
+		a.smoothed = median
+	}
+	a.smoothed = a.history*a.smoothed + (1-a.history)*median
 }
 
-// quantiles returns the median and the 95th percentile round-trip time, zero
-// before the first good round.
+// quantiles returns the median and the 95th percentile round-trip time, zero as long as
+// there are not enough good rounds. As long as these are few, the longest of them, which a
+// single round can be, is no percentile.
 func (a *average) quantiles() (p50, p95 time.Duration) {
-	if a.filled == 0 {
+	if a.filled < enough {
 		return 0, 0
 	}
 	sorted := slices.Clone(a.ring[:a.filled])
 	slices.Sort(sorted)
-	return sorted[a.filled/2], sorted[min(a.filled*95/100, a.filled-1)]
+	return sorted[a.filled/2], sorted[min(a.filled*95/100, a.filled-2)]
 }
 
 // rtt returns the quantiles and the moving average in the form of a record; what is
 // measured is at least 1 µs, since 0 means unknown.
 func (a *average) rtt() healthfeed.RTT {
-	if a.filled == 0 {
+	if a.filled < enough {
 		return healthfeed.RTT{}
 	}
 	p50, p95 := a.quantiles()

@@ -21,7 +21,9 @@ func near(a, b float64) bool { return math.Abs(a-b) < 0.01 }
 
 func TestAvailability(t *testing.T) {
 	for rounds, want := range map[string]float64{
-		"+": 1, "x": 0, "++++": 1, "+x": 0.85, "+xx": 0.7225, "xx+": 0.15, "x++++++++++": 0.8031,
+		"+": 1, "x": 0, "++++": 1, "+x": 0.85, "+xx": 0.7225,
+		// What failed before anything passed may not have been there.
+		"xx+": 1, "xxxx+": 1, "xx+x": 0.85, "x++++++++++": 1,
 	} {
 		if a, _ := averageOf(rounds, time.Millisecond); !near(a.availability, want) {
 			t.Errorf("%s: got %v, want %v", rounds, a.availability, want)
@@ -42,7 +44,12 @@ func TestQuantiles(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	a = average{history: History}
-	a.note(true, 0, t0)
+	for range enough {
+		if got := a.rtt(); got != (healthfeed.RTT{}) {
+			t.Errorf("too few rounds: %v", got)
+		}
+		a.note(true, 0, t0)
+	}
 	if got := a.rtt(); got != (healthfeed.RTT{P50: 1, P95: 1, EWMA: 1}) {
 		t.Errorf("a very short trip is unknown: %v", got)
 	}
@@ -59,9 +66,10 @@ func TestSmoothed(t *testing.T) {
 		rounds  []int64 // ms
 		want    float64 // ms
 	}{
-		{"first", 0.85, []int64{20}, 20},
-		{"first-is-a-spike", 0.85, []int64{900, 20}, 20},
-		{"second-is-a-spike", 0.85, []int64{20, 900}, 20},
+		{"two-are-too-few", 0.85, []int64{20, 20}, 0},
+		{"first-is-a-spike", 0.85, []int64{900, 20, 30}, 30},
+		{"second-is-a-spike", 0.85, []int64{20, 900, 20}, 20},
+		{"third-is-a-spike", 0.85, []int64{20, 20, 900}, 20},
 		{"spike", 0.85, []int64{20, 20, 20, 900}, 20},
 		{"spike-is-over", 0.85, []int64{20, 20, 20, 900, 20, 20, 20}, 20},
 		{"every-third-is-a-spike", 0.85, []int64{20, 900, 20, 20, 900, 20, 20, 900, 20}, 20},
@@ -78,6 +86,34 @@ func TestSmoothed(t *testing.T) {
 		if got := float64(a.rtt().EWMA) / 1000; !near(got, test.want) {
 			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
 		}
+	}
+}
+
+// One slow round of the first ones costs nothing at any time, wherever it stands; several do.
+func TestSlowStart(t *testing.T) {
+	for slow := range 5 {
+		a := average{history: History}
+		for i := range 60 {
+			rtt := time.Millisecond
+			if i == slow {
+				rtt = 500 * time.Millisecond
+			}
+			now := t0.Add(time.Duration(i) * 2 * time.Second)
+			a.note(true, rtt, now)
+			if got := health(&a, healthfeed.Load{}, now); got != 100 {
+				t.Fatalf("slow in round %d: health %v after %d", slow, got, i)
+			}
+			if us := a.rtt().EWMA; us > 1000 {
+				t.Fatalf("slow in round %d: %d µs after %d", slow, us, i)
+			}
+		}
+	}
+	a := average{history: History}
+	for i := range 12 {
+		a.note(true, time.Duration(1+500*(i%3/2))*time.Millisecond, t0)
+	}
+	if got := health(&a, healthfeed.Load{}, t0); got > 60 {
+		t.Errorf("every third round is slow: health %v", got)
 	}
 }
 

@@ -25,7 +25,7 @@ const (
 // A hysteresis turns the rounds of one check into a state that does not flap:
 // unknown until the first good round or the first fall; down after Fall failures
 // in a row; up again after Rise good rounds in a row. The first fall costs
-// nothing more. From the second one in ten minutes on, the check also stays down
+// nothing more, and one that was never up has not fallen. From the second one in ten minutes on, the check also stays down
 // for min(30 s × earlier falls, 300 s), so that each flap is longer than the one
 // before; 30 s are 15 rounds of the default interval, and a faster check waits
 // for 15 of its own rounds.
@@ -40,6 +40,7 @@ type hysteresis struct {
 	slow     int              // failed rounds since slowRise good ones in a row
 	falls    []time.Time      // in the last flapWindow, oldest first
 	fell     bool             // with the failed rounds in a row that bad counts
+	from     healthfeed.State // the state before it fell
 	heldTill time.Time
 }
 
@@ -76,7 +77,10 @@ func (h *hysteresis) fail(now time.Time) bool {
 	if h.state == healthfeed.Down || h.bad < h.fall && h.slow < max(slowFall, h.fall) {
 		return false
 	}
-	h.state, h.fell = healthfeed.Down, true
+	h.from, h.state, h.fell = h.state, healthfeed.Down, true
+	if h.from == healthfeed.Unknown {
+		return true // it was never up here, so this is no flap
+	}
 	for len(h.falls) > 0 && now.Sub(h.falls[0]) >= flapWindow {
 		h.falls = h.falls[1:]
 	}
@@ -111,8 +115,10 @@ func (h *hysteresis) due(interval time.Duration, now time.Time) time.Time {
 // forgive undoes the failed rounds in a row, and the fall that they led to.
 func (h *hysteresis) forgive() {
 	if h.fell {
-		h.state, h.fell = healthfeed.Up, false
-		h.falls = h.falls[:len(h.falls)-1]
+		h.state, h.fell = h.from, false
+		if h.from == healthfeed.Up {
+			h.falls = h.falls[:len(h.falls)-1]
+		}
 	}
 	h.slow -= h.bad
 	h.bad = 0

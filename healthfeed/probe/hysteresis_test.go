@@ -64,6 +64,7 @@ func TestDue(t *testing.T) {
 		{"never-up", "x", 4 * time.Second},
 		{"down", "+xxx", 20 * time.Second},
 		{"longer-down", "+xxxxx", 20 * time.Second},
+		{"never-up-is-no-fall", "xxx++++++++++xxx", 20 * time.Second},
 		{"down-once-more", "+xxx++++++++++xxx", 30 * time.Second},
 		{"first-success", "+xxx+", 18 * time.Second},
 		{"ninth-success", "+xxx+++++++++", 2 * time.Second},
@@ -181,5 +182,23 @@ func TestForgive(t *testing.T) {
 	h.forgive()
 	if h.state != healthfeed.Down || len(h.falls) != 1 {
 		t.Errorf("an earlier fall is forgiven: %+v", h)
+	}
+}
+
+// A fall from nothing known is undone like any other, and what failed while it is down is not
+// what led to it.
+func TestForgiveTheFirstFall(t *testing.T) {
+	h := newHysteresis(&healthfeed.Check{Fall: 3, Rise: 10, Interval: 2 * time.Second})
+	now := t0
+	play(&h, &now, 2*time.Second, "xxxx")
+	h.forgive()
+	if got := play(&h, &now, 2*time.Second, "x+"); got != "?U" {
+		t.Errorf("after it was forgiven: %s", got)
+	}
+	h = newHysteresis(&healthfeed.Check{Fall: 3, Rise: 10, Interval: 2 * time.Second})
+	play(&h, &now, 2*time.Second, "xxx+++x")
+	h.forgive()
+	if got := play(&h, &now, 2*time.Second, "+"); got != "D" {
+		t.Errorf("a later failure was forgiven: %s", got)
 	}
 }

@@ -180,6 +180,31 @@ func TestFirstVote(t *testing.T) {
 	})
 }
 
+// Everything is started together, so the first rounds may find nobody: that is no fall, no
+// illness and no reason to give a node less than its share.
+func TestStartedTogether(t *testing.T) {
+	for _, failing := range []time.Duration{time.Second, 3 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			f, inventories := start(t, w)
+			w.set(true, "a:1")
+			inventories <- nodes(t, map[string]healthfeed.Check{"a": pulse("a:1"), "b": pulse("b:1")})
+			time.Sleep(failing)
+			if got := stateOf(f, "a"); got != healthfeed.Unknown {
+				t.Fatalf("after %v: %v", failing, got)
+			}
+			w.set(false, "a:1")
+			time.Sleep(2500 * time.Millisecond)
+			for range 60 {
+				if s, _ := f.Table().Lookup("a"); s.State != healthfeed.Up || s.Health != 1 || s.Ramp != 1 {
+					t.Fatalf("%v, health %v, ramp %v", s.State, s.Health, s.Ramp)
+				}
+				time.Sleep(time.Second)
+			}
+		})
+	}
+}
+
 func TestRecordsComeEveryInterval(t *testing.T) {
 	for _, test := range []struct{ interval, want time.Duration }{
 		{2 * time.Second, 2 * time.Second}, {time.Minute, 2 * time.Second},
