@@ -103,6 +103,10 @@ const (
 	AdminDown  AdminState = "down"
 )
 
+func (s AdminState) known() bool {
+	return s == AdminAuto || s == AdminUp || s == AdminDrain || s == AdminDown
+}
+
 // Service is a set of nodes that answer for the same names.
 type Service struct {
 	// Select holds the labels that a node must carry; empty selects all nodes.

@@ -157,6 +157,9 @@ func (r inventoryReader) node(w jsontree.Word) (Node, error) {
 	if err != nil {
 		return n, err
 	}
+	if !r.strict && !n.State.known() {
+		n.State = AdminAuto // it is measured all the same, and the nodes beside it are good to know
+	}
 	return n, place(n.complete(), w)
 }
 

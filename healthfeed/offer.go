@@ -191,11 +191,16 @@ func (f *Feed) setInventory(inv *Inventory) {
 
 // Epoch returns the epoch with which the named prober must start writing: the
 // wall clock in milliseconds, or more if the state file or another source
-// remembers a later one.
+// remembers a later one. The last that there can be is not remembered: it is a mistake or
+// malice of somebody, and nothing could come after it.
 func (f *Feed) Epoch(prober string) int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return max(time.Now().UnixMilli(), f.epochs[prober]+1)
+	next := f.epochs[prober] + 1
+	if next > maxEpoch {
+		next = 0
+	}
+	return max(time.Now().UnixMilli(), next)
 }
 
 // Superseded reports whether the feed has a later record of r's prober, so that r, and

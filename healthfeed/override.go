@@ -21,7 +21,8 @@ import (
 type Override struct {
 	Node string `json:"node"`
 
-	// State is drain, or auto once that is taken back.
+	// State is drain, or auto once that is taken back. Another word is one of a later
+	// version: it is passed on, and means nothing here.
 	State AdminState `json:"state"`
 
 	// Rev is when it was said, in Unix milliseconds, but greater than that of any word about
@@ -40,6 +41,9 @@ const (
 	// maxOverrides bounds what is remembered, taken back or not.
 	maxOverrides = 20_000
 
+	// lateRev is a Rev that no clock will say for long, of the year 2248.
+	lateRev = 1 << 43
+
 	// maxReason is the length of By and Reason in bytes.
 	maxReason = 200
 )
@@ -49,9 +53,10 @@ func (o *Override) Validate() error {
 	if err := CheckName(o.Node); err != nil {
 		return fmt.Errorf("override: node %w", err)
 	}
+	if err := CheckName(string(o.State)); err != nil {
+		return fmt.Errorf("override of %q: state %w", o.Node, err)
+	}
 	switch {
-	case o.State != AdminDrain && o.State != AdminAuto:
-		return fmt.Errorf("override of %q: state %q is not drain or auto", o.Node, o.State)
 	case o.Rev == 0 || o.Rev > maxEpoch:
 		return fmt.Errorf("override of %q: rev %d is outside 1 to %d", o.Node, o.Rev, int64(maxEpoch))
 	case !printable(o.By) || !printable(o.Reason):
@@ -113,6 +118,9 @@ func (w words) on(node string) (o word, ok bool) {
 	return o, ok
 }
 
+// last is the largest Rev of the words about a node.
+func (w words) last(node string) uint64 { return max(w[node].Rev, w[own(node)].Rev) }
+
 // Errors of Drain and Undrain.
 var (
 	ErrNoNode      = errors.New("no such node")
@@ -145,8 +153,7 @@ func (f *Feed) override(o Override) (Override, error) {
 	now := time.Now().UTC()
 	// A hub may not have heard what others were told, as when they follow it: it would count
 	// on from a number that is long passed there.
-	last := max(f.overrides[o.Node].Rev, f.overrides[own(o.Node)].Rev)
-	o.Rev, o.At = max(last+1, uint64(max(now.UnixMilli(), 0))), now.Truncate(time.Second)
+	o.Rev, o.At = max(f.overrides.last(o.Node)+1, uint64(max(now.UnixMilli(), 0))), now.Truncate(time.Second)
 	s := f.stateLocked()
 	f.mu.Unlock()
 	if !known {
@@ -180,13 +187,19 @@ func (f *Feed) Overrides() []Override {
 	return f.overridesSince(0)
 }
 
-// takeOverrides keeps the words that are newer; f.mu is held.
+// takeOverrides keeps the words that are newer; f.mu is held. Rev is bounded, as
+// nobody is to say a word that no other can come after: from 2248 on it counts as one more
+// than the last.
 func (f *Feed) takeOverrides(list []Override, version uint64) (changed bool, err error) {
 	newer := words{}
-	for i := range list {
-		o := &list[i]
-		if old, known := f.overrides[o.key()]; !known || o.compare(&old.Override) > 0 {
-			newer[o.key()] = word{*o, version}
+	for _, o := range list {
+		o.Rev = min(o.Rev, max(lateRev, f.overrides.last(o.Node)+1))
+		old := f.overrides[o.key()].Override
+		if other, twice := newer[o.key()]; twice {
+			old = other.Override
+		}
+		if o.compare(&old) > 0 {
+			newer[o.key()] = word{o, version}
 		}
 	}
 	all := len(f.overrides)

@@ -137,7 +137,8 @@ func TestOverrideRefused(t *testing.T) {
 	do(t, good.Validate())
 	for name, edit := range map[string]func(o *Override){
 		"name":      func(o *Override) { o.Node = "a b" },
-		"down":      func(o *Override) { o.State = AdminDown },
+		"no-state":  func(o *Override) { o.State = "" },
+		"no-word":   func(o *Override) { o.State = "a b" },
 		"no-rev":    func(o *Override) { o.Rev = 0 },
 		"large-rev": func(o *Override) { o.Rev = maxEpoch + 1 },
 		"long":      func(o *Override) { o.Reason = strings.Repeat("x", maxReason+1) },
@@ -164,6 +165,32 @@ func TestOverridesAreBounded(t *testing.T) {
 	do(t, f.Offer(many))
 	if err := f.Offer(&Snapshot{Overrides: []Override{{Node: "a", State: AdminDrain, Rev: 1}}}); err == nil {
 		t.Error("one more is taken")
+	}
+}
+
+// Whoever says a word with the last number there is has not the last word: operators can
+// take it back, at every hub, and after a start with it in the state file too.
+func TestLastRev(t *testing.T) {
+	stolen := &Snapshot{Overrides: []Override{{Node: "a", State: AdminDrain, Rev: maxEpoch, By: "thief"}, {Node: "a", State: AdminDrain, Rev: 1}}}
+	path := filepath.Join(t.TempDir(), "state.json")
+	do(t, WriteFile(path, stolen))
+	hub, err := Open(Config{Inventory: watched(t, "a"), StateFile: path, Log: quiet})
+	do(t, err)
+	reader := known(t, nil, watched(t, "a"), quiet)
+	do(t, reader.Offer(stolen))
+	do(t, hub.Offer(stolen)) // again
+	for _, f := range []*Feed{hub, reader} {
+		if o, _ := f.Override("a"); o.State != AdminDrain || o.By != "thief" {
+			t.Errorf("it is not drained: %+v", o)
+		}
+	}
+	_, err = hub.Undrain("a", "jo", "")
+	do(t, err)
+	do(t, reader.Offer(hub.Snapshot()))
+	for _, f := range []*Feed{hub, reader} {
+		if o, _ := f.Override("a"); o.State != AdminAuto || o.By != "jo" {
+			t.Errorf("it is not taken back: %+v", o)
+		}
 	}
 }
 

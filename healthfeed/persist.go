@@ -51,9 +51,7 @@ func (f *Feed) restore(now time.Time) *Table {
 		f.inventory = s.Inventory
 	}
 	f.remembered = s.Records
-	for _, o := range s.Overrides {
-		f.overrides[o.key()] = word{o, f.version}
-	}
+	f.takeOverrides(s.Overrides, f.version) // no more than a snapshot may have
 	if f.inventory == nil || len(seen) == 0 {
 		return nil
 	}

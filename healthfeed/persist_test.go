@@ -101,6 +101,23 @@ func TestEpochIsTheLatestKnown(t *testing.T) {
 	}
 }
 
+// Whoever writes the last epoch there is under a prober's name does not silence it for longer
+// than that record is remembered, a start with it in the state file included.
+func TestLastEpoch(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "feed.json")
+	last := says("p", 1, nil)
+	last.Epoch = maxEpoch
+	do(t, WriteFile(path, snapshotOf(t, watched(t, "n"), last)))
+	f, err := Open(Config{StateFile: path, Log: quiet})
+	do(t, err)
+	next := says("p", 1, nil)
+	next.Epoch = f.Epoch("p")
+	offer(t, f, next)
+	if r, _ := f.Record("p"); r.Epoch != next.Epoch {
+		t.Errorf("the prober is not heard: %+v", r)
+	}
+}
+
 // A flip is written at once, but not more than once a second; what is no flip is
 // written every five seconds.
 func TestStateFilePace(t *testing.T) {

@@ -158,9 +158,6 @@ func (o *Observation) validate() error {
 	if !(o.Accept >= 0 && o.Accept <= 1) {
 		return fmt.Errorf("accept %v is outside 0 to 1", o.Accept)
 	}
-	if o.Release.Stage < stopped || o.Release.Stage > finished {
-		return fmt.Errorf("release stage %d is outside %d to %d", o.Release.Stage, stopped, finished)
-	}
 	if o.DueMS < 0 {
 		return fmt.Errorf("due_ms %d is negative", o.DueMS)
 	}

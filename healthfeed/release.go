@@ -43,6 +43,9 @@ const (
 	finished = len(plan) + 1
 )
 
+// known reports whether there is such a stage here. A later version may have more of them.
+func (p *Progress) known() bool { return p.Stage >= stopped && p.Stage <= finished }
+
 // release is what is known of one.
 type release struct {
 	stage         int
@@ -80,7 +83,7 @@ func (m *merging) tell(name string, nodes []int) (stage int, told bool) {
 	for i := range m.voices {
 		v := &m.voices[i]
 		for _, n := range nodes {
-			if o := v.Nodes[m.inv.Nodes[n].ID]; v.fresh && o.Release.Name == name {
+			if o := v.Nodes[m.inv.Nodes[n].ID]; v.fresh && o.Release.Name == name && o.Release.known() {
 				m.floats = append(m.floats, float64(-o.Release.Stage))
 				break
 			}

@@ -41,15 +41,17 @@ func (s State) String() string {
 // MarshalText implements [encoding.TextMarshaler].
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText implements [encoding.TextUnmarshaler].
+// UnmarshalText implements [encoding.TextUnmarshaler]. A word that is not known is read
+// as Abstain and is no error: a later version of a prober may have more of them, and what
+// else it says is good to know.
 func (s *State) UnmarshalText(text []byte) error {
+	*s = Abstain
 	for i, name := range stateNames {
 		if name == string(text) {
 			*s = State(i)
-			return nil
 		}
 	}
-	return fmt.Errorf("%q is not a state", text)
+	return nil
 }
 
 // TakesClients reports whether new clients may be sent to a node in this state.

@@ -94,9 +94,7 @@ func (n *Node) complete() error {
 			return wrong(path{"capacity", c.name}, "node %q: capacity %s %v is not a positive number", n.ID, c.name, c.v)
 		}
 	}
-	switch n.State = cmp.Or(n.State, AdminAuto); n.State {
-	case AdminAuto, AdminUp, AdminDrain, AdminDown:
-	default:
+	if n.State = cmp.Or(n.State, AdminAuto); !n.State.known() {
 		return wrong(path{"state"}, "node %q: state %q is not auto, up, drain or down", n.ID, n.State)
 	}
 	if n.SPIFFE != "" && !strings.HasPrefix(n.SPIFFE, "spiffe://") {
