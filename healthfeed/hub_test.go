@@ -195,7 +195,7 @@ func TestHubNodesForms(t *testing.T) {
 	}
 	r := ask(h, "GET", "/v1/nodes?format=html")
 	page := body(t, r)
-	for _, want := range []string{`<th scope="row">n`, `class="state draining"`, "operator (jo: &lt;script&gt;", "p down</span>", "q up</span>", "p, 0s ago."} {
+	for _, want := range []string{`<th scope="row">n`, `class="state draining"`, "operator (jo: &lt;script&gt;", "p down</span>", "q up</span>", `class="probers">p, `} {
 		if !strings.Contains(page, want) {
 			t.Errorf("there is no %s in\n%s", want, page)
 		}
