@@ -111,6 +111,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("Content-Type", kind)
 	header.Set("Cache-Control", "no-cache")
+	header.Set("X-Content-Type-Options", "nosniff") // text has words of operators in it
 	header.Set("Vary", "Accept-Encoding")
 	if r.URL.Path == nodesPath {
 		header.Set("Vary", "Accept, Accept-Encoding")

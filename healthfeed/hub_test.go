@@ -192,6 +192,9 @@ func TestHubNodesForms(t *testing.T) {
 		if got := r.Header.Get("Content-Type"); !strings.HasPrefix(got, want) {
 			t.Errorf("%q: %s, want %s", accept, got, want)
 		}
+		if r.Header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%q: a browser may take it for something else", accept)
+		}
 	}
 	r := ask(h, "GET", "/v1/nodes?format=html")
 	page := body(t, r)

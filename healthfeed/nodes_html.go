@@ -35,6 +35,5 @@ func (h *Hub) renderHTML(now time.Time) *page {
 // guardPage forbids a page to load, run or be framed by anything.
 func guardPage(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
-	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 }
