@@ -2,6 +2,7 @@ package probe
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,7 +18,7 @@ const window = 5 * time.Second
 func samplesOf(letters string, now time.Time) []sample {
 	var samples []sample
 	for i, l := range letters {
-		s := sample{endpoint: fmt.Sprint(i), window: window}
+		s := sample{node: fmt.Sprint(i), endpoint: fmt.Sprint(i), window: window}
 		switch l {
 		case 'n':
 			s.failing = now.Add(-time.Second)
@@ -74,6 +75,22 @@ func TestDoubtCountsEndpoints(t *testing.T) {
 	}
 }
 
+// A node with many checks that dies alone is that node's matter; the same checks on more
+// nodes than one are not.
+func TestDoubtIsNotAboutOneNode(t *testing.T) {
+	for _, test := range []struct{ letters, want string }{{"nnn...", "------"}, {"nnnn..", "dddd--"}} {
+		var d doubt
+		s := samplesOf(test.letters, t0)
+		for i := range s {
+			s[i].node = fmt.Sprint(i / 3)
+		}
+		d.judge(s, witnesses{}, t0)
+		if got := doubted(s); got != test.want {
+			t.Errorf("%s, three checks each: got %s, want %s", test.letters, got, test.want)
+		}
+	}
+}
+
 func TestDoubtLasts(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -85,12 +102,13 @@ func TestDoubtLasts(t *testing.T) {
 		{"begins", 0, 5, 0, "ddddd-----"},
 		{"partial", 0, 5, doubtFor - 1, "ddddd-----"},
 		{"partial-over", 0, 5, doubtFor, "----------"},
-		{"total", 0, 0, time.Hour, "dddddddddd"},
+		{"total", 0, 0, doubtLongest - 1, "dddddddddd"},
+		{"total-over", 0, 0, doubtLongest, "----------"},
 		{"one-of-ten-passes", 0, 1, doubtFor, "----------"},
 		// The first that pass again do not leave the others to be blamed for what was
 		// ours, before they have been asked again.
-		{"first-of-ten-after-an-hour", time.Hour, 1, time.Second, "ddddddddd-"},
-		{"rest-of-ten-after-an-hour", time.Hour, 1, doubtFor, "----------"},
+		{"first-of-ten-after-minutes", 4 * time.Minute, 1, time.Second, "ddddddddd-"},
+		{"rest-of-ten-after-minutes", 4 * time.Minute, 1, doubtFor, "----------"},
 	} {
 		var d doubt
 		s := samplesOf("nnnnnnnnnn", t0)
@@ -252,6 +270,38 @@ func TestSelfDoubtEnds(t *testing.T) {
 		}
 		if s := stateOf(f, "n9"); s != healthfeed.Up {
 			t.Errorf("a good node is %v", s)
+		}
+	})
+}
+
+// Where nearly all nodes are lost, a prober without control targets cannot tell. A reader
+// goes on with what was last known, and is told in the end, at the latest when he would
+// know nothing any more: the one that is left is to have the clients.
+func TestLossOfNearlyAllIsBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		f, inventories := start(t, w)
+		checks := map[string]healthfeed.Check{"left": pulse("left:1")}
+		var lost []string
+		for i := range 19 {
+			lost = append(lost, fmt.Sprint("n:", i+1))
+			checks[fmt.Sprint("n", i)] = pulse(lost[i])
+		}
+		inventories <- nodes(t, checks)
+		time.Sleep(time.Minute)
+		w.set(true, lost...)
+		var seen []string
+		for range 600 {
+			time.Sleep(time.Second)
+			if s, _ := f.Table().Lookup("n0"); len(seen) == 0 || seen[len(seen)-1] != s.State.String()+", "+s.Reason {
+				seen = append(seen, s.State.String()+", "+s.Reason)
+			}
+		}
+		if want := []string{"up, 1 of 1 probers", "up, last known", "down, 1 of 1 probers"}; !slices.Equal(seen, want) {
+			t.Errorf("got %q, want %q", seen, want)
+		}
+		if s := stateOf(f, "left"); s != healthfeed.Up {
+			t.Errorf("the one that is left: %v", s)
 		}
 	})
 }

@@ -170,7 +170,7 @@ func TestAttemptGRPCLeavesASilentConnection(t *testing.T) {
 	}()
 	defer func() { front.Close(); <-done }()
 	c := healthfeed.Check{Type: "grpc", Addr: front.Addr().String(), Timeout: time.Second, Retries: 2}
-	target := newTarget(key{check: c}, open)
+	target := newTarget(key{check: c}, "", open)
 	defer target.closed()
 	if _, err := target.round(t.Context()); err != nil {
 		t.Fatal(err)

@@ -34,7 +34,7 @@ func (r *publisher) wake() {
 // and their counters, are not touched.
 func (r *publisher) follow(inv *healthfeed.Inventory) {
 	r.inventory = inv
-	wanted := map[key]bool{}
+	wanted := map[key]string{} // and a node that declares it
 	ballots := map[string]*ballot{}
 	every := slowest
 	for i := range inv.Nodes {
@@ -43,12 +43,12 @@ func (r *publisher) follow(inv *healthfeed.Inventory) {
 			ballots[n.ID] = &ballot{}
 		}
 		for _, c := range n.Checks {
-			wanted[keyOf(n, c, r.history)] = true
+			wanted[keyOf(n, c, r.history)] = n.ID
 			every = min(every, max(fastest, c.Interval))
 		}
 	}
 	for _, c := range r.controls {
-		wanted[key{check: c, isWitness: true}] = true
+		wanted[key{check: c, isWitness: true}] = ""
 	}
 	r.ballots = ballots
 	r.record.IntervalMS = every.Milliseconds()

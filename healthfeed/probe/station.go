@@ -55,14 +55,15 @@ type key struct {
 	isWitness bool             // of the prober's own health
 }
 
-// exchange gives a user the targets that it wants in place of those that it has. Those
+// exchange gives a user the targets that it wants in place of those that it has; with
+// each of them comes a node that is asked by it. Those
 // that nobody wants any more end; wait waits for them.
-func (s *station) exchange(u *publisher, wanted map[key]bool) (wait func()) {
+func (s *station) exchange(u *publisher, wanted map[key]string) (wait func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var ended []*target
 	for k, t := range u.targets {
-		if wanted[k] {
+		if _, still := wanted[k]; still {
 			continue
 		}
 		delete(u.targets, k)
@@ -76,13 +77,13 @@ func (s *station) exchange(u *publisher, wanted map[key]bool) (wait func()) {
 	if ended != nil {
 		time.AfterFunc(keep, func() { s.forget(ended) })
 	}
-	for k := range wanted {
+	for k, node := range wanted {
 		if u.targets[k] != nil {
 			continue
 		}
 		t := s.targets[k]
 		if t == nil {
-			t = newTarget(k, s.open)
+			t = newTarget(k, node, s.open)
 			if before := s.left[k]; before != nil {
 				t.resume(before)
 				delete(s.left, k)
@@ -148,7 +149,7 @@ func (s *station) doubtYourself(now time.Time, log *slog.Logger) {
 			continue
 		}
 		window := 2 * (t.check.Interval + worst(&t.check))
-		samples = append(samples, sample{t.endpoint, v.failing, window, v.doubted})
+		samples = append(samples, sample{t.node, t.endpoint, v.failing, window, v.doubted})
 		targets = append(targets, t)
 	}
 	stalled := s.stalls.since(s.judged, now)

@@ -18,6 +18,7 @@ import (
 type target struct {
 	// set at construction
 	key
+	node     string // one of those that declare it
 	endpoint string
 	attempt  attemptFunc
 	closed   func()        // what attempt keeps
@@ -36,9 +37,9 @@ type target struct {
 	users []*publisher // who want it, in the order in which they came
 }
 
-func newTarget(k key, open openFunc) *target {
+func newTarget(k key, node string, open openFunc) *target {
 	t := &target{
-		key: k, ended: make(chan struct{}),
+		key: k, node: node, ended: make(chan struct{}),
 		hysteresis: newHysteresis(&k.check), average: average{history: k.history},
 	}
 	t.endpoint = endpoint(&t.check)

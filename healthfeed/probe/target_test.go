@@ -36,7 +36,7 @@ func TestRetriesWithinARound(t *testing.T) {
 func TestLateRound(t *testing.T) {
 	c := pulse("a:1")
 	c.Fall = 1
-	target := newTarget(key{check: c}, open)
+	target := newTarget(key{check: c}, "", open)
 	target.note(answer{rtt: 1}, nil, t0, t0, false)
 	if !target.note(answer{}, errors.New("timeout"), t0, t0, true) {
 		t.Error("being late is no news")
@@ -55,7 +55,7 @@ func TestUnableRound(t *testing.T) {
 	c := pulse("a:1")
 	c.Fall = 1
 	var log strings.Builder
-	target := newTarget(key{check: c}, open)
+	target := newTarget(key{check: c}, "", open)
 	target.join(&publisher{Prober: New("test", History, slog.New(slog.NewTextHandler(&log, nil)))})
 	target.note(answer{rtt: 1}, nil, t0, t0, false)
 	for i := range 20 {
@@ -100,7 +100,7 @@ func TestForeignCheck(t *testing.T) {
 }
 
 func TestTargetHidesPasswords(t *testing.T) {
-	target := newTarget(key{check: healthfeed.Check{Type: "http", URL: "http://me:secret@a/"}}, open)
+	target := newTarget(key{check: healthfeed.Check{Type: "http", URL: "http://me:secret@a/"}}, "", open)
 	if got := target.String(); got != "http://me:xxxxx@a/" {
 		t.Error(got)
 	}
