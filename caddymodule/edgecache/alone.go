@@ -96,7 +96,11 @@ func (a *aloneFetch) end() {
 }
 
 // askedBy copies of r what decides about storing: handlers further on change
-// the header of theirs.
+// the header of theirs. The target is the one that the client named.
 func askedBy(r *http.Request) *http.Request {
-	return &http.Request{Method: http.MethodGet, Header: r.Header.Clone()}
+	target := *r.URL
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
+		target = *original.URL
+	}
+	return &http.Request{Method: http.MethodGet, Host: r.Host, URL: &target, Header: r.Header.Clone()}
 }

@@ -35,6 +35,23 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    store      <name>
 //	    name       <identifier>
 //	    max_object <size>
+//	    preset     safe|conformance|nginx
+//
+//	    targeted             <field...>|off
+//	    default_ttl          <duration>
+//	    ttl                  <status...> <duration>
+//	    min_ttl              <duration>
+//	    max_ttl              <duration>
+//	    override_ttl         <duration>
+//	    heuristic            on|off
+//	    jitter               <percent>
+//	    client_cache_control ignore|honor|trusted
+//
+//	    stale_while_revalidate <duration>
+//	    stale_if_error         <duration>
+//	    stale_s_maxage         explicit|strict
+//	    keep                   <duration>
+//
 //	    set_cookie skip|strip|store
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -45,7 +62,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	seen := make(map[string]bool)
 	for d.NextBlock(0) {
 		option := d.Val()
-		if seen[option] {
+		if seen[option] && !repeatable[option] {
 			return d.Errf("duplicate subdirective %q", option)
 		}
 		seen[option] = true
@@ -62,10 +79,39 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // subdirectives read one subdirective each; the dispenser stands on its name.
 var subdirectives = map[string]func(*Handler, *caddyfile.Dispenser) error{
-	"store":      func(h *Handler, d *caddyfile.Dispenser) error { return oneArg(d, &h.Store) },
-	"name":       (*Handler).parseName,
-	"max_object": func(h *Handler, d *caddyfile.Dispenser) error { return oneSize(d, &h.MaxObject) },
-	"set_cookie": func(h *Handler, d *caddyfile.Dispenser) error { return h.parseSetCookie(d) },
+	"client_cache_control": func(h *Handler, d *caddyfile.Dispenser) error { return h.parseClientCacheControl(d) },
+	"default_ttl":          func(h *Handler, d *caddyfile.Dispenser) error { return oneDuration(d, &h.DefaultTTL) },
+	"heuristic":            func(h *Handler, d *caddyfile.Dispenser) error { return oneSwitch(d, &h.Heuristic) },
+	"jitter":               func(h *Handler, d *caddyfile.Dispenser) error { return h.parseJitter(d) },
+	"keep":                 func(h *Handler, d *caddyfile.Dispenser) error { return oneDurationOrZero(d, &h.Keep) },
+	"max_object":           func(h *Handler, d *caddyfile.Dispenser) error { return oneSize(d, &h.MaxObject) },
+	"max_ttl":              func(h *Handler, d *caddyfile.Dispenser) error { return oneDuration(d, &h.MaxTTL) },
+	"min_ttl":              func(h *Handler, d *caddyfile.Dispenser) error { return oneDuration(d, &h.MinTTL) },
+	"name":                 (*Handler).parseName,
+	"override_ttl":         func(h *Handler, d *caddyfile.Dispenser) error { return oneDuration(d, &h.OverrideTTL) },
+	"preset":               (*Handler).parsePreset,
+	"set_cookie":           func(h *Handler, d *caddyfile.Dispenser) error { return h.parseSetCookie(d) },
+	"stale_if_error":       func(h *Handler, d *caddyfile.Dispenser) error { return oneDurationOrZero(d, &h.StaleIfError) },
+	"stale_s_maxage":       func(h *Handler, d *caddyfile.Dispenser) error { return h.parseSMaxAge(d) },
+	"stale_while_revalidate": func(h *Handler, d *caddyfile.Dispenser) error {
+		return oneDuration(d, &h.StaleWhileRevalidate)
+	},
+	"store":    func(h *Handler, d *caddyfile.Dispenser) error { return oneArg(d, &h.Store) },
+	"targeted": func(h *Handler, d *caddyfile.Dispenser) error { return h.parseTargeted(d) },
+	"ttl":      func(h *Handler, d *caddyfile.Dispenser) error { return h.parseTTL(d) },
+}
+
+// repeatable are the subdirectives that may appear more than once.
+var repeatable = map[string]bool{"ttl": true}
+
+func (h *Handler) parsePreset(d *caddyfile.Dispenser) error {
+	if err := oneArg(d, &h.Preset); err != nil {
+		return err
+	}
+	if _, err := httpcache.Preset(h.Preset); err != nil {
+		return d.Errf("bad preset %v", err)
+	}
+	return nil
 }
 
 func (h *Handler) parseName(d *caddyfile.Dispenser) error {

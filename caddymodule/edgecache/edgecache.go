@@ -19,7 +19,9 @@
 package edgecache
 
 import (
+	"cmp"
 	"fmt"
+	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -57,15 +59,23 @@ type Handler struct {
 	// Default: the store's limit.
 	MaxObject int64 `json:"max_object,omitempty"`
 
+	// The rules that the options below change: `safe`, `conformance` (all that
+	// RFC 9111 allows, for tests) or `nginx` (what proxy_cache does with no
+	// further words). Default: `safe`.
+	Preset string `json:"preset,omitempty"`
+
+	Freshness
+	Stale
 	Storing
 
 	// Set by Provision.
-	policy       httpcache.Policy
-	id           string // Name as written in Cache-Status
-	state        *state
-	metrics      *metrics
-	logger       *zap.Logger
-	placeholders *placeholders
+	policy        httpcache.Policy
+	trustedPolicy *httpcache.Policy // for requests of trusted proxies, if it is another
+	id            string            // Name as written in Cache-Status
+	state         *state
+	metrics       *metrics
+	logger        *zap.Logger
+	placeholders  *placeholders
 }
 
 // CaddyModule returns the Caddy module information.
@@ -94,7 +104,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.MaxObject < 0 {
 		return fmt.Errorf("max_object %d: want a positive number of bytes", h.MaxObject)
 	}
-	if err := h.Storing.apply(&h.policy); err != nil {
+	if err := h.settle(); err != nil {
 		return err
 	}
 	app, err := ctx.App("edgecache")
@@ -107,6 +117,36 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.metrics = processMetrics()
 	return nil
+}
+
+// settle works out the policy: a preset, and what the options change in it.
+func (h *Handler) settle() error {
+	preset, err := httpcache.Preset(cmp.Or(h.Preset, "safe"))
+	if err != nil {
+		return fmt.Errorf("preset %w", err)
+	}
+	h.policy = preset
+	for _, apply := range []func(*httpcache.Policy) error{h.Freshness.apply, h.Stale.apply, h.Storing.apply} {
+		if err := apply(&h.policy); err != nil {
+			return err
+		}
+	}
+	if h.ClientCacheControl == "trusted" {
+		trusted := h.policy
+		trusted.HonorClient = true
+		h.trustedPolicy = &trusted
+	}
+	return nil
+}
+
+// policyFor is the policy for what r asks.
+func (h *Handler) policyFor(r *http.Request) *httpcache.Policy {
+	if h.trustedPolicy != nil && (len(r.Header["Cache-Control"]) > 0 || len(r.Header["Pragma"]) > 0) {
+		if trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); trusted {
+			return h.trustedPolicy
+		}
+	}
+	return &h.policy
 }
 
 // maxObject is the largest content the handler stores now.

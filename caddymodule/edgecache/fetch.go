@@ -52,8 +52,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	flightKey := h.flightKey(r, want.key)
 	switch passes := h.state.passes(r.Header); {
 	case passes >= maxPasses:
-		h.count(r, result(want.forward))
-		return caddyhttp.Error(http.StatusLoopDetected, errors.New("the request goes round in a loop"))
+		return h.loop(r, want.forward)
 	case passes > 0:
 		// A fetch for this very store came by here: it might wait for itself.
 		return h.alone(w, r, next, want, flightKey)
@@ -117,11 +116,17 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	return h.alone(w, r, next, want, flightKey)
 }
 
+// loop answers a request that went through this store too often.
+func (h *Handler) loop(r *http.Request, forward httpcache.Forward) error {
+	h.count(r, result(forward))
+	return caddyhttp.Error(http.StatusLoopDetected, errors.New("the request goes round in a loop"))
+}
+
 // lead starts the fill and serves the client that caused it.
 func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want, flight *collapse.Flight[*response], now time.Time) error {
 	// The response may have been stored between the lookup and the join.
 	if e, _ := h.state.store.Lookup([]byte(want.key), r.Header, now); e != nil && e != want.entry &&
-		h.policy.Decide(r, e.Stored, now).Verdict == httpcache.Hit {
+		h.policyFor(r).Decide(r, e.Stored, now).Verdict == httpcache.Hit {
 		flight.Publish(&response{entry: e, stored: e.Stored, decided: now}, true)
 		flight.Done()
 		h.count(r, resultHit)
@@ -147,6 +152,9 @@ func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 		return client.wait()
 	}
 	h.count(r, result(want.forward))
+	for name, values := range f.withheld {
+		addField(w.Header(), name, values)
+	}
 	return h.deliver(w, r, shared, f.reader, want.forward, false)
 }
 

@@ -51,6 +51,7 @@ type fill struct {
 	writer    *originWriter
 	requested time.Time
 	stored    *httpcache.Stored
+	withheld  http.Header // what only the client that caused it gets
 	body      *collapse.Body
 	refusal   httpcache.Refusal
 	reader    *collapse.Reader // of the client, taken before anybody else can; nil if there is no body
@@ -180,6 +181,7 @@ func (f *fill) publish(status, fwdStatus int, now time.Time) {
 	h := f.handler
 	h.policy.Strip(f.writer.header)
 	f.stored = h.policy.NewStored(f.asked, status, f.writer.header, f.requested, now)
+	f.withheld = h.policy.Withheld(f.writer.header)
 	f.body = h.state.flights.NewBody(h.maxObject())
 	f.body.Expect(f.writer.length())
 	f.writer.body = f.body

@@ -18,13 +18,17 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	if len(r.Header["Upgrade"]) > 0 || r.Method == http.MethodConnect {
 		return next.ServeHTTP(w, r) // not HTTP for long: keep every writer out of its way
 	}
-	return next.ServeHTTP(&passWriter{
+	return next.ServeHTTP(h.passWriter(w, r, d), r)
+}
+
+func (h *Handler) passWriter(w http.ResponseWriter, r *http.Request, d httpcache.Decision) *passWriter {
+	return &passWriter{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
 		handler:               h,
 		target:                targetOf(r),
 		decision:              d,
 		began:                 time.Now(),
-	}, r)
+	}
 }
 
 // passWriter adds to the header of a response on its way and leaves the
@@ -35,6 +39,7 @@ type passWriter struct {
 	target   *http.Request // as it came; later handlers may rewrite theirs
 	decision httpcache.Decision
 	began    time.Time
+	onHeader func(status int, header http.Header) // may be nil
 	wrote    bool
 }
 
@@ -75,6 +80,9 @@ func (p *passWriter) finish(status int) {
 	h := p.handler
 	h.metrics.upstream.Observe(time.Since(p.began).Seconds())
 	header := p.Header()
+	if p.onHeader != nil {
+		p.onHeader(status, header)
+	}
 	own := httpcache.CacheStatus{Cache: h.id, Forward: p.decision.Forward, Detail: p.decision.Detail}
 	header["Cache-Status"] = []string{string(own.AppendTo(nil, strings.Join(header["Cache-Status"], ", ")))}
 	if httpcache.Invalidates(p.target.Method, status) {

@@ -27,7 +27,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if entry != nil {
 		stored = entry.Stored
 	}
-	d := h.policy.Decide(r, stored, now)
+	d := h.policyFor(r).Decide(r, stored, now)
 	if varied && d.Forward == httpcache.ForwardURIMiss {
 		d.Forward = httpcache.ForwardVaryMiss
 	}
@@ -43,9 +43,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return nil
 	case httpcache.Miss, httpcache.Validate:
 		if d.Verdict == httpcache.Miss {
+			if entry != nil && stored.Gone(now) {
+				h.state.store.Remove(entry)
+			}
 			entry = nil // there may be one that this request must not see
 		}
 		return h.fetch(w, r, next, want{string(key), entry, d.Forward}, now)
+	case httpcache.Head:
+		return h.head(w, r, next, string(key), entry, d)
 	case httpcache.OnlyIfCached:
 		h.count(r, result(d.Forward))
 		w.Header()["Cache-Status"] = []string{httpcache.CacheStatus{

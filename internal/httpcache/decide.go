@@ -16,6 +16,7 @@ const (
 	StaleHit                    // answer from the stored response and validate it in the background
 	Validate                    // ask the origin server whether the stored response still holds
 	Bypass                      // not for this cache: forward as it is, store nothing
+	Head                        // forward as HEAD; what comes may freshen or invalidate the stored GET
 	OnlyIfCached                // the client wants no fetch and nothing fresh is stored: 504
 )
 
@@ -32,8 +33,9 @@ type Decision struct {
 // than uri-miss and replace it by vary-miss.
 //
 // Of the client's own directives only-if-cached and no-store count. The
-// others, no-cache and max-age above all, are ignored: heeding them would let
-// any client aim at the origin server through the cache.
+// others, no-cache and max-age above all, are ignored unless the policy
+// honours them: heeding them lets any client aim at the origin server through
+// the cache.
 func (p *Policy) Decide(r *http.Request, s *Stored, now time.Time) Decision {
 	if d, bypass := bypass(r); bypass {
 		return d
@@ -41,38 +43,65 @@ func (p *Policy) Decide(r *http.Request, s *Stored, now time.Time) Decision {
 	if s != nil && len(r.Header["Authorization"]) > 0 && !s.shareable {
 		s = nil // stored for the anonymous; the authenticated may get another answer
 	}
-	if s != nil && !s.noCache {
-		switch ttl := s.TTL(now); {
-		case ttl > 0:
-			return Decision{Verdict: Hit}
-		case !s.neverStale && -ttl < s.staleRevalidate:
-			return Decision{Verdict: StaleHit}
-		}
-	}
+	asked := requestDirectives(r)
 	fwd := ForwardURIMiss
 	if s != nil {
 		fwd = ForwardStale
-	}
-	if lines := r.Header["Cache-Control"]; len(lines) > 0 {
-		cc := ParseDirectives(lines)
-		if cc.OnlyIfCached {
-			return Decision{OnlyIfCached, fwd, ""}
-		}
-		if cc.NoStore { // RFC 9111 §5.2.1.5: a hit was fine, storing is not
-			return Decision{Bypass, ForwardRequest, "no-store"}
+		if !s.noCache {
+			ttl := s.TTL(now)
+			insists := p.HonorClient && asked.insist(s, now)
+			switch {
+			case ttl > 0 && !insists:
+				return Decision{Verdict: Hit}
+			case ttl > 0:
+				fwd = ForwardRequest
+			case p.HonorClient && s.stale.onRequest && !asked.NoCache && -ttl < asked.MaxStale.Duration && !asked.tooOld(s, now):
+				return Decision{Verdict: Hit}
+			case -ttl < s.stale.revalidate && !insists:
+				return Decision{Verdict: StaleHit}
+			}
 		}
 	}
 	switch {
+	case asked.OnlyIfCached:
+		return Decision{OnlyIfCached, fwd, ""}
+	case asked.NoStore: // RFC 9111 §5.2.1.5: a hit was fine, storing is not
+		return Decision{Bypass, ForwardRequest, "no-store"}
 	case r.Method == http.MethodHead:
-		return Decision{Bypass, fwd, "head"}
+		return Decision{Head, fwd, "head"}
 	case len(r.Header["Range"]) > 0:
 		// A part can be cut from a whole in memory, but fetching the whole for
 		// one part might be gigabytes too many.
 		return Decision{Bypass, ForwardBypass, "range"}
-	case s == nil:
+	case s == nil || s.Gone(now):
 		return Decision{Miss, fwd, ""}
 	}
 	return Decision{Validate, fwd, ""}
+}
+
+// requestDirectives are what the client asks of caches. Pragma counts only
+// without Cache-Control (RFC 9111 §5.4).
+func requestDirectives(r *http.Request) (d Directives) {
+	if lines := r.Header["Cache-Control"]; len(lines) > 0 {
+		return ParseDirectives(lines)
+	}
+	for _, line := range r.Header["Pragma"] {
+		for member := range strings.SplitSeq(line, ",") {
+			d.NoCache = d.NoCache || strings.EqualFold(trimOWS(member), "no-cache")
+		}
+	}
+	return d
+}
+
+// insist reports whether a client with these directives wants something newer
+// than s at now (RFC 9111 §5.2.1). A response that is immutable is as new as
+// it gets while it is fresh, and only no-cache asks beyond it (RFC 8246 §2).
+func (d *Directives) insist(s *Stored, now time.Time) bool {
+	return d.NoCache || d.tooOld(s, now) || d.MinFresh.Present && s.TTL(now) < d.MinFresh.Duration
+}
+
+func (d *Directives) tooOld(s *Stored, now time.Time) bool {
+	return d.MaxAge.Present && s.Age(now) > d.MaxAge.Duration && !(s.immutable && s.Fresh(now))
 }
 
 // bypass tells the requests a cache has no part in.
@@ -142,20 +171,3 @@ func (s *Stored) Fresh(now time.Time) bool { return !s.noCache && s.TTL(now) > 0
 // Reusable reports whether the stored response was ever to be used without
 // validation.
 func (s *Stored) Reusable() bool { return !s.noCache && s.lifetime > 0 }
-
-// StaleIfError reports whether the stored response may stand in for an error
-// of the origin server at now (RFC 5861 §4).
-func (s *Stored) StaleIfError(now time.Time) bool {
-	return !s.noCache && !s.neverStale && -s.TTL(now) < s.staleError
-}
-
-// IsServerError reports whether a status is one that stale-if-error covers
-// (RFC 5861 §4).
-func IsServerError(status int) bool {
-	switch status {
-	case http.StatusInternalServerError, http.StatusBadGateway,
-		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return true
-	}
-	return false
-}

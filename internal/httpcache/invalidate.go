@@ -8,7 +8,7 @@ import "net/http"
 func Invalidates(method string, status int) bool {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace,
-		http.MethodConnect, "PROPFIND", "REPORT", "SEARCH", "QUERY":
+		http.MethodConnect, "PRI", "PROPFIND", "QUERY", "REPORT", "SEARCH":
 		return false
 	}
 	return status >= 200 && status < 400
@@ -30,18 +30,23 @@ func InvalidatedTargets(r *http.Request, response http.Header) []*http.Request {
 		}
 		// Only of the same origin: otherwise one site could empty another's
 		// cache (RFC 9111 §4.4).
+		scheme, port := "http", ":80"
+		if r.TLS != nil {
+			scheme, port = "https", ":443"
+		}
 		host := u.Host
-		if host == "" || host == r.URL.Host {
+		if host == r.URL.Host {
 			host = r.Host
 		}
-		scheme := "http"
-		if r.TLS != nil {
-			scheme = "https"
-		}
-		if host != r.Host || u.Scheme != "" && u.Scheme != scheme {
+		if u.Scheme != "" && u.Scheme != scheme || !sameHost(host, r.Host, port) {
 			continue
 		}
 		targets = append(targets, &http.Request{Method: http.MethodGet, Host: r.Host, TLS: r.TLS, URL: u, Header: r.Header})
 	}
 	return targets
+}
+
+// sameHost reports whether two hosts have the same key.
+func sameHost(a, b, defaultPort string) bool {
+	return string(appendHost(nil, a, defaultPort)) == string(appendHost(nil, b, defaultPort))
 }

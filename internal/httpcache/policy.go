@@ -3,6 +3,7 @@ package httpcache
 import (
 	"fmt"
 	"net/http"
+	"time"
 )
 
 // Policy is what an operator decides where the RFCs leave a choice, or wants
@@ -11,6 +12,91 @@ import (
 type Policy struct {
 	// SetCookie is what becomes of a storable response with Set-Cookie.
 	SetCookie SetCookie
+
+	// Targeted are the names, canonical, of the fields that count instead of
+	// Cache-Control and Expires, the first valid one alone (RFC 9213 §2.2).
+	// Nil means Edgecache-Cache-Control and CDN-Cache-Control; empty, none.
+	Targeted []string
+
+	// The lifetimes of the operator. They count from receipt, and never apply
+	// to what the origin server said not to store.
+	DefaultTTL  time.Duration         // of a response that names none; 404 and 410 at most 10 s of it
+	StatusTTL   map[int]time.Duration // the same by status, and instead of DefaultTTL
+	MinTTL      time.Duration         // the least that is made of a lifetime
+	MaxTTL      time.Duration         // the most; 0 means no limit
+	OverrideTTL time.Duration         // instead of any lifetime; 0 means off
+	Heuristic   bool                  // guess one from Last-Modified (RFC 9111 §4.2.2)
+	Jitter      int                   // by how many percent a lifetime is shortened at most
+
+	// HonorClient heeds no-cache, max-age, min-fresh and max-stale of requests
+	// (RFC 9111 §5.2.1), and Pragma. Any client can then aim at the origin
+	// server through the cache.
+	HonorClient bool
+
+	// StaleWhileRevalidate and StaleIfError are the windows of RFC 5861 for
+	// responses that name none and forbid nothing. For StaleIfError 0 means
+	// 24 h; negative means none.
+	StaleWhileRevalidate time.Duration
+	StaleIfError         time.Duration
+
+	// StrictSMaxAge gives s-maxage the meaning of proxy-revalidate (RFC 9111
+	// §5.2.2.10) also where stale-while-revalidate or stale-if-error stand
+	// beside it.
+	StrictSMaxAge bool
+
+	// Keep is how long a stale response with a validator is kept for being
+	// validated. 0 means 24 h; negative means not at all.
+	Keep time.Duration
+
+	// RequestErrors stores also 400, 413, 414 and 431 if they carry a lifetime.
+	RequestErrors bool
+}
+
+// The defaults behind a zero in Policy.
+const (
+	defaultStaleIfError = 24 * time.Hour
+	defaultKeep         = 24 * time.Hour
+)
+
+// orDefault reads the durations of which 0 means a default and a negative one
+// means none.
+func orDefault(d, byDefault time.Duration) time.Duration {
+	if d == 0 {
+		return byDefault
+	}
+	return max(d, 0)
+}
+
+// Preset returns the policy that a name stands for: the base which other
+// options change.
+//
+//   - safe is the zero Policy.
+//   - conformance does all that RFC 9111 allows, whether or not it is wise in
+//     front of strangers: it stores Set-Cookie and 400, 413, 414 and 431,
+//     guesses lifetimes, and heeds what clients ask for.
+//   - nginx does what proxy_cache does with no further words: no targeted
+//     fields, every status with a lifetime, nothing stale unless the origin
+//     server allows it.
+func Preset(name string) (Policy, error) {
+	switch name {
+	case "safe":
+		return Policy{}, nil
+	case "conformance":
+		return Policy{
+			SetCookie:     StoreSetCookie,
+			Heuristic:     true,
+			HonorClient:   true,
+			RequestErrors: true,
+			StrictSMaxAge: true,
+		}, nil
+	case "nginx":
+		return Policy{
+			Targeted:      []string{},
+			StaleIfError:  -1,
+			RequestErrors: true,
+		}, nil
+	}
+	return Policy{}, fmt.Errorf("%q: want safe, conformance or nginx", name)
 }
 
 // SetCookie is what becomes of a storable response with Set-Cookie, which

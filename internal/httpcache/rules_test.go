@@ -79,7 +79,9 @@ func TestStorable(t *testing.T) {
 		{"stale-with-validator", 200, header("Cache-Control", "max-age=0", "Last-Modified", date(t0)), ""},
 		{"stale-without", 200, header("Cache-Control", "max-age=0"), RefusedFreshness},
 		{"public-alone", 200, header("Cache-Control", "public"), RefusedFreshness},
-		{"private-field", 200, header("Cache-Control", `max-age=5, private="x"`), RefusedPrivate},
+		{"private-field", 200, header("Cache-Control", `max-age=5, private="x"`), ""},
+		{"private-cookie", 200, header("Cache-Control", `max-age=5, private="set-cookie"`, "Set-Cookie", "a=b"), ""},
+		{"private-encoding", 200, header("Cache-Control", `max-age=5, private="content-encoding"`), RefusedPrivate},
 		{"interim", 103, header("Cache-Control", "max-age=1"), RefusedStatus},
 		{"too-long-uri", 414, header("Cache-Control", "max-age=1"), RefusedStatus},
 		{"unknown-status", 599, header("Cache-Control", "max-age=1"), ""},
@@ -126,8 +128,8 @@ func TestDecide(t *testing.T) {
 		{"stale", get(), stored("max-age=60"), stale, Decision{Validate, ForwardStale, ""}},
 		{"swr", get(), stored("max-age=60, stale-while-revalidate=60"), stale, Decision{Verdict: StaleHit}},
 		{"swr-over", get(), stored("max-age=60, stale-while-revalidate=30"), stale, Decision{Validate, ForwardStale, ""}},
-		{"swr-forbidden", get(), stored("max-age=60, stale-while-revalidate=60, must-revalidate"), stale, Decision{Validate, ForwardStale, ""}},
-		{"swr-proxy-forbidden", get(), stored("max-age=60, stale-while-revalidate=60, proxy-revalidate"), stale, Decision{Validate, ForwardStale, ""}},
+		{"swr-forbidden", get(), stored("max-age=60, stale-while-revalidate=60, must-revalidate"), stale, Decision{Miss, ForwardStale, ""}},
+		{"swr-proxy-forbidden", get(), stored("max-age=60, stale-while-revalidate=60, proxy-revalidate"), stale, Decision{Miss, ForwardStale, ""}},
 		{"swr-beside-s-maxage", get(), stored("s-maxage=60, stale-while-revalidate=60"), stale, Decision{Verdict: StaleHit}},
 		{"no-cache", get(), stored("max-age=60, no-cache"), fresh, Decision{Validate, ForwardStale, ""}},
 		{"authorization", get("Authorization", "x"), stored("max-age=60"), fresh, Decision{Miss, ForwardURIMiss, ""}},
@@ -139,7 +141,7 @@ func TestDecide(t *testing.T) {
 		{"client-no-store", get("Cache-Control", "no-store"), nil, fresh, Decision{Bypass, ForwardRequest, "no-store"}},
 		{"range-miss", get("Range", "bytes=0-1"), nil, fresh, Decision{Bypass, ForwardBypass, "range"}},
 		{"range-hit", get("Range", "bytes=0-1"), stored("max-age=60"), fresh, Decision{Verdict: Hit}},
-		{"head-miss", method("HEAD"), nil, fresh, Decision{Bypass, ForwardURIMiss, "head"}},
+		{"head-miss", method("HEAD"), nil, fresh, Decision{Head, ForwardURIMiss, "head"}},
 		{"post", method("POST"), stored("max-age=60"), fresh, Decision{Bypass, ForwardMethod, ""}},
 		{"made-up-method", method("FROBNICATE"), nil, fresh, Decision{Bypass, ForwardMethod, ""}},
 		{"content", upload, stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "content"}},
@@ -167,7 +169,7 @@ func TestFreshen(t *testing.T) {
 	}
 	got := f.Header()
 	for name, want := range map[string]string{"X-Old": "1", "X-Both": "2", "X-New": "3", "Content-Length": "5",
-		"Content-Type": "text/plain", "Etag": `W/"a"`, "Date": date(later), "Cache-Status": "", "Connection": ""} {
+		"Content-Type": "text/html", "X-Hop": "", "Etag": `W/"a"`, "Date": date(later), "Cache-Status": "", "Connection": ""} {
 		if got.Get(name) != want {
 			t.Errorf("%s: %q, want %q", name, got.Get(name), want)
 		}

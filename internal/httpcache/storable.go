@@ -20,7 +20,7 @@ const (
 	RefusedSetCookie  Refusal = "set-cookie"    // would hand one client's cookie to the next
 	RefusedCookie     Refusal = "cookie"        // a page for a client with cookies, not marked as shareable
 	RefusedVary       Refusal = "vary"          // Vary: *, or more names than this cache cares for
-	RefusedFreshness  Refusal = "no-freshness"  // no explicit lifetime, or none left and nothing to validate with
+	RefusedFreshness  Refusal = "no-freshness"  // no lifetime, or none left and nothing to validate with
 	RefusedField      Refusal = "field"         // a field that cannot be replayed as it came
 	RefusedTooLarge   Refusal = "too-large"     // for the caller: the body exceeds the object limit
 	RefusedIncomplete Refusal = "incomplete"    // for the caller: the exchange lacked something, so that the response may be wrong
@@ -31,32 +31,33 @@ const (
 // time it arrived.
 //
 // Beyond the RFC it refuses responses with Set-Cookie, unless the policy says
-// otherwise; HTML answered to a
-// request with a Cookie unless it is marked public or s-maxage, since that is
-// what a personal page with a forgotten private looks like; and statuses that
-// blame the form of the request (400, 413, 414, 431), because that form is
-// not in the key and one bad request would deny the page to everybody.
+// otherwise; HTML answered to a request with a Cookie unless it is marked
+// public or s-maxage, or speaks to shared caches in a field of theirs, since
+// that is what a personal page with a forgotten private looks like; and
+// statuses that blame the form of the request (400, 413, 414, 431), because
+// that form is not in the key and one bad request would deny the page to
+// everybody, unless the policy names them.
 func (p *Policy) Storable(req *http.Request, status int, header http.Header, now time.Time) Refusal {
 	if req.Method != http.MethodGet {
 		return RefusedMethod
 	}
-	cc := ParseDirectives(header["Cache-Control"])
+	c := p.caching(req, status, header, now, now)
 	switch {
-	case !storableStatus(status):
+	case !p.storableStatus(status):
 		return RefusedStatus
-	case cc.MustUnderstand && !understood(status):
+	case c.MustUnderstand && !understood(status):
 		return RefusedNoStore
-	case cc.NoStore && !cc.MustUnderstand: // RFC 9111 §5.2.2.3
+	case c.NoStore && !c.MustUnderstand: // RFC 9111 §5.2.2.3
 		return RefusedNoStore
 	case ParseDirectives(req.Header["Cache-Control"]).NoStore:
 		return RefusedNoStore
-	case cc.Private:
+	case c.Private:
 		return RefusedPrivate
-	case len(req.Header["Authorization"]) > 0 && !shareable(cc):
+	case len(req.Header["Authorization"]) > 0 && !c.shareable():
 		return RefusedAuth
-	case len(header["Set-Cookie"]) > 0 && p.SetCookie == SkipSetCookie:
+	case len(header["Set-Cookie"]) > 0 && p.SetCookie == SkipSetCookie && !c.withheld("Set-Cookie"):
 		return RefusedSetCookie
-	case len(req.Header["Cookie"]) > 0 && isHTML(header) && !cc.Public && !cc.SMaxAge.Present:
+	case len(req.Header["Cookie"]) > 0 && isHTML(header) && !c.Public && !c.SMaxAge.Present && !c.targeted:
 		return RefusedCookie
 	case len(header["Trailer"]) > 0 || !replayable(header):
 		return RefusedField
@@ -64,11 +65,12 @@ func (p *Policy) Storable(req *http.Request, status int, header http.Header, now
 	if _, ok := varyNames(header["Vary"]); !ok {
 		return RefusedVary
 	}
-	lifetime, explicit := freshnessLifetime(header, cc, now)
-	useful := lifetime > 0 && !cc.NoCache ||
-		len(header["Etag"]) > 0 || len(header["Last-Modified"]) > 0 ||
-		cc.StaleWhileRevalidate.Duration > 0 || cc.StaleIfError.Duration > 0
-	if !(explicit || cc.NoCache) || !useful {
+	validator := len(header["Etag"]) > 0 || len(header["Last-Modified"]) > 0
+	useful := c.lifetime > 0 && !c.NoCache || validator ||
+		c.StaleWhileRevalidate.Duration > 0 || c.StaleIfError.Duration > 0
+	meant := c.explicit || c.NoCache || c.lifetime > 0 ||
+		p.Heuristic && heuristicallyCacheable(status) // to be validated before every use
+	if !meant || !useful {
 		return RefusedFreshness
 	}
 	return ""
@@ -76,31 +78,27 @@ func (p *Policy) Storable(req *http.Request, status int, header http.Header, now
 
 // shareable reports whether the response to an authenticated request may be
 // given to others (RFC 9111 §3.5).
-func shareable(cc Directives) bool {
-	return cc.Public || cc.MustRevalidate || cc.SMaxAge.Present
+func (c *caching) shareable() bool {
+	return c.Public || c.MustRevalidate || c.SMaxAge.Present
 }
 
-func storableStatus(status int) bool {
+func (p *Policy) storableStatus(status int) bool {
 	switch status {
 	case http.StatusPartialContent, http.StatusNotModified,
-		http.StatusBadRequest, http.StatusRequestEntityTooLarge,
-		http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge,
 		http.StatusRequestedRangeNotSatisfiable, http.StatusPreconditionFailed:
 		return false
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge,
+		http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge:
+		_, named := p.StatusTTL[status]
+		return p.RequestErrors || named
 	}
 	return status >= 200 && status <= 999
 }
 
-// understood reports whether this cache knows the caching rules of a status
-// (RFC 9111 §3, "understands"): the heuristically cacheable ones of RFC 9110
-// §15.1 and the redirects.
-func understood(status int) bool {
-	switch status {
-	case 200, 203, 204, 300, 301, 302, 303, 307, 308, 404, 405, 410, 414, 421, 451, 501:
-		return true
-	}
-	return false
-}
+// understood reports whether this cache knows what a status asks of caches
+// (RFC 9111 §3, "understands"): it does for all that are registered and that
+// it stores at all.
+func understood(status int) bool { return http.StatusText(status) != "" }
 
 func isHTML(header http.Header) bool {
 	v := header["Content-Type"]

@@ -31,32 +31,30 @@ type Stored struct {
 	lastModified     string
 	lastModifiedTime time.Time // zero if lastModified is no date
 
-	received        time.Time
-	initialAge      time.Duration
-	lifetime        time.Duration
-	staleRevalidate time.Duration // stale-while-revalidate
-	staleError      time.Duration // stale-if-error
-	noCache         bool          // never without validation
-	neverStale      bool          // must-revalidate or proxy-revalidate
-	shareable       bool          // even to authenticated requests
+	generated  time.Time // Date
+	received   time.Time
+	initialAge time.Duration
+	lifetime   time.Duration
+	stale      windows
+	noCache    bool // never without validation
+	immutable  bool // RFC 8246
+	shareable  bool // even to authenticated requests
 }
 
 // NewStored records a response that Storable accepted. requested and received
 // are the times around the exchange with the origin server.
 func (p *Policy) NewStored(req *http.Request, status int, header http.Header, requested, received time.Time) *Stored {
-	cc := ParseDirectives(header["Cache-Control"])
-	lifetime, _ := freshnessLifetime(header, cc, received)
+	c := p.caching(req, status, header, requested, received)
 	s := &Stored{
-		Status:          status,
-		CacheStatus:     strings.Join(header["Cache-Status"], ", "),
-		received:        received,
-		initialAge:      initialAge(header, requested, received),
-		lifetime:        lifetime,
-		staleRevalidate: cc.StaleWhileRevalidate.Duration,
-		staleError:      cc.StaleIfError.Duration,
-		noCache:         cc.NoCache,
-		neverStale:      cc.MustRevalidate || cc.ProxyRevalidate,
-		shareable:       shareable(cc),
+		Status:      status,
+		CacheStatus: strings.Join(header["Cache-Status"], ", "),
+		generated:   dateOf(header, received),
+		received:    received,
+		initialAge:  c.age,
+		lifetime:    c.lifetime,
+		noCache:     c.NoCache,
+		immutable:   c.Immutable,
+		shareable:   c.shareable(),
 	}
 	s.Vary, _ = NewVary(header["Vary"], req.Header)
 	if v := header["Etag"]; len(v) == 1 && validETag(v[0]) {
@@ -66,7 +64,8 @@ func (p *Policy) NewStored(req *http.Request, status int, header http.Header, re
 		s.lastModified = v[0]
 		s.lastModifiedTime, _ = ParseDate(v[0], received)
 	}
-	s.Fields = fieldsOf(header)
+	s.stale = p.windows(&c, s.etag != "" || s.lastModified != "")
+	s.Fields = fieldsOf(header, &c.Directives)
 	if _, ok := s.field("Date"); !ok {
 		// RFC 9110 §6.6.1: record when it came, so that a later hit does not
 		// claim to have been generated just then.
@@ -107,9 +106,16 @@ func (s *Stored) Age(now time.Time) time.Duration {
 // TTL is what remains of the freshness lifetime at now; negative once stale.
 func (s *Stored) TTL(now time.Time) time.Duration { return s.lifetime - s.Age(now) }
 
+// Supersedes reports whether s is fresh at now and was generated after t, so
+// that t, arriving late, must not take its place (RFC 9111 §4: the most
+// recent response, as its Date tells, is the one to use).
+func (s *Stored) Supersedes(t *Stored, now time.Time) bool {
+	return s.generated.After(t.generated) && s.Fresh(now)
+}
+
 // Size is the number of bytes s keeps alive, about.
 func (s *Stored) Size() int {
-	const self = 360 // the struct and its allocation
+	const self = 400 // the struct and its allocation
 	n := self + s.Vary.Size() + len(s.CacheStatus)
 	for _, f := range s.Fields {
 		n += len(f.Name) + 40 // the Field
@@ -141,11 +147,12 @@ func (s *Stored) setField(name, value string) {
 }
 
 // fieldsOf copies the fields that are stored: all but those of the connection
-// (RFC 9111 §3.1), and Age and Cache-Status, which are made anew for each use.
-func fieldsOf(header http.Header) []Field {
+// (RFC 9111 §3.1), those the origin server withholds from caches, and Age and
+// Cache-Status, which are made anew for each use.
+func fieldsOf(header http.Header, cc *Directives) []Field {
 	fields := make([]Field, 0, len(header)+2)
 	for name, values := range header {
-		if len(values) == 0 || !storedField(name) || namedByConnection(header, name) {
+		if len(values) == 0 || !storedField(name) || namedByConnection(header, name) || cc.withheld(name) {
 			continue
 		}
 		fields = append(fields, Field{name, slices.Clip(slices.Clone(values))})
@@ -173,4 +180,21 @@ func namedByConnection(header http.Header, name string) bool {
 		}
 	}
 	return false
+}
+
+// Withheld are the fields of a response that private="field" or
+// no-cache="field" keeps from being stored. The client whose request it
+// answers gets them nevertheless.
+func (p *Policy) Withheld(header http.Header) http.Header {
+	cc, _ := p.responseDirectives(header)
+	if cc.Withheld == "" {
+		return nil
+	}
+	h := make(http.Header)
+	for name, values := range header {
+		if cc.withheld(name) && storedField(name) && !namedByConnection(header, name) {
+			h[name] = slices.Clone(values)
+		}
+	}
+	return h
 }

@@ -32,15 +32,41 @@ func (s *Stored) Condition(header http.Header) bool {
 // false if the 304 speaks of another representation, or says that it may no
 // longer be stored.
 func (p *Policy) Freshen(s *Stored, req *http.Request, header http.Header, requested, received time.Time) (*Stored, bool) {
-	if v := header["Etag"]; len(v) > 0 && s.etag != "" && !weakEqual(v[0], s.etag) {
+	if !s.identifiedBy(header) {
 		return nil, false
 	}
+	return p.updated(s, req, header, requested, received)
+}
+
+// FreshenByHead returns s as the 200 response to a HEAD request updates it
+// (RFC 9111 §4.3.5). If that response describes another representation than
+// s, by its validators or length, it returns nil and changed is true: s is to
+// go. It returns nil and false for a response that says too little for
+// either, or that may not be stored.
+func (p *Policy) FreshenByHead(s *Stored, req *http.Request, header http.Header, requested, received time.Time) (fresh *Stored, changed bool) {
+	etag, modified := header["Etag"], header["Last-Modified"]
+	length, known := s.field("Content-Length")
+	switch {
+	case len(etag) > 0 && etag[0] != s.etag,
+		len(modified) > 0 && modified[0] != s.lastModified,
+		known && len(header["Content-Length"]) > 0 && header["Content-Length"][0] != length[0]:
+		return nil, true
+	case len(etag) == 0 && len(modified) == 0:
+		return nil, false // may be the same, may be another
+	case received.Before(s.received):
+		return nil, false
+	}
+	fresh, _ = p.updated(s, req, header, requested, received)
+	return fresh, false
+}
+
+// updated returns s with the fields of a later response (RFC 9111 §3.2), or
+// false if it may not be stored like that.
+func (p *Policy) updated(s *Stored, req *http.Request, header http.Header, requested, received time.Time) (*Stored, bool) {
 	merged := s.Header()
 	delete(merged, "Cache-Status")
 	for name, values := range header {
-		// What describes the content itself, which the 304 does not carry,
-		// stays as it was.
-		if keepsOnFreshen(name) || !storedField(name) && name != "Age" && name != "Cache-Status" {
+		if keptOnUpdate(name) || !storedField(name) && name != "Age" && name != "Cache-Status" || namedByConnection(header, name) {
 			continue
 		}
 		merged[name] = values
@@ -55,9 +81,31 @@ func (p *Policy) Freshen(s *Stored, req *http.Request, header http.Header, reque
 	return p.NewStored(req, s.Status, merged, requested, received), true
 }
 
-func keepsOnFreshen(name string) bool {
+// identifiedBy reports whether s is what a 304 with that header speaks of
+// (RFC 9111 §4.3.4). A strong entity tag has to be the stored one, strong as
+// well; a weak one matches weakly; and a date counts if there is no tag. A
+// 304 without any answers the validators it was asked with, those of s.
+func (s *Stored) identifiedBy(header http.Header) bool {
+	if v := header["Etag"]; len(v) > 0 {
+		switch {
+		case s.etag == "":
+			return s.lastModified != "" // the tag is new; what was asked with is the date
+		case strings.HasPrefix(v[0], "W/"):
+			return weakEqual(v[0], s.etag)
+		}
+		return v[0] == s.etag
+	}
+	if v := header["Last-Modified"]; len(v) > 0 && s.etag == "" && s.lastModified != "" {
+		return v[0] == s.lastModified
+	}
+	return true
+}
+
+// keptOnUpdate reports whether a field describes the content itself in a way
+// that only content can change.
+func keptOnUpdate(name string) bool {
 	switch name {
-	case "Content-Length", "Content-Encoding", "Content-Type", "Content-Range":
+	case "Content-Length", "Content-Encoding", "Content-Range":
 		return true
 	}
 	return false

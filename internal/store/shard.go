@@ -50,7 +50,8 @@ func (s *shard) lookup(key []byte, request http.Header, now time.Time) (e *Entry
 }
 
 // put returns whether e took the place of another entry, and the bytes of
-// that one. ok is false if e is not fresh and was not stored.
+// that one. ok is false if e was not stored: it is not fresh, or older than
+// what is there.
 func (s *shard) put(e *Entry, size int64, now time.Time, fresh func() bool) (replaced bool, freed int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,6 +64,9 @@ func (s *shard) put(e *Entry, size int64, now time.Time, fresh func() bool) (rep
 	old := slices.IndexFunc(variants, func(el *list.Element) bool {
 		return el.Value.(*node).entry.Stored.Vary.Equal(e.Stored.Vary)
 	})
+	if old >= 0 && variants[old].Value.(*node).entry.Stored.Supersedes(e.Stored, now) {
+		return false, 0, false
+	}
 	if old < 0 && len(variants) >= MaxVariants {
 		old = leastRecent(variants)
 	}

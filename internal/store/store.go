@@ -71,9 +71,9 @@ func (s *Store) Generation(key string) uint64 {
 
 // Put stores e, used at now, in place of the same variant, and evicts what
 // there is no more room for. It returns false and stores nothing if the entry
-// is larger than the whole budget, or if its key was invalidated since
-// generation was taken: the response may be older than the reason for the
-// invalidation.
+// is larger than the whole budget, if the same variant is there, fresh, with
+// a later Date, or if its key was invalidated since generation was taken: the
+// response may be older than the reason for the invalidation.
 func (s *Store) Put(e *Entry, generation uint64, now time.Time) bool {
 	size := e.Size()
 	if !s.makeRoom(size) {

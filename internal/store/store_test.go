@@ -225,3 +225,23 @@ func BenchmarkLookup(b *testing.B) {
 		i++
 	}
 }
+
+// A response that arrives late, behind one generated after it, does not take
+// its place while that one is fresh.
+func TestPutOfAnOlderDate(t *testing.T) {
+	s := New(1 << 20)
+	dated := func(date time.Time) *Entry {
+		header := http.Header{"Cache-Control": {"max-age=60"}, "Date": {date.Format(http.TimeFormat)}}
+		request := &http.Request{Method: "GET", Header: http.Header{}}
+		return &Entry{Key: "a", Stored: new(httpcache.Policy).NewStored(request, 200, header, t0, t0)}
+	}
+	newer, older := dated(t0), dated(t0.Add(-10*time.Second))
+	s.mustPut(t, newer, t0)
+	if s.Put(older, s.Generation("a"), t0) {
+		t.Error("the older one was stored")
+	}
+	if e, _ := s.Lookup([]byte("a"), nil, t0); e != newer || s.Objects() != 1 || s.Bytes() != newer.Size() {
+		t.Errorf("%v, %d objects, %d bytes", e, s.Objects(), s.Bytes())
+	}
+	s.mustPut(t, older, at(61)) // what is there is stale by then
+}
