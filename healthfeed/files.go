@@ -91,13 +91,14 @@ func (s fileSource) Run(ctx context.Context, f *Feed) error {
 
 // WriteFile writes a snapshot so that a reader, or a machine that loses power,
 // finds either the old file or the new one: a temporary file in the same
-// directory, which must exist, is renamed over path, with both synced.
+// directory, which must exist, is renamed over path, with both synced. The file has a
+// checksum, which [ParseSnapshot] compares.
 func WriteFile(path string, s *Snapshot) error {
 	data, err := s.encode()
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	if err := replaceFile(path, data); err != nil {
+	if err := replaceFile(path, summed(data)); err != nil {
 		// The name of the temporary file differs every time and says nothing.
 		var pe *fs.PathError
 		if errors.As(err, &pe) {

@@ -246,13 +246,17 @@ func (s *Snapshot) Validate() error {
 // are 3 MB of inventory and 3 MB for each prober.
 const MaxSnapshot = 32 << 20
 
-// ParseSnapshot reads a snapshot and refuses it whole for any mistake in it.
+// ParseSnapshot reads a snapshot and refuses it whole for any mistake in it. If it has a
+// checksum, as a file by [WriteFile] has, that is compared.
 func ParseSnapshot(data []byte) (*Snapshot, error) {
 	if len(data) > MaxSnapshot {
 		return nil, fmt.Errorf("snapshot of %d bytes is larger than %d", len(data), MaxSnapshot)
 	}
 	if !utf8.Valid(data) { // encoding/json would put something in place of what is torn
 		return nil, errors.New("snapshot: it is not UTF-8 (RFC 8259, section 8.1)")
+	}
+	if err := checkSum(data); err != nil {
+		return nil, err
 	}
 	var s Snapshot
 	if err := json.Unmarshal(data, &s); err != nil {

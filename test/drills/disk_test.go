@@ -183,6 +183,7 @@ func TestTornFiles(t *testing.T) {
 	flipped[len(flipped)/2] ^= 0x80
 	for name, torn := range map[string]string{
 		"half": string(whole[:len(whole)/2]), "empty": "", "zeros": string(make([]byte, len(whole))), "a byte": string(flipped),
+		"a digit": strings.Replace(string(whole), `"ttl_ms":15000`, `"ttl_ms":15001`, 1),
 	} {
 		s.write("ns.json", torn)
 		said := strings.Count(v.log.String(), "state file refused; starting without")
