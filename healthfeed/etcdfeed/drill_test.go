@@ -55,9 +55,11 @@ func TestProberCutOff(t *testing.T) {
 			r, err := client.Get(t.Context(), "/tandem/obs/one")
 			return err == nil && len(r.Kvs) == 0
 		})
-		eventually(t, "the prober does not abstain", func() bool { return voters() == "1 of 1 probers" })
-		if reader.down.Load() || !reader.fresh() {
-			t.Errorf("without one of two probers: lon is %v, the table %v", reader.state("lon"), reader.Table().Freshness)
+		eventually(t, "the prober does not abstain, or the other one with it", func() bool {
+			return voters() == "1 of 1 probers" && reader.fresh()
+		})
+		if reader.down.Load() {
+			t.Errorf("a node went down without one of two probers; lon is %v", reader.state("lon"))
 		}
 		one.vote(map[string]healthfeed.State{"lon": healthfeed.Up, "sea": healthfeed.Up})
 		k.heal()
@@ -100,7 +102,9 @@ func TestCompactedWhileCutOff(t *testing.T) {
 func TestNoSpace(t *testing.T) {
 	eachEtcd(t, func(t *testing.T, etcd string) {
 		c := startEtcd(t, etcd, 1, "--quota-backend-bytes", "200000")
-		one := join(t, "one", quick, inventory, c.endpoints()...)
+		p := quick
+		p.lease = time.Minute // a full etcd grants no other one
+		one := join(t, "one", p, inventory, c.endpoints()...)
 		reader := join(t, "", quick, inventory, c.endpoints()...)
 		eventually(t, "the reader hears nothing", reader.fresh)
 		client := c.client(t)
@@ -116,9 +120,10 @@ func TestNoSpace(t *testing.T) {
 		if !strings.Contains(one.log.String(), "exceeded") {
 			t.Errorf("the log does not say why\n%s", one.log)
 		}
-		eventually(t, "the record does not grow old", func() bool { return reader.Table().Freshness == healthfeed.Frozen })
-		if !reader.source.Following() || reader.down.Load() {
-			t.Errorf("following: %v, a node was down: %v", reader.source.Following(), reader.down.Load())
+		eventually(t, "the record does not grow old", func() bool { return !reader.fresh() })
+		eventually(t, "the reader does not follow", reader.source.Following)
+		if reader.down.Load() {
+			t.Error("a node went down because nothing could be written")
 		}
 		// A late joiner finds the key, whose lease lives, and does not take it for news.
 		late := join(t, "", quick, inventory, c.endpoints()...)
@@ -201,13 +206,11 @@ func TestLeasesEndTogether(t *testing.T) {
 		}
 		eventually(t, "the leases do not end", func() bool { return leases() == 0 })
 		k.heal()
-		eventually(t, "not all come back", func() bool { return leases() == probers })
-		eventually(t, "not all are heard again", func() bool { return heard() == probers && reader.fresh() })
+		eventually(t, "not all come back with one lease each, and are heard", func() bool {
+			return leases() == probers && heard() == probers && reader.fresh()
+		})
 		if reader.down.Load() {
 			t.Error("a node went down because leases ended")
-		}
-		if got := leases(); got != probers {
-			t.Errorf("%d leases of %d probers", got, probers)
 		}
 	})
 }

@@ -51,7 +51,7 @@ func TestMinority(t *testing.T) {
 		}
 		began := time.Now()
 		eventually(t, "nobody notices that there is no leader", func() bool { return !alone.source.Following() })
-		if took := time.Since(began); took > 15*time.Second {
+		if took := time.Since(began); took > 10*quick.silence {
 			t.Errorf("noticed after %v", took)
 		}
 		for _, m := range c.members[1:] {
@@ -100,13 +100,14 @@ func TestSlowDisk(t *testing.T) {
 		reader := join(t, "", p, inventory, c.endpoints()...)
 		eventually(t, "the reader hears nothing", reader.fresh)
 		seq, _ := reader.Record("one")
-		for range 8 {
+		through := func() bool { now, _ := reader.Record("one"); return now.Seq > seq.Seq }
+		for i := 0; i < 8 || i < 80 && !through(); i++ {
 			c.members[0].signal(t, syscall.SIGSTOP)
 			time.Sleep(time.Second)
 			c.members[0].signal(t, syscall.SIGCONT)
 			time.Sleep(200 * time.Millisecond)
 		}
-		if now, _ := reader.Record("one"); now.Seq == seq.Seq {
+		if !through() {
 			t.Error("nothing comes through")
 		}
 		eventually(t, "it does not go on", func() bool { return reader.fresh() && reader.source.Following() })
