@@ -173,7 +173,7 @@ func TestWatchDropsTheSlow(t *testing.T) {
 	for began := time.Now(); h.Dropped() == 0; fat.Seq++ {
 		offer(t, f, fat)
 		time.Sleep(recordSpacing)
-		if time.Since(began) > 30*time.Second {
+		if time.Since(began) > 2*time.Minute {
 			t.Fatal("it is never dropped")
 		}
 	}

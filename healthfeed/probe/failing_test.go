@@ -251,6 +251,7 @@ func TestSpeakingFirst(t *testing.T) {
 			}
 		}
 	}
+	log.SetOutput(os.Stderr) // who still writes is done with out
 	if out.Len() > 0 {
 		t.Errorf("written to standard error: %s", out.String())
 	}
