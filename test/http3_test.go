@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/tandem-cdn/tandem/internal/binaries"
+	"github.com/tandem-cdn/tandem/internal/freeport"
 )
 
 // TestHTTP3: Caddy and CoreDNS ask for different versions of quic-go, and both
@@ -115,16 +115,9 @@ https://localhost:%d {
 // udpPort returns a port that is free for TCP and UDP.
 func udpPort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.On(freeport.Loopback)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	port := l.Addr().(*net.TCPAddr).Port
-	p, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Close()
-	return port
+	return int(port)
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tandem-cdn/tandem/internal/freeport"
 )
 
 // TestScripts runs testdata/script/*.txtar. Beside the commands of testscript
@@ -73,11 +75,9 @@ func TestScripts(t *testing.T) {
 
 func ports(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := freeport.On(freeport.Loopback)
 		ts.Check(err)
-		// Held until the script has all of its ports, so that they differ.
-		defer l.Close()
-		ts.Setenv(name, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+		ts.Setenv(name, strconv.Itoa(int(port)))
 	}
 }
 

@@ -6,8 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/freeport"
 	"github.com/tandem-cdn/tandem/internal/leaktest"
 )
 
@@ -102,24 +102,15 @@ func startEtcd(t *testing.T, program string, n int, args ...string) *cluster {
 	return c
 }
 
-// freeURL is for a server that listens by itself, perhaps more than once. Its port is
-// none that the kernel gives to connections, which are many here.
+// freeURL is for a server that listens by itself, perhaps more than once.
 func freeURL(t *testing.T) string {
 	t.Helper()
-	for {
-		port := 10_000 + rand.N(20_000)
-		if _, taken := given.LoadOrStore(port, true); taken {
-			continue
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			l.Close()
-			return "http://" + l.Addr().String()
-		}
+	port, err := freeport.On(freeport.Loopback)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return "http://" + netip.AddrPortFrom(freeport.Loopback, port).String()
 }
-
-var given sync.Map // ports, so that nobody else gets one before there is who listens
 
 func (m *member) start(t *testing.T) {
 	t.Helper()

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/freeport"
 )
 
 // With etcd there are two name servers, which probe and share what they see, and the
@@ -39,7 +40,7 @@ type sharing struct {
 func (s *stage) share(ctx context.Context, program string, inventory []byte) error {
 	e := &sharing{}
 	for _, into := range []*netip.AddrPort{&e.client, &e.peer, &e.hub, &e.dns, &e.ready} {
-		port, err := freePort(localhost)
+		port, err := freeport.On(localhost)
 		if err != nil {
 			return err
 		}

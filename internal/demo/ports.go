@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+
+	"github.com/tandem-cdn/tandem/internal/freeport"
 )
 
 // Addresses are where everything listens.
@@ -26,7 +28,7 @@ type edgeAddresses struct {
 	admin  netip.AddrPort // on 127.0.0.1, the only loopback address that Caddy lets an admin client name
 }
 
-var localhost = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+var localhost = freeport.Loopback
 
 // manyLoopbacks reports whether 127.0.0.11 and its like can be listened on.
 func manyLoopbacks() bool { return runtime.GOOS == "linux" }
@@ -57,11 +59,11 @@ func fixedPorts() (*addresses, error) {
 	return a, nil
 }
 
-// freePorts asks the system for ports that nobody uses.
+// freePorts finds ports that nobody uses.
 func freePorts() (*addresses, error) {
 	a := &addresses{}
 	for _, into := range []*netip.AddrPort{&a.dns, &a.hub, &a.ready, &a.origin} {
-		port, err := freePort(localhost)
+		port, err := freeport.On(localhost)
 		if err != nil {
 			return nil, err
 		}
@@ -75,7 +77,7 @@ func freePorts() (*addresses, error) {
 		}
 	}
 	// One port for all edges on Linux, so that one URL works with all of them.
-	port, err := freePort(hosts...)
+	port, err := freeport.On(hosts...)
 	if err != nil {
 		return nil, err
 	}
@@ -84,11 +86,11 @@ func freePorts() (*addresses, error) {
 		host := localhost
 		if manyLoopbacks() {
 			e.answer, host = loopback(i), loopback(i)
-		} else if port, err = freePort(host); err != nil {
+		} else if port, err = freeport.On(host); err != nil {
 			return nil, err
 		}
 		e.http = netip.AddrPortFrom(host, port)
-		admin, err := freePort(localhost)
+		admin, err := freeport.On(localhost)
 		if err != nil {
 			return nil, err
 		}
@@ -109,36 +111,3 @@ func (a *addresses) tcp() []netip.AddrPort {
 
 func loopback(i int) netip.Addr      { return netip.AddrFrom4([4]byte{127, 0, 0, byte(11 + i)}) }
 func documentation(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(11 + i)}) }
-
-// freePort returns a port that is free for TCP and UDP on all hosts. Somebody
-// may take it before it is used; what then fails to listen says so.
-func freePort(hosts ...netip.Addr) (uint16, error) {
-	const tries = 50
-	var last error
-	for range tries {
-		port, err := tryPort(hosts)
-		if err == nil {
-			return port, nil
-		}
-		last = err
-	}
-	return 0, fmt.Errorf("no free port: %w", last)
-}
-
-func tryPort(hosts []netip.Addr) (uint16, error) {
-	var port uint16
-	for _, host := range hosts {
-		l, err := net.Listen("tcp", netip.AddrPortFrom(host, port).String())
-		if err != nil {
-			return 0, err
-		}
-		defer l.Close()
-		port = l.Addr().(*net.TCPAddr).AddrPort().Port()
-		u, err := net.ListenPacket("udp", netip.AddrPortFrom(host, port).String())
-		if err != nil {
-			return 0, err
-		}
-		defer u.Close()
-	}
-	return port, nil
-}

@@ -32,7 +32,7 @@ func eachEtcd(t *testing.T, drill func(t *testing.T, etcd string)) {
 // URL.
 func startEtcd(t *testing.T, program, host string, before ...string) string {
 	t.Helper()
-	client, peer := "http://"+address(host), "http://"+address(host)
+	client, peer := "http://"+address(t, host), "http://"+address(t, host)
 	args := append(append([]string{}, before...), program, "--name", "m", "--data-dir", t.TempDir(), "--initial-cluster", "m="+peer,
 		"--listen-client-urls", client, "--advertise-client-urls", client,
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--logger", "zap", "--log-level", "warn")

@@ -7,10 +7,10 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/tandem-cdn/tandem/internal/binaries"
+	"github.com/tandem-cdn/tandem/internal/freeport"
 )
 
 // The programs under test: those of TANDEM_BIN, or such that are built for the run.
@@ -154,7 +155,7 @@ type server struct {
 // of its own. It has a hub for everybody. The words before are of a command that runs it.
 func (s *site) serve(name, host, properties string, before ...string) *server {
 	s.t.Helper()
-	return s.serveAt(name, address(host), address(host), properties, before...)
+	return s.serveAt(name, address(s.t, host), address(s.t, host), properties, before...)
 }
 
 // serveAt is serve with addresses for queries and for the hub, in another namespace
@@ -220,22 +221,16 @@ func (v *server) signal(sig syscall.Signal) {
 	}
 }
 
-// address is one to listen on. Its port is none that the kernel gives to connections.
-func address(host string) string {
-	for {
-		port := 10_000 + rand.N(20_000)
-		if _, taken := given.LoadOrStore(port, true); taken {
-			continue
-		}
-		addr := net.JoinHostPort(host, fmt.Sprint(port))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			l.Close()
-			return addr
-		}
+// address is one of a host to listen on.
+func address(t *testing.T, host string) string {
+	t.Helper()
+	ip := netip.MustParseAddr(host)
+	port, err := freeport.On(ip)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return netip.AddrPortFrom(ip, port).String()
 }
-
-var given sync.Map // ports, so that nobody else gets one before there is who listens
 
 func eventually(t *testing.T, otherwise string, is func() bool) {
 	t.Helper()

@@ -57,7 +57,7 @@ func TestHubStopped(t *testing.T) {
 func TestEdgeStopped(t *testing.T) {
 	t.Parallel()
 	s := open(t, "127.0.0.1", "")
-	addr := address("127.0.0.1")
+	addr := address(t, "127.0.0.1")
 	cmd := exec.Command(caddy, "respond", "--listen", addr, "well")
 	cmd.Env = append(cmd.Environ(), "HOME="+s.dir, "XDG_DATA_HOME="+s.dir, "XDG_CONFIG_HOME="+s.dir)
 	if err := cmd.Start(); err != nil {
