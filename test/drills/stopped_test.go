@@ -52,8 +52,9 @@ func TestHubStopped(t *testing.T) {
 	c.content()
 }
 
-// An edge that stands still accepts connections and says nothing. It is down within 8 s,
-// its clients are answered with others, and it comes back when it goes on.
+// An edge that stands still accepts connections and says nothing. It is down within 8 s, or
+// several times as long beside much else; TestDetection of package probe has it exactly. Its
+// clients are answered with others, and it comes back when it goes on.
 func TestEdgeStopped(t *testing.T) {
 	t.Parallel()
 	s := open(t, "127.0.0.1", "")
@@ -80,7 +81,7 @@ func TestEdgeStopped(t *testing.T) {
 	}
 	eventually(t, "the clients of the edge are not sent elsewhere", moved)
 	took := time.Since(began)
-	if took > 9*time.Second { // and a second for a machine with much to do
+	if took > 32*time.Second {
 		t.Errorf("the edge is down after %v", took)
 	}
 	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
