@@ -137,11 +137,12 @@ func (p *Prober) probe(ctx context.Context, f *healthfeed.Feed) error {
 	defer wg.Wait()
 	defer cancel()
 
+	before, _ := f.Record(p.name) // when another feed of this process goes on here
 	r := &publisher{
 		Prober:  p,
 		record:  healthfeed.Record{Prober: p.name, Epoch: f.Epoch(p.name), TTLMS: ttl.Milliseconds()},
 		targets: map[key]*target{},
-		ballots: map[string]*ballot{},
+		ballots: recall(&before, time.Now()),
 		changed: make(chan struct{}, 1),
 	}
 	inventories := make(chan *healthfeed.Inventory)

@@ -10,8 +10,24 @@ import (
 
 // A ballot is what the prober remembers of one node between votes.
 type ballot struct {
-	state healthfeed.State // of the last vote; Unknown before the first
-	since time.Time        // when state began
+	state    healthfeed.State // of the last vote; Unknown before the first
+	since    time.Time        // when state began
+	degraded bool             // as the last vote that was no abstention had it
+}
+
+// longest bounds how long ago a state may have begun, since whoever has the same name may
+// write any number.
+const longest = 365 * 24 * time.Hour
+
+// recall returns the ballots behind a record that is the prober's own, from before it
+// was started anew.
+func recall(r *healthfeed.Aged, now time.Time) map[string]*ballot {
+	ballots := make(map[string]*ballot, len(r.Nodes))
+	for id, o := range r.Nodes {
+		age := time.Duration(r.AgeMS+min(max(o.SinceMS, 0), longest.Milliseconds())) * time.Millisecond
+		ballots[id] = &ballot{o.State, now.Add(-age), o.State == healthfeed.Degraded}
+	}
+	return ballots
 }
 
 // cast makes the vote on a node from the views of its checks, in their order. A
@@ -66,13 +82,16 @@ func (b *ballot) cast(n *healthfeed.Node, views []view, now time.Time) (healthfe
 		return healthfeed.Observation{}, false
 	case drains:
 		o.State = healthfeed.Draining
-	case weak, o.Health < degradedBelow, b.state == healthfeed.Degraded && o.Health <= wellAbove:
+	case weak, o.Health < degradedBelow, b.degraded && o.Health <= wellAbove:
 		o.State = healthfeed.Degraded
 	default:
 		o.State = healthfeed.Up
 	}
 	if o.State != b.state {
 		b.state, b.since = o.State, now
+	}
+	if o.State != healthfeed.Abstain {
+		b.degraded = o.State == healthfeed.Degraded
 	}
 	o.SinceMS = now.Sub(b.since).Milliseconds()
 	if at := due(n, views, o.State); !at.IsZero() {

@@ -180,9 +180,25 @@ func TestCastDue(t *testing.T) {
 	}
 }
 
-// Between 60 and 75 a node stays what it is.
+// Between 60 and 75 a node stays what it is, also when nothing can be said meanwhile, and
+// when another prober goes on from the last record.
 func TestCastDegradedHysteresis(t *testing.T) {
-	n := &healthfeed.Node{Checks: []healthfeed.Check{{Critical: true}}}
+	n := &healthfeed.Node{ID: "a", Checks: []healthfeed.Check{{Critical: true}}}
+	for _, between := range []string{"nothing", "abstention", "reload"} {
+		b := new(ballot)
+		b.cast(n, []view{{state: healthfeed.Up, health: 59}}, t0)
+		now := t0.Add(time.Second)
+		o, _ := b.cast(n, []view{{state: healthfeed.Up, health: 70, late: between == "abstention"}}, now)
+		if between == "reload" {
+			record := healthfeed.Aged{AgeMS: 3000, Record: healthfeed.Record{Nodes: map[string]healthfeed.Observation{"a": o}}}
+			now = now.Add(3 * time.Second)
+			b = recall(&record, now)["a"]
+		}
+		o, _ = b.cast(n, []view{{state: healthfeed.Up, health: 70}}, now)
+		if want := now.Sub(t0).Milliseconds(); o.State != healthfeed.Degraded || between != "abstention" && o.SinceMS != want {
+			t.Errorf("%s: %v since %d ms", between, o.State, o.SinceMS)
+		}
+	}
 	var b ballot
 	for i, step := range []struct {
 		health float64
