@@ -28,6 +28,10 @@ type Config struct {
 	// Sources bring records, and perhaps the inventory.
 	Sources []Source
 
+	// Hasten has the checks of a node made before their time, without waiting for that,
+	// or is nil if this process makes none. Whom the hub lets ask calls it.
+	Hasten func(node string)
+
 	// Identity is who this process is, nil for nobody in particular. With it, the
 	// records of its own prober are signed, and of those that came from others only
 	// the ones are believed that their prober has signed.

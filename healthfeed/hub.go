@@ -33,6 +33,8 @@ const (
 //	POST /v1/drain/NODE?reason=WORDS  sends the node no more clients, and
 //	               /v1/undrain/NODE takes that back: for operators, and for an
 //	               edge about itself; without TLS for this host
+//	POST /v1/probe/NODE  has its checks made soon, by the prober of this process: for the
+//	               same, and without TLS for those at an address of the node
 //
 // An answer is rendered at most once a second, or at most ten times while the
 // feed changes, however many ask. It names every node, and carries the
@@ -71,6 +73,10 @@ func (h *Hub) Dropped() uint64 { return h.dropped.Load() }
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, drainPath) || strings.HasPrefix(r.URL.Path, undrainPath) {
 		h.drain(w, r)
+		return
+	}
+	if strings.HasPrefix(r.URL.Path, hastenPath) {
+		h.hasten(w, r)
 		return
 	}
 	switch r.URL.Path {

@@ -22,9 +22,7 @@ var crossOrigin http.CrossOriginProtection
 // drain serves POST /v1/drain/NODE?reason=WORDS and /v1/undrain/NODE. It answers with
 // the [Override], which is in the state file by then.
 func (h *Hub) drain(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", "POST")
-		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+	if !isPost(w, r) {
 		return
 	}
 	o := Override{State: AdminDrain, Node: strings.TrimPrefix(r.URL.Path, drainPath), Reason: r.URL.Query().Get("reason")}
@@ -32,7 +30,7 @@ func (h *Hub) drain(w http.ResponseWriter, r *http.Request) {
 		o.State, o.Node = AdminAuto, node
 	}
 	var err error
-	if o.By, o.Self, err = h.mayDrain(r, o.Node); err != nil {
+	if o.By, o.Self, err = h.speaksFor(r, o.Node); err != nil {
 		http.Error(w, err.Error(), http.StatusForbidden)
 		return
 	}
@@ -53,10 +51,10 @@ func (h *Hub) drain(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// mayDrain returns who asks, if they may: by certificate an operator, or an edge for the node
+// speaksFor returns who asks for something to be done about a node, if they may: by certificate an operator, or an edge for the node
 // that the inventory says it is; without certificates whoever is on this host. What an edge
 // says is self, its own word: one whose key was stolen stays where the operator put it.
-func (h *Hub) mayDrain(r *http.Request, node string) (by string, self bool, err error) {
+func (h *Hub) speaksFor(r *http.Request, node string) (by string, self bool, err error) {
 	if err := crossOrigin.Check(r); err != nil { // a browser shows an operator's certificate for any page
 		return "", false, err
 	}
@@ -70,11 +68,11 @@ func (h *Hub) mayDrain(r *http.Request, node string) (by string, self bool, err 
 		case peer.Role == identity.Edge && h.isNode(node, peer.ID):
 			return peer.ID, true, nil
 		}
-		return "", false, errors.New(peer.ID + " may not drain that node")
+		return "", false, errors.New(peer.ID + " may not speak for that node")
 	}
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !from.Addr().Unmap().IsLoopback() {
-		return "", false, errors.New("without certificates only this host may drain")
+		return "", false, errors.New("without certificates only this host may do that")
 	}
 	// A page can have its own name resolve to a loopback address, and would then be
 	// of the same origin.
@@ -86,6 +84,16 @@ func (h *Hub) mayDrain(r *http.Request, node string) (by string, self bool, err 
 		return "", false, errors.New("without certificates the host is an address or localhost")
 	}
 	return "this host", false, nil
+}
+
+// isPost answers what is not a POST.
+func isPost(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method == http.MethodPost {
+		return true
+	}
+	w.Header().Set("Allow", "POST")
+	http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+	return false
 }
 
 // isNode reports whether the inventory says that node proves itself by id.

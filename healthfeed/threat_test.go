@@ -31,7 +31,7 @@ func newCDN(t *testing.T) *cdn {
 	c := &cdn{Authority: identitytest.New(t)}
 	files := as(t, c.Authority, "dns/ns1")
 	var err error
-	c.hub, err = Open(Config{Inventory: c.inventory(t), Identity: files, StateFile: filepath.Join(t.TempDir(), "f"), Log: quiet})
+	c.hub, err = Open(Config{Inventory: c.inventory(t), Identity: files, StateFile: filepath.Join(t.TempDir(), "f"), Log: quiet, Hasten: func(string) {}})
 	do(t, err)
 	t.Cleanup(run(t, c.hub))
 	offer(t, c.hub, says("dns-ns1", 1, map[string]State{"a": Up, "b": Up}))
@@ -273,7 +273,7 @@ func TestThreatNetwork(t *testing.T) {
 // Who may do what at a hub. Without a certificate of the CDN there is not even a connection.
 func TestRolesAtTheHub(t *testing.T) {
 	c := newCDN(t)
-	const ok, no, wrong = 200, 403, 405
+	const ok, soon, no, wrong = 200, 202, 403, 405
 	for _, test := range []struct {
 		method, path                           string
 		prober, dns, edge, otherEdge, operator int
@@ -286,6 +286,9 @@ func TestRolesAtTheHub(t *testing.T) {
 		{"POST", "/v1/undrain/a", no, no, ok, no, ok},
 		{"POST", "/v1/drain/b", no, no, no, no, ok},
 		{"POST", "/v1/undrain/b", no, no, no, no, ok},
+		{"POST", "/v1/probe/a", no, no, soon, no, soon},
+		{"POST", "/v1/probe/b", no, no, no, no, soon},
+		{"GET", "/v1/probe/a", wrong, wrong, wrong, wrong, wrong},
 		{"GET", "/v1/drain/a", wrong, wrong, wrong, wrong, wrong},
 		{"PUT", "/v1/feed", wrong, wrong, wrong, wrong, wrong},
 		{"POST", "/v1/watch", wrong, wrong, wrong, wrong, wrong},

@@ -83,10 +83,7 @@ func (s *urlSource) Run(ctx context.Context, f *Feed) error {
 		return err
 	}
 	if h.client == nil {
-		h.client = directClient()
-		transport := h.client.Transport.(*http.Transport)
-		transport.TLSClientConfig = s.tls.Clone() // the transport writes into it
-		transport.DialContext = dialUntil(ctx, transport.DialContext)
+		h.client = s.direct(ctx)
 	}
 	// Errors of the network name changing ports; only the first is logged.
 	h.complaint = complaint{log: f.config.Log, what: s.String(), once: true}
@@ -108,6 +105,15 @@ func (s *urlSource) Run(ctx context.Context, f *Feed) error {
 			return nil
 		}
 	}
+}
+
+// direct is a client whose connections end with ctx.
+func (s *urlSource) direct(ctx context.Context) *http.Client {
+	client := directClient()
+	transport := client.Transport.(*http.Transport)
+	transport.TLSClientConfig = s.tls.Clone() // the transport writes into it
+	transport.DialContext = dialUntil(ctx, transport.DialContext)
+	return client
 }
 
 // pause is how long to wait after so many failures in a row, give or take a half: the

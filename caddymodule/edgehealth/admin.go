@@ -116,15 +116,19 @@ func serveDrain(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	n := here()
+	changed := false
 	switch r.Method {
 	case http.MethodPost:
-		if n.drain.start(time.Now()) {
+		if changed = n.drain.start(time.Now()); changed {
 			caddy.Log().Named("edgehealth").Info("draining: probers are told to send no new clients")
 		}
 	case http.MethodDelete:
-		if n.drain.stop() {
+		if changed = n.drain.stop(); changed {
 			caddy.Log().Named("edgehealth").Info("serving again: the drain is taken back")
 		}
+	}
+	if app, ok := active(); ok && changed && app.SelfID != "" {
+		go app.feed.hasten(app.SelfID)
 	}
 	state, since := n.drain.began()
 	c := n.counts()

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -104,7 +105,7 @@ func open(s shape) (*feed, error) {
 		if err != nil {
 			return nil, err
 		}
-		config.Sources = append(config.Sources, prober)
+		config.Sources, config.Hasten = append(config.Sources, prober), prober.Hasten
 	}
 	f, err := healthfeed.Open(config)
 	if err != nil {
@@ -135,6 +136,16 @@ func (f *feed) start(before *feed) {
 func (f *feed) succeed(before *feed) {
 	if err := f.Succeed(before.Feed); err != nil {
 		slog.New(relay{logs: f.logs}).Warn("starting without it", "err", err)
+	}
+}
+
+// hasten has those who probe this node ask it now, so that they need not wait for their
+// next round to hear that it drains, or no longer does.
+func (f *feed) hasten(self string) {
+	ctx, cancel := context.WithTimeout(f.ending, 2*time.Second)
+	defer cancel()
+	if err := f.Hasten(ctx, self); err != nil {
+		slog.New(relay{logs: f.logs}).Info("not everybody probes this node at once; they will at their time", "err", err)
 	}
 }
 

@@ -62,6 +62,18 @@ func (r *publisher) follow(inv *healthfeed.Inventory) {
 	}
 }
 
+// hasten asks for a round of a node's checks soon.
+func (r *publisher) hasten(node string) {
+	if r.inventory == nil {
+		return
+	}
+	if i := r.inventory.Lookup(node); i >= 0 {
+		for _, t := range r.asked[i] {
+			t.hasten()
+		}
+	}
+}
+
 // interval is the time between two records while nothing changes.
 func (r *publisher) interval() time.Duration {
 	if r.record.IntervalMS == 0 {

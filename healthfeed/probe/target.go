@@ -22,6 +22,7 @@ type target struct {
 	endpoint string
 	attempt  attemptFunc
 	closed   func()        // what attempt keeps
+	soon     chan struct{} // has one element when the next round is not to wait for its time
 	ended    chan struct{} // closed when run has returned
 
 	// guarded by the station's mu
@@ -39,7 +40,7 @@ type target struct {
 
 func newTarget(k key, node string, open openFunc) *target {
 	t := &target{
-		key: k, node: node, ended: make(chan struct{}),
+		key: k, node: node, soon: make(chan struct{}, 1), ended: make(chan struct{}),
 		hysteresis: newHysteresis(&k.check), average: average{history: k.history},
 	}
 	t.endpoint = endpoint(&t.check)
@@ -178,9 +179,33 @@ func (t *target) run(ctx context.Context, s *station) {
 		}
 		failing = err != nil
 		interval := t.check.Interval*9/10 + rand.N(t.check.Interval/5+1)
-		if !sleep(ctx, interval-time.Since(start)) {
+		if !t.pause(ctx, start, interval) {
 			return
 		}
+	}
+}
+
+// hasten asks for a round soon. Who asks while one is on its way gets another, since what
+// is news to him may have come too late for it.
+func (t *target) hasten() {
+	select {
+	case t.soon <- struct{}{}:
+	default:
+	}
+}
+
+// pause waits from the beginning of one round for that of the next, and reports whether ctx
+// has not ended.
+func (t *target) pause(ctx context.Context, start time.Time, interval time.Duration) bool {
+	timer := time.NewTimer(interval - time.Since(start))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-t.soon:
+		return sleep(ctx, min(hastiest, interval)-time.Since(start))
+	case <-ctx.Done():
+		return false
 	}
 }
 

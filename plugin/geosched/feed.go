@@ -82,7 +82,7 @@ func (k feedKey) open() (r running, err error) {
 		if err != nil {
 			return running{}, err
 		}
-		c.Sources = append(c.Sources, prober)
+		c.Sources, c.Hasten = append(c.Sources, prober), prober.Hasten
 	}
 	if k.Etcd != nil {
 		writer := ""
