@@ -8,24 +8,23 @@ import (
 
 	"github.com/tandem-cdn/tandem/internal/collapse"
 	"github.com/tandem-cdn/tandem/internal/httpcache"
-	"github.com/tandem-cdn/tandem/internal/store"
 )
 
 // alone forwards r by itself, straight to its client, and stores the response
 // on the way if it may be stored after all.
 func (h *Handler) alone(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want, flightKey string) error {
-	req := h.forStoring(r.Context(), r)
 	a := &aloneFetch{
 		handler:    h,
 		client:     r,
 		want:       want,
 		flightKey:  flightKey,
-		asked:      askedBy(r),
+		asked:      h.askedBy(r),
 		generation: h.state.store.Generation(want.key),
 		requested:  time.Now(),
 	}
 	a.writer = newOriginWriter(w.Header(), a.onHeader)
 	a.writer.client = w
+	req := h.accompanied(r, a.writer)
 	defer a.end() // also if next panics, as reverse_proxy does when content breaks off
 	err := next.ServeHTTP(a.writer, req)
 	if !a.writer.wrote {
@@ -57,10 +56,7 @@ func (a *aloneFetch) onHeader(status int) {
 	h, now := a.handler, time.Now()
 	h.count(a.client, result(a.want.forward))
 	h.metrics.upstream.Observe(now.Sub(a.requested).Seconds())
-	refusal := h.policy.Storable(a.asked, status, a.writer.header, now)
-	if refusal == "" && a.writer.length() > h.maxObject() {
-		refusal = httpcache.RefusedTooLarge
-	}
+	refusal := h.storable(a.want.key, a.asked, status, a.writer, now)
 	if refusal != "" {
 		h.state.flights.Remember(a.flightKey, now) // still not worth waiting for
 	} else {
@@ -83,7 +79,7 @@ func (a *aloneFetch) finish(err error) {
 	}
 	if content := a.body.End(err); err == nil && a.body.Whole() {
 		s := a.stored.WithLength(len(content))
-		a.handler.state.store.Put(&store.Entry{Key: a.want.key, Stored: s, Body: content}, a.generation, time.Now())
+		a.handler.state.store.Put(a.handler.entry(a.want.key, s, content), a.generation, time.Now())
 	}
 }
 
@@ -93,14 +89,4 @@ func (a *aloneFetch) end() {
 	if a.body != nil {
 		a.body.End(http.ErrAbortHandler)
 	}
-}
-
-// askedBy copies of r what decides about storing: handlers further on change
-// the header of theirs. The target is the one that the client named.
-func askedBy(r *http.Request) *http.Request {
-	target := *r.URL
-	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
-		target = *original.URL
-	}
-	return &http.Request{Method: http.MethodGet, Host: r.Host, URL: &target, Header: r.Header.Clone()}
 }

@@ -25,7 +25,7 @@ func init() {
 }
 
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
-	handler := new(Handler)
+	handler := &Handler{matcherToken: h.MatcherToken}
 	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
 }
 
@@ -52,7 +52,22 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    stale_s_maxage         explicit|strict
 //	    keep                   <duration>
 //
-//	    set_cookie skip|strip|store
+//	    key {
+//	        scheme host path query
+//	        query  ignore <pattern...>
+//	        query  sort
+//	        header <name...>
+//	        cookie <name...>
+//	    }
+//	    vary_ignore     <field...>
+//	    max_variants    <number>
+//	    accept_encoding <coding...>
+//	    cookies         auto|ignore|bypass|key <name...>
+//	    set_cookie      skip|strip|store
+//	    authenticated   rfc|bypass|ignore
+//	    bypass          <matcher...> | { <matchers> }
+//	    no_store        <matcher...> | { <matchers> }
+//	    status_header   on|off|debug <token>
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive
@@ -79,15 +94,22 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // subdirectives read one subdirective each; the dispenser stands on its name.
 var subdirectives = map[string]func(*Handler, *caddyfile.Dispenser) error{
+	"accept_encoding":      func(h *Handler, d *caddyfile.Dispenser) error { return h.parseAcceptEncoding(d) },
+	"authenticated":        func(h *Handler, d *caddyfile.Dispenser) error { return h.parseAuthenticated(d) },
+	"bypass":               (*Handler).parseBypass,
 	"client_cache_control": func(h *Handler, d *caddyfile.Dispenser) error { return h.parseClientCacheControl(d) },
+	"cookies":              (*Handler).parseCookies,
 	"default_ttl":          func(h *Handler, d *caddyfile.Dispenser) error { return oneDuration(d, &h.DefaultTTL) },
 	"heuristic":            func(h *Handler, d *caddyfile.Dispenser) error { return oneSwitch(d, &h.Heuristic) },
 	"jitter":               func(h *Handler, d *caddyfile.Dispenser) error { return h.parseJitter(d) },
 	"keep":                 func(h *Handler, d *caddyfile.Dispenser) error { return oneDurationOrZero(d, &h.Keep) },
+	"key":                  (*Handler).parseKey,
 	"max_object":           func(h *Handler, d *caddyfile.Dispenser) error { return oneSize(d, &h.MaxObject) },
 	"max_ttl":              func(h *Handler, d *caddyfile.Dispenser) error { return oneDuration(d, &h.MaxTTL) },
+	"max_variants":         func(h *Handler, d *caddyfile.Dispenser) error { return h.parseMaxVariants(d) },
 	"min_ttl":              func(h *Handler, d *caddyfile.Dispenser) error { return oneDuration(d, &h.MinTTL) },
 	"name":                 (*Handler).parseName,
+	"no_store":             (*Handler).parseNoStore,
 	"override_ttl":         func(h *Handler, d *caddyfile.Dispenser) error { return oneDuration(d, &h.OverrideTTL) },
 	"preset":               (*Handler).parsePreset,
 	"set_cookie":           func(h *Handler, d *caddyfile.Dispenser) error { return h.parseSetCookie(d) },
@@ -96,13 +118,15 @@ var subdirectives = map[string]func(*Handler, *caddyfile.Dispenser) error{
 	"stale_while_revalidate": func(h *Handler, d *caddyfile.Dispenser) error {
 		return oneDuration(d, &h.StaleWhileRevalidate)
 	},
-	"store":    func(h *Handler, d *caddyfile.Dispenser) error { return oneArg(d, &h.Store) },
-	"targeted": func(h *Handler, d *caddyfile.Dispenser) error { return h.parseTargeted(d) },
-	"ttl":      func(h *Handler, d *caddyfile.Dispenser) error { return h.parseTTL(d) },
+	"status_header": func(h *Handler, d *caddyfile.Dispenser) error { return h.parseStatusHeader(d) },
+	"store":         func(h *Handler, d *caddyfile.Dispenser) error { return oneArg(d, &h.Store) },
+	"targeted":      func(h *Handler, d *caddyfile.Dispenser) error { return h.parseTargeted(d) },
+	"ttl":           func(h *Handler, d *caddyfile.Dispenser) error { return h.parseTTL(d) },
+	"vary_ignore":   func(h *Handler, d *caddyfile.Dispenser) error { return h.parseVaryIgnore(d) },
 }
 
 // repeatable are the subdirectives that may appear more than once.
-var repeatable = map[string]bool{"ttl": true}
+var repeatable = map[string]bool{"bypass": true, "no_store": true, "ttl": true}
 
 func (h *Handler) parsePreset(d *caddyfile.Dispenser) error {
 	if err := oneArg(d, &h.Preset); err != nil {
@@ -197,6 +221,17 @@ func oneArg(d *caddyfile.Dispenser, into *string) error {
 	}
 	if *into == "" {
 		return d.Err("empty argument")
+	}
+	return nil
+}
+
+// someArgs reads at least one argument, and refuses what valid refuses.
+func someArgs(d *caddyfile.Dispenser, into *[]string, valid func(*httpcache.Policy) error) error {
+	if *into = d.RemainingArgs(); len(*into) == 0 {
+		return d.ArgErr()
+	}
+	if err := valid(new(httpcache.Policy)); err != nil {
+		return d.Errf("bad %v", err)
 	}
 	return nil
 }

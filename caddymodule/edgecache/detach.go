@@ -7,8 +7,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
-	"github.com/tandem-cdn/tandem/internal/httpcache"
 )
 
 // unsafeOverrides are request fields that some origin servers let override
@@ -40,15 +38,15 @@ func (h *Handler) forStoring(ctx context.Context, r *http.Request) *http.Request
 			delete(req.Header, name)
 		}
 	}
+	delete(req.Header, debugField)
 	h.state.mark(req.Header)
-	if v := req.Header["Accept-Encoding"]; len(v) > 0 {
-		req.Header["Accept-Encoding"] = []string{httpcache.AcceptEncoding(v)}
-	}
+	h.policy.Rewrite(req)
 	return req
 }
 
-// detached returns a request like r for handlers that run after r's own
-// handler has returned: nothing in it is shared with r but what is constant.
+// detached returns a request like r, made for storing, for handlers that run
+// after r's own handler has returned: nothing in it is shared with r but what
+// is constant.
 func (h *Handler) detached(ctx context.Context, r *http.Request, w http.ResponseWriter, carried *carried) *http.Request {
 	req := h.forStoring(ctx, r)
 	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
@@ -59,11 +57,22 @@ func (h *Handler) detached(ctx context.Context, r *http.Request, w http.Response
 	own := req.Context()
 	copyMap[string, any](own, ctx, caddyhttp.VarsCtxKey)
 	copyMap[string, struct{}](own, ctx, routeGroupCtxKey)
-	if original, ok := ctx.Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+	if original, ok := rewrittenFrom(r); ok {
+		// All of it is in the key. Otherwise what the key says is the original.
 		own = context.WithValue(own, caddyhttp.OriginalRequestCtxKey, original)
 	}
 	own = caddyhttp.ContextWithIdleTimeouts(own, nil, nil) // those are of r's connection
 	*req = *req.WithContext(own)                           // the replacer knows this very pointer
+	return req
+}
+
+// accompanied returns a request like r, made for storing, for handlers that
+// run while r's own handler waits for them.
+func (h *Handler) accompanied(r *http.Request, w http.ResponseWriter) *http.Request {
+	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	req := h.detached(r.Context(), r, w, h.placeholders.carry(repl))
+	extra := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey)
+	*req = *req.WithContext(context.WithValue(req.Context(), caddyhttp.ExtraLogFieldsCtxKey, extra))
 	return req
 }
 

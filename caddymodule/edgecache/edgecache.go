@@ -66,7 +66,17 @@ type Handler struct {
 
 	Freshness
 	Stale
+
+	// What the cache key is made of, if not scheme, host, path and query.
+	Key *Key `json:"key,omitempty"`
+
+	Variants
 	Storing
+	Exemptions
+	StatusHeader
+
+	// Set by the Caddyfile directive: reads the next argument as a matcher.
+	matcherToken func() (caddy.ModuleMap, bool, error)
 
 	// Set by Provision.
 	policy        httpcache.Policy
@@ -104,7 +114,16 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.MaxObject < 0 {
 		return fmt.Errorf("max_object %d: want a positive number of bytes", h.MaxObject)
 	}
+	if h.StatusHeader.StatusHeader == "off" {
+		h.id = ""
+	}
 	if err := h.settle(); err != nil {
+		return err
+	}
+	if err := h.StatusHeader.validate(); err != nil {
+		return err
+	}
+	if err := h.Exemptions.provision(ctx); err != nil {
 		return err
 	}
 	app, err := ctx.App("edgecache")
@@ -126,7 +145,7 @@ func (h *Handler) settle() error {
 		return fmt.Errorf("preset %w", err)
 	}
 	h.policy = preset
-	for _, apply := range []func(*httpcache.Policy) error{h.Freshness.apply, h.Stale.apply, h.Storing.apply} {
+	for _, apply := range []func(*httpcache.Policy) error{h.Freshness.apply, h.Stale.apply, h.Key.apply, h.Variants.apply, h.Storing.apply} {
 		if err := apply(&h.policy); err != nil {
 			return err
 		}

@@ -57,7 +57,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		// A fetch for this very store came by here: it might wait for itself.
 		return h.alone(w, r, next, want, flightKey)
 	}
-	if want.entry != nil && !want.entry.Stored.Reusable() && hasCredentials(r) {
+	if want.entry != nil && !want.entry.Stored.Reusable() && h.hasCredentials(r) {
 		flightKey = h.ownFlightKey()
 	}
 	for range maxRounds {
@@ -71,8 +71,8 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		case collapse.Refuse:
 			h.count(r, result(want.forward))
 			w.Header().Set("Retry-After", "1")
-			w.Header()["Cache-Status"] = []string{httpcache.CacheStatus{
-				Cache: h.id, Forward: want.forward, Detail: "too-many-waiters"}.String()}
+			setStatus(w.Header(), httpcache.CacheStatus{
+				Cache: h.id, Forward: want.forward, Detail: "too-many-waiters"}, "")
 			return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("too many requests wait for this response"))
 		}
 		shared, outcome, err := flight.Wait(r.Context(), waitTimeout)
@@ -95,7 +95,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		if shared.stored.Shareable(r) {
 			switch {
 			case shared.stored.Fresh(now):
-			case hasCredentials(r):
+			case h.hasCredentials(r):
 				// What is validated for each use may be personal: the validation
 				// keeps it from the others. So this request needs its own.
 				flightKey = h.ownFlightKey()
@@ -170,7 +170,7 @@ func (h *Handler) failed(w http.ResponseWriter, r *http.Request, want want, err 
 		return nil
 	}
 	h.count(r, result(want.forward))
-	w.Header()["Cache-Status"] = []string{httpcache.CacheStatus{Cache: h.id, Forward: want.forward}.String()}
+	setStatus(w.Header(), httpcache.CacheStatus{Cache: h.id, Forward: want.forward}, "")
 	return err
 }
 
@@ -243,10 +243,11 @@ func (h *Handler) refresh(preset http.Header, r *http.Request, next caddyhttp.Ha
 // request from after an invalidation does not join a fetch from before.
 func (h *Handler) flightKey(r *http.Request, key string) string {
 	class := byte('0')
-	if len(r.Header["Authorization"]) > 0 {
+	authorization, cookies := h.policy.Credentials(r.Header)
+	if authorization {
 		class |= 1
 	}
-	if len(r.Header["Cookie"]) > 0 {
+	if cookies {
 		class |= 2
 	}
 	flight := make([]byte, 0, 9+len(key))
@@ -259,6 +260,7 @@ func (h *Handler) ownFlightKey() string {
 	return string(binary.BigEndian.AppendUint64([]byte{'o'}, h.state.own.Add(1)))
 }
 
-func hasCredentials(r *http.Request) bool {
-	return len(r.Header["Authorization"]) > 0 || len(r.Header["Cookie"]) > 0
+func (h *Handler) hasCredentials(r *http.Request) bool {
+	authorization, cookies := h.policy.Credentials(r.Header)
+	return authorization || cookies
 }

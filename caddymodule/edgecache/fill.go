@@ -69,7 +69,7 @@ func (h *Handler) newFill(r *http.Request, next caddyhttp.Handler, want want, fl
 		want:       want,
 		flight:     flight,
 		client:     client,
-		asked:      askedBy(r),
+		asked:      h.askedBy(r),
 		generation: h.state.store.Generation(want.key),
 	}
 	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(r.Context()))
@@ -127,7 +127,7 @@ func (f *fill) exchange() (err error) {
 
 // onHeader decides what becomes of the response.
 func (f *fill) onHeader(status int) {
-	h, now, header := f.handler, time.Now(), f.writer.header
+	h, now := f.handler, time.Now()
 	f.active.Store(true)
 	if f.ctx.Err() != nil {
 		// reverse_proxy answers a cancelled request with a status of its own.
@@ -148,12 +148,8 @@ func (f *fill) onHeader(status int) {
 			return
 		}
 	}
-	f.refusal = h.policy.Storable(f.asked, status, header, now)
-	switch {
-	case f.refusal != "":
-	case f.writer.length() > h.maxObject():
-		f.refusal = httpcache.RefusedTooLarge
-	case !f.carried.complete():
+	f.refusal = h.storable(f.want.key, f.asked, status, f.writer, now)
+	if f.refusal == "" && !f.carried.complete() {
 		f.refusal = httpcache.RefusedIncomplete
 	}
 	if f.refusal == "" || f.shareableError(status) {
@@ -172,7 +168,7 @@ func (f *fill) onHeader(status int) {
 // ask once for each of them is the last thing an origin server in trouble
 // needs. With credentials even an error may be personal.
 func (f *fill) shareableError(status int) bool {
-	return f.client != nil && !hasCredentials(f.asked) && f.refusal == httpcache.RefusedFreshness &&
+	return f.client != nil && !f.handler.hasCredentials(f.asked) && f.refusal == httpcache.RefusedFreshness &&
 		httpcache.IsServerError(status) && f.writer.length() <= f.handler.maxObject()
 }
 
@@ -205,7 +201,7 @@ func (f *fill) notModified(entry *store.Entry, now time.Time) {
 		f.fail(errMismatch)
 		return
 	}
-	e := &store.Entry{Key: entry.Key, Stored: fresh, Body: entry.Body}
+	e := h.entry(entry.Key, fresh, entry.Body)
 	h.state.store.Put(e, f.generation, now)
 	f.flight.Publish(&response{entry: e, stored: fresh, decided: now, fwdStatus: http.StatusNotModified}, fresh.Fresh(now))
 	f.flight.Done()
@@ -282,7 +278,7 @@ func (f *fill) commit(err error) {
 		f.flight.Retire(time.Now()) // longer than what is stored
 		return
 	}
-	e := &store.Entry{Key: f.want.key, Stored: f.stored.WithLength(len(content)), Body: content}
+	e := h.entry(f.want.key, f.stored.WithLength(len(content)), content)
 	h.state.store.Put(e, f.generation, time.Now())
 	f.flight.Done()
 }

@@ -18,11 +18,11 @@ func (h *Handler) head(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 		return h.loop(r, d.Forward)
 	}
 	h.count(r, result(d.Forward))
-	req := h.forStoring(r.Context(), r)
-	req.Method = http.MethodHead
 	p := h.passWriter(w, r, d)
+	req := h.accompanied(r, p)
+	req.Method = http.MethodHead
 	if entry != nil && !conditional(r) {
-		asked, generation := askedBy(r), h.state.store.Generation(key)
+		asked, generation := h.askedBy(r), h.state.store.Generation(key)
 		p.onHeader = func(status int, header http.Header) {
 			if status == http.StatusOK && entry.Stored.Status == http.StatusOK {
 				h.freshenByHead(entry, asked, header, generation, p.began)
@@ -39,7 +39,7 @@ func (h *Handler) freshenByHead(e *store.Entry, asked *http.Request, header http
 	case changed:
 		h.state.store.Remove(e)
 	case fresh != nil:
-		h.state.store.Put(&store.Entry{Key: e.Key, Stored: fresh, Body: e.Body}, generation, now)
+		h.state.store.Put(h.entry(e.Key, fresh, e.Body), generation, now)
 	}
 }
 

@@ -139,7 +139,7 @@ func (o *originWriter) sendHeader(status int, own httpcache.CacheStatus) {
 		}
 	}
 	upstream := strings.Join(o.header["Cache-Status"], ", ")
-	header["Cache-Status"] = []string{string(own.AppendTo(nil, upstream))}
+	setStatus(header, own, upstream)
 	o.client.WriteHeader(status)
 }
 

@@ -84,10 +84,10 @@ func (p *passWriter) finish(status int) {
 		p.onHeader(status, header)
 	}
 	own := httpcache.CacheStatus{Cache: h.id, Forward: p.decision.Forward, Detail: p.decision.Detail}
-	header["Cache-Status"] = []string{string(own.AppendTo(nil, strings.Join(header["Cache-Status"], ", ")))}
+	setStatus(header, own, strings.Join(header["Cache-Status"], ", "))
 	if httpcache.Invalidates(p.target.Method, status) {
 		for _, target := range httpcache.InvalidatedTargets(p.target, header) {
-			h.state.store.Invalidate(appendKey(nil, target))
+			h.state.store.Invalidate(h.appendKey(nil, target))
 		}
 	}
 }

@@ -20,14 +20,23 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 	var buf [512]byte
-	key := appendKey(buf[:0], r)
+	if contradicts(r) {
+		return caddyhttp.Error(http.StatusBadRequest, errors.New("the request names two hosts"))
+	}
+	key := h.appendKey(buf[:0], r)
+	if h.DebugToken != "" {
+		w = h.debugged(w, r, key)
+	}
 	now := time.Now()
 	entry, varied := h.state.store.Lookup(key, r.Header, now)
 	var stored *httpcache.Stored
 	if entry != nil {
 		stored = entry.Stored
 	}
-	d := h.policyFor(r).Decide(r, stored, now)
+	d, err := h.decide(r, h.policyFor(r).Decide(r, stored, now))
+	if err != nil {
+		return err
+	}
 	if varied && d.Forward == httpcache.ForwardURIMiss {
 		d.Forward = httpcache.ForwardVaryMiss
 	}
@@ -53,8 +62,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.head(w, r, next, string(key), entry, d)
 	case httpcache.OnlyIfCached:
 		h.count(r, result(d.Forward))
-		w.Header()["Cache-Status"] = []string{httpcache.CacheStatus{
-			Cache: h.id, Forward: httpcache.ForwardRequest, Detail: "only-if-cached"}.String()}
+		setStatus(w.Header(), httpcache.CacheStatus{
+			Cache: h.id, Forward: httpcache.ForwardRequest, Detail: "only-if-cached"}, "")
 		return caddyhttp.Error(http.StatusGatewayTimeout, errors.New("only-if-cached, and nothing fresh is stored"))
 	}
 	return h.pass(w, r, next, d)
@@ -133,7 +142,9 @@ func (h *Handler) writeFields(header http.Header, s *httpcache.Stored, now time.
 	if status.Hit || seconds > 0 {
 		header["Age"] = values[0:1:1]
 	}
-	header["Cache-Status"] = values[1:2:2]
+	if len(values[1]) > 0 {
+		header["Cache-Status"] = values[1:2:2]
+	}
 }
 
 // addField adds values to what an earlier handler may have set, as forwarding

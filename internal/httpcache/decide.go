@@ -40,6 +40,9 @@ func (p *Policy) Decide(r *http.Request, s *Stored, now time.Time) Decision {
 	if d, bypass := bypass(r); bypass {
 		return d
 	}
+	if d, bypass := p.credentialsBypass(r.Header); bypass {
+		return d
+	}
 	if s != nil && len(r.Header["Authorization"]) > 0 && !s.shareable {
 		s = nil // stored for the anonymous; the authenticated may get another answer
 	}

@@ -7,45 +7,77 @@ import (
 	"strings"
 )
 
-// AppendKey appends the primary cache key of a request (RFC 9111 §2): method
-// class, scheme, host, path and query, as they would be forwarded.
+// Recipe is what the primary cache key is made of (RFC 9111 §2). The zero
+// Recipe takes method class, scheme, host, path and query. What it leaves out
+// of the query is not forwarded either; that scheme or host make no difference
+// is the operator's word.
+type Recipe struct {
+	NoScheme bool
+	NoHost   bool // not together with NoScheme
+	NoQuery  bool
+
+	IgnoreQuery []string // names of parameters to leave out; a final * stands for any ending
+	SortQuery   bool     // parameters by name, those of one name in the order they came
+
+	Headers []string // canonical names of fields that count, line by line
+	Cookies []string // names of cookies that count
+}
+
+// AppendKey appends the primary cache key of a request, as Rewrite makes it
+// before it is forwarded.
 //
-// Every part carries its length, so no part can imitate another: two requests
-// have the same key only if what the origin server would see of those parts
-// is the same. The path is the escaped one, since "/a%2Fb" and "/a/b" may be
-// different resources. Host names compare without case, default port and
-// final dot. HEAD has the key of GET, being answered from it; so have unsafe
-// methods, being looked up in order to invalidate it.
+// Every part says what it is and how long, so no part can imitate another: two
+// requests have the same key only if what the origin server would see of those
+// parts is the same. The path is the escaped one, since "/a%2Fb" and "/a/b"
+// may be different resources; escapes that mean nothing count as what they
+// stand for. Host names compare without case, default port and final dot.
+// HEAD has the key of GET, being answered from it; so have unsafe methods,
+// being looked up in order to invalidate it.
 //
 // X-Forwarded-Proto and X-Forwarded-Host, which are for a client the scheme
 // and host it asked for, count where they are present: a proxy in front that
 // ends TLS makes them part of the target. Whether they are to be trusted
 // makes no difference here; a stranger who sends them has a key to himself.
-func AppendKey(dst []byte, r *http.Request) []byte {
-	scheme, port := "http", ":80"
-	if r.TLS != nil {
-		scheme, port = "https", ":443"
-	}
+func (p *Policy) AppendKey(dst []byte, r *http.Request) []byte {
+	k := &p.Key
+	scheme, port := schemeOf(r)
 	dst = append(dst, 'G')
-	dst = appendPart(dst, scheme)
-	dst = appendHost(dst, r.Host, port)
-	dst = appendPart(dst, cmp.Or(r.URL.EscapedPath(), "/")) // RFC 9110 §4.2.3: the same
-	if r.URL.RawQuery == "" && !r.URL.ForceQuery {
-		dst = append(dst, 0) // "/a" and "/a?" are not the same target
-	} else {
-		dst = appendPart(append(dst, 1), r.URL.RawQuery)
+	if !k.NoScheme {
+		dst = AppendKeyPart(dst, 's', scheme)
+		for _, line := range r.Header["X-Forwarded-Proto"] {
+			dst = AppendKeyPart(dst, 'p', line)
+		}
 	}
-	for _, line := range r.Header["X-Forwarded-Proto"] {
-		dst = AppendKeyPart(dst, 'p', line)
+	if !k.NoHost {
+		dst = appendHost(append(dst, 'a'), r.Host, port)
+		for _, line := range r.Header["X-Forwarded-Host"] {
+			dst = AppendKeyPart(dst, 'h', line)
+		}
 	}
-	for _, line := range r.Header["X-Forwarded-Host"] {
-		dst = AppendKeyPart(dst, 'h', line)
+	path := cmp.Or(normalPath(r.URL.EscapedPath()), "/") // RFC 9110 §4.2.3: the same
+	dst = AppendKeyPart(dst, '/', path)
+	if query, present := k.query(r.URL); present { // "/a" and "/a?" are not the same target
+		dst = AppendKeyPart(dst, '?', query)
+	}
+	for _, name := range k.Headers {
+		dst = AppendKeyPart(dst, 'x', name)
+		dst = binary.AppendUvarint(dst, uint64(len(r.Header[name])))
+		for _, line := range r.Header[name] {
+			dst = appendPart(dst, line)
+		}
+	}
+	for _, name := range k.Cookies {
+		for pair := range cookies(r.Header) {
+			if cookieName(pair) == name {
+				dst = AppendKeyPart(dst, 'c', pair)
+			}
+		}
 	}
 	return dst
 }
 
 // AppendKeyPart appends to a key of AppendKey something else that the
-// response depends on; kind tells what, and is none of 'p' and 'h'.
+// response depends on; kind tells what, and is none that AppendKey uses.
 func AppendKeyPart(dst []byte, kind byte, part string) []byte {
 	return appendPart(append(dst, kind), part)
 }
@@ -55,20 +87,95 @@ func appendPart(dst []byte, part string) []byte {
 	return append(dst, part...)
 }
 
-func appendHost(dst []byte, host, defaultPort string) []byte {
-	host = strings.TrimSuffix(host, defaultPort)
-	port := ""
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
-		host, port = host[:i], host[i:]
+func schemeOf(r *http.Request) (scheme, defaultPort string) {
+	if r.TLS != nil {
+		return "https", ":443"
 	}
-	host = strings.TrimSuffix(host, ".")
-	dst = binary.AppendUvarint(dst, uint64(len(host)+len(port)))
-	for i := range len(host) {
-		c := host[i]
+	return "http", ":80"
+}
+
+func appendHost(dst []byte, host, defaultPort string) []byte {
+	name, port := cutHost(host, defaultPort)
+	dst = binary.AppendUvarint(dst, uint64(len(name)+len(port)))
+	return append(appendLower(dst, name), port...)
+}
+
+// cutHost cuts a host into a name without final dot and a port with its
+// colon, empty if it is the default one. What is no host it leaves alone.
+func cutHost(host, defaultPort string) (name, port string) {
+	name = host
+	if i := strings.LastIndexByte(name, ':'); i >= 0 && !strings.HasSuffix(name, "]") {
+		name, port = name[:i], name[i:]
+	}
+	if port == ":" || port == defaultPort {
+		port = ""
+	}
+	if strings.IndexByte(name, ':') >= 0 && !strings.HasSuffix(name, "]") || strings.HasSuffix(name, "..") {
+		return host, ""
+	}
+	return strings.TrimSuffix(name, "."), port
+}
+
+func appendLower(dst []byte, s string) []byte {
+	for i := range len(s) {
+		c := s[i]
 		if 'A' <= c && c <= 'Z' {
 			c += 'a' - 'A'
 		}
 		dst = append(dst, c)
 	}
-	return append(dst, port...)
+	return dst
+}
+
+// KeyText renders a key of AppendKey for people: the target URI and, behind
+// it, everything else that counts. It is empty if key is no such key.
+func KeyText(key []byte) string {
+	if len(key) == 0 || key[0] != 'G' {
+		return ""
+	}
+	var target, more strings.Builder
+	key = key[1:]
+	next := func() string {
+		n, used := binary.Uvarint(key)
+		if used <= 0 || n > uint64(len(key)-used) {
+			key = nil
+			return ""
+		}
+		part := string(key[used : used+int(n)])
+		key = key[used+int(n):]
+		return part
+	}
+	for len(key) > 0 {
+		kind := key[0]
+		key = key[1:]
+		switch part := next(); kind {
+		case 's':
+			target.WriteString(part + ":")
+		case 'a':
+			target.WriteString("//" + part)
+		case '/':
+			target.WriteString(part)
+		case '?':
+			target.WriteString("?" + part)
+		case 'x':
+			n, used := binary.Uvarint(key)
+			key = key[max(used, 0):]
+			more.WriteString("; " + strings.ToLower(part) + "=")
+			for i := uint64(0); i < n && key != nil; i++ {
+				if i > 0 {
+					more.WriteString(", ")
+				}
+				more.WriteString(next())
+			}
+		case 'p':
+			more.WriteString("; x-forwarded-proto=" + part)
+		case 'h':
+			more.WriteString("; x-forwarded-host=" + part)
+		case 'c':
+			more.WriteString("; cookie " + part)
+		default:
+			more.WriteString("; " + string(kind) + "=" + part)
+		}
+	}
+	return target.String() + more.String()
 }

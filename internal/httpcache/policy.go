@@ -10,6 +10,19 @@ import (
 // otherwise. The zero Policy is the safe one. It is constant once in use; a
 // stored response keeps the lifetime it was stored with.
 type Policy struct {
+	// Key is what the primary key is made of.
+	Key Recipe
+	// VaryIgnore are canonical names that make no variants although a
+	// response varies by them.
+	VaryIgnore []string
+	// Codings are the content codings that Accept-Encoding is reduced to, the
+	// one to prefer first, at most MaxCodings. nil stands for zstd, br and gzip.
+	Codings []string
+
+	// Cookies is what the cookies of a request mean.
+	Cookies Cookies
+	// Authenticated is what the credentials of a request mean.
+	Authenticated Authenticated
 	// SetCookie is what becomes of a storable response with Set-Cookie.
 	SetCookie SetCookie
 

@@ -22,7 +22,7 @@ const (
 
 // CacheStatus is one member of a Cache-Status field (RFC 9211 §2).
 type CacheStatus struct {
-	Cache     string // the identifier of this cache, as written on the wire
+	Cache     string // the identifier of this cache, as written on the wire; without one there is no member
 	Hit       bool
 	TTL       time.Duration // of a hit; negative if stale
 	Forward   Forward
@@ -35,8 +35,11 @@ type CacheStatus struct {
 // AppendTo appends the member to a list that may already have some: the
 // caches nearer the origin server come first (RFC 9211 §2).
 func (c CacheStatus) AppendTo(dst []byte, upstream string) []byte {
+	dst = append(dst, upstream...)
+	if c.Cache == "" {
+		return dst
+	}
 	if upstream != "" {
-		dst = append(dst, upstream...)
 		dst = append(dst, ", "...)
 	}
 	dst = append(dst, c.Cache...)

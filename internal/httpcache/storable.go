@@ -22,6 +22,7 @@ const (
 	RefusedVary       Refusal = "vary"          // Vary: *, or more names than this cache cares for
 	RefusedFreshness  Refusal = "no-freshness"  // no lifetime, or none left and nothing to validate with
 	RefusedField      Refusal = "field"         // a field that cannot be replayed as it came
+	RefusedVariants   Refusal = "variants"      // for the caller: there are far too many variants already
 	RefusedTooLarge   Refusal = "too-large"     // for the caller: the body exceeds the object limit
 	RefusedIncomplete Refusal = "incomplete"    // for the caller: the exchange lacked something, so that the response may be wrong
 )
@@ -57,12 +58,12 @@ func (p *Policy) Storable(req *http.Request, status int, header http.Header, now
 		return RefusedAuth
 	case len(header["Set-Cookie"]) > 0 && p.SetCookie == SkipSetCookie && !c.withheld("Set-Cookie"):
 		return RefusedSetCookie
-	case len(req.Header["Cookie"]) > 0 && isHTML(header) && !c.Public && !c.SMaxAge.Present && !c.targeted:
+	case p.unkeyedCookies(req.Header) && isHTML(header) && !c.Public && !c.SMaxAge.Present && !c.targeted:
 		return RefusedCookie
 	case len(header["Trailer"]) > 0 || !replayable(header):
 		return RefusedField
 	}
-	if _, ok := varyNames(header["Vary"]); !ok {
+	if _, ok := p.varyNames(header["Vary"]); !ok {
 		return RefusedVary
 	}
 	validator := len(header["Etag"]) > 0 || len(header["Last-Modified"]) > 0

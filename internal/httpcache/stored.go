@@ -54,9 +54,9 @@ func (p *Policy) NewStored(req *http.Request, status int, header http.Header, re
 		lifetime:    c.lifetime,
 		noCache:     c.NoCache,
 		immutable:   c.Immutable,
-		shareable:   c.shareable(),
+		shareable:   c.shareable() || p.Authenticated == IgnoreAuthenticated,
 	}
-	s.Vary, _ = NewVary(header["Vary"], req.Header)
+	s.Vary, _ = p.NewVary(header["Vary"], req.Header)
 	if v := header["Etag"]; len(v) == 1 && validETag(v[0]) {
 		s.etag = v[0]
 	}

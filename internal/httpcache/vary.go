@@ -2,6 +2,7 @@ package httpcache
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,20 +15,23 @@ const maxVaryNames = 16
 // secondary key that the request it answered had under them (RFC 9111 §4.1).
 // The zero Vary matches every request.
 type Vary struct {
-	names []string // canonical, sorted, each once
-	key   string   // length-prefixed normalised values, in that order
+	names   []string // canonical, sorted, each once
+	key     string   // length-prefixed normalised values, in that order
+	codings []string // that Accept-Encoding is normalised to; nil for all but the default
 }
 
 // NewVary returns what a response with these Vary lines, answered to a
 // request with these fields, varies by. ok is false if no other request can
 // ever match, which is what a member "*" means, or if there are more than 16
 // names.
-func NewVary(lines []string, request http.Header) (v Vary, ok bool) {
-	names, ok := varyNames(lines)
+func (p *Policy) NewVary(lines []string, request http.Header) (v Vary, ok bool) {
+	names, ok := p.varyNames(lines)
 	if !ok || len(names) == 0 {
 		return Vary{}, ok
 	}
-	return Vary{names: names, key: string(appendSecondaryKey(nil, names, request))}, true
+	v = Vary{names: names, codings: p.Codings}
+	v.key = string(v.AppendKey(nil, request))
+	return v, true
 }
 
 // Matches reports whether a request with these fields selects the response.
@@ -36,13 +40,7 @@ func (v Vary) Matches(request http.Header) bool {
 		return true
 	}
 	var buf [256]byte
-	return string(appendSecondaryKey(buf[:0], v.names, request)) == v.key
-}
-
-// AppendKey appends the secondary key that a request with these fields has
-// under the names of v.
-func (v Vary) AppendKey(dst []byte, request http.Header) []byte {
-	return appendSecondaryKey(dst, v.names, request)
+	return string(v.AppendKey(buf[:0], request)) == v.key
 }
 
 // Equal reports whether two responses are the same variant: same names, same
@@ -60,7 +58,7 @@ func (v Vary) Size() int {
 	return n
 }
 
-func varyNames(lines []string) (names []string, ok bool) {
+func (p *Policy) varyNames(lines []string) (names []string, ok bool) {
 	for _, line := range lines {
 		for name := range strings.SplitSeq(line, ",") {
 			switch name = trimOWS(name); name {
@@ -68,7 +66,9 @@ func varyNames(lines []string) (names []string, ok bool) {
 			case "*":
 				return nil, false
 			default:
-				names = append(names, http.CanonicalHeaderKey(name))
+				if name = http.CanonicalHeaderKey(name); !p.ignoresVary(name) {
+					names = append(names, name)
+				}
 			}
 		}
 	}
@@ -77,8 +77,26 @@ func varyNames(lines []string) (names []string, ok bool) {
 	return names, len(names) <= maxVaryNames
 }
 
-func appendSecondaryKey(dst []byte, names []string, request http.Header) []byte {
-	for _, name := range names {
+// ignoresVary reports whether a field makes no difference: the operator says
+// so, or the origin server never sees more of it than is in the key.
+func (p *Policy) ignoresVary(name string) bool {
+	switch name {
+	case "Cookie":
+		if p.Cookies == IgnoreCookies || p.Cookies == KeyCookies {
+			return true
+		}
+	case "Authorization":
+		if p.Authenticated == IgnoreAuthenticated {
+			return true
+		}
+	}
+	return slices.Contains(p.VaryIgnore, name)
+}
+
+// AppendKey appends the secondary key that a request with these fields has
+// under the names of v.
+func (v Vary) AppendKey(dst []byte, request http.Header) []byte {
+	for _, name := range v.names {
 		lines := request[name]
 		// A field that is absent and one that is empty are different requests;
 		// for Accept-Encoding both mean identity.
@@ -90,7 +108,7 @@ func appendSecondaryKey(dst []byte, names []string, request http.Header) []byte 
 		at := len(dst)
 		dst = append(dst, 0, 0, 0, 0)
 		if name == "Accept-Encoding" {
-			dst = appendAcceptEncoding(dst, lines)
+			dst = appendAcceptEncoding(dst, lines, v.codings)
 		} else {
 			dst = appendNormalised(dst, lines)
 		}
@@ -123,28 +141,56 @@ func appendNormalised(dst []byte, lines []string) []byte {
 	return dst
 }
 
-// codings are the content codings this cache tells apart. Everything else a
-// client lists counts as identity, so that made-up codings make no variants.
-var codings = [...]string{"br", "gzip", "zstd"}
+// MaxCodings is how many content codings a policy can tell apart.
+const MaxCodings = 8
+
+// defaultCodings are the content codings this cache tells apart unless the
+// policy names others. Everything else a client lists counts as identity, so
+// that made-up codings make no variants.
+var defaultCodings = []string{"zstd", "br", "gzip"}
+
+// ParseCodings reads the content codings a cache is to tell apart, the one it
+// likes best first; identity by itself means none.
+func ParseCodings(words []string) ([]string, error) {
+	if len(words) == 1 && words[0] == "identity" {
+		return []string{}, nil
+	}
+	if len(words) > MaxCodings {
+		return nil, fmt.Errorf("%q: want at most %d codings", words[MaxCodings], MaxCodings)
+	}
+	for i, word := range words {
+		if !isToken(word) || word == "identity" || word == "*" || word != strings.ToLower(word) || slices.Contains(words[:i], word) {
+			return nil, fmt.Errorf("%q: want content codings such as zstd br gzip, each once, or identity alone", word)
+		}
+	}
+	return words, nil
+}
 
 // AcceptEncoding returns the value to forward instead of the client's
 // Accept-Encoding, so that the origin server sees exactly what the secondary
-// key says: the codings out of br, gzip and zstd that the client takes, in
-// that order, or "identity". Weights other than zero are dropped.
-func AcceptEncoding(lines []string) string {
-	var buf [32]byte
-	if v := appendAcceptEncoding(buf[:0], lines); len(v) > 0 {
+// key says: the codings of the policy that the client takes, in the policy's
+// order, or "identity". Weights other than zero are dropped.
+func (p *Policy) AcceptEncoding(lines []string) string {
+	var buf [64]byte
+	if v := appendAcceptEncoding(buf[:0], lines, p.Codings); len(v) > 0 {
 		return string(v)
 	}
 	return "identity"
 }
 
-func appendAcceptEncoding(dst []byte, lines []string) []byte {
-	var accepted [len(codings)]bool
+// appendAcceptEncoding appends those of the codings, nil for the default
+// ones, that the lines accept.
+func appendAcceptEncoding(dst []byte, lines, codings []string) []byte {
+	if codings == nil {
+		codings = defaultCodings
+	}
+	var accepted [MaxCodings]bool
 	for _, line := range lines {
 		for member := range strings.SplitSeq(line, ",") {
 			coding, params, _ := strings.Cut(member, ";")
-			coding = trimOWS(coding)
+			if coding = trimOWS(coding); strings.EqualFold(coding, "x-gzip") {
+				coding = "gzip" // RFC 9110 §8.4.1.3
+			}
 			for i, known := range codings {
 				if strings.EqualFold(coding, known) {
 					accepted[i] = !zeroWeight(params)

@@ -1,6 +1,10 @@
 package store
 
-import "github.com/tandem-cdn/tandem/internal/httpcache"
+import (
+	"cmp"
+
+	"github.com/tandem-cdn/tandem/internal/httpcache"
+)
 
 // Entry is one stored response with its content. It is immutable, also once
 // it is no longer in the store: who looked it up may use it for as long as
@@ -9,7 +13,13 @@ type Entry struct {
 	Key    string // primary key, in full
 	Stored *httpcache.Stored
 	Body   []byte
+
+	// MaxVariants bounds the variants of the key; zero stands for the
+	// package's own MaxVariants.
+	MaxVariants int
 }
+
+func (e *Entry) maxVariants() int { return cmp.Or(e.MaxVariants, MaxVariants) }
 
 // overhead is what the index itself spends on an entry: the node, its place
 // in the variants of its key, and its share of the map.

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tandem-cdn/tandem/internal/httpcache"
 )
 
 // shard is one part of the index.
@@ -20,6 +22,14 @@ type shard struct {
 	mu       sync.Mutex
 	variants map[string][]*list.Element // of a primary key, newest first
 	uses     *list.List                 // of node, most recent first
+	crowds   map[string]crowd           // of primary keys with as many variants as they may have
+}
+
+// crowd is how a key copes with more variants than it may have.
+type crowd struct {
+	since     int64 // when the count began, in nanoseconds
+	displaced int   // variants that had to go for others since
+	until     int64 // no further variant is stored before, in nanoseconds
 }
 
 // node is an entry's place in the order of uses.
@@ -32,6 +42,7 @@ type node struct {
 func (s *shard) init() {
 	s.variants = make(map[string][]*list.Element)
 	s.uses = list.New()
+	s.crowds = make(map[string]crowd)
 	s.oldest.Store(math.MaxInt64)
 }
 
@@ -49,35 +60,71 @@ func (s *shard) lookup(key []byte, request http.Header, now time.Time) (e *Entry
 	return nil, len(variants) > 0
 }
 
-// put returns whether e took the place of another entry, and the bytes of
-// that one. ok is false if e was not stored: it is not fresh, or older than
-// what is there.
-func (s *shard) put(e *Entry, size int64, now time.Time, fresh func() bool) (replaced bool, freed int64, ok bool) {
+// put returns how many entries e took the place of, and their bytes. ok is
+// false if e was not stored: it is not fresh, older than what
+// is there, or one variant too many.
+func (s *shard) put(e *Entry, size int64, now time.Time, fresh func() bool) (replaced int, freed int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Asked under the lock: an invalidation either came before, and shows in
 	// the generation, or will find the entry.
 	if !fresh() {
-		return false, 0, false
+		return 0, 0, false
 	}
 	variants := s.variants[e.Key]
-	old := slices.IndexFunc(variants, func(el *list.Element) bool {
-		return el.Value.(*node).entry.Stored.Vary.Equal(e.Stored.Vary)
-	})
-	if old >= 0 && variants[old].Value.(*node).entry.Stored.Supersedes(e.Stored, now) {
-		return false, 0, false
-	}
-	if old < 0 && len(variants) >= MaxVariants {
-		old = leastRecent(variants)
-	}
-	if old >= 0 {
+	if old := sameVariant(variants, e.Stored.Vary); old >= 0 {
+		if variants[old].Value.(*node).entry.Stored.Supersedes(e.Stored, now) {
+			return 0, 0, false
+		}
 		freed = s.drop(variants[old])
-		variants = s.variants[e.Key]
+		replaced++
+	} else if len(variants) >= e.maxVariants() {
+		if !s.displace(e, now.UnixNano()) {
+			return 0, 0, false
+		}
+		count := s.crowds[e.Key]
+		// More than one if the limit was higher once.
+		for ; len(variants) >= e.maxVariants(); variants = s.variants[e.Key] {
+			freed += s.drop(variants[leastRecent(variants)])
+			replaced++
+		}
+		s.crowds[e.Key] = count // went with the last variant, if there is but one
 	}
 	el := s.uses.PushFront(&node{entry: e, size: size, used: now.UnixNano()})
-	s.variants[e.Key] = slices.Insert(variants, 0, el)
+	s.variants[e.Key] = slices.Insert(s.variants[e.Key], 0, el)
 	s.publishOldest()
-	return old >= 0, freed, true
+	return replaced, freed, true
+}
+
+// displace reports whether e may push another variant of its key out, and
+// counts it. When as many as there may be had to go within a short time, the
+// rest stay for a while: a flood of variants then costs those that are asked
+// for again no longer their place.
+func (s *shard) displace(e *Entry, now int64) bool {
+	c := s.crowds[e.Key]
+	if now < c.until {
+		return false
+	}
+	if now-c.since > int64(crowdTime) {
+		c = crowd{since: now}
+	}
+	if c.displaced++; c.displaced > e.maxVariants() {
+		c.until = now + int64(crowdTime)
+	}
+	s.crowds[e.Key] = c
+	return now >= c.until
+}
+
+func (s *shard) admits(key string, v httpcache.Vary, now int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return now >= s.crowds[key].until || sameVariant(s.variants[key], v) >= 0
+}
+
+func sameVariant(variants []*list.Element, v httpcache.Vary) int {
+	return slices.IndexFunc(variants, func(el *list.Element) bool {
+		return el.Value.(*node).entry.Stored.Vary.Equal(v)
+	})
 }
 
 func (s *shard) remove(key []byte) (n int, freed int64) {
@@ -126,6 +173,7 @@ func (s *shard) drop(el *list.Element) (freed int64) {
 	}
 	if len(variants) == 0 {
 		delete(s.variants, n.entry.Key)
+		delete(s.crowds, n.entry.Key)
 	} else {
 		s.variants[n.entry.Key] = variants
 	}

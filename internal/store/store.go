@@ -16,15 +16,22 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/tandem-cdn/tandem/internal/httpcache"
 )
 
 const (
 	shardCount = 16
 
-	// MaxVariants bounds the variants kept for one primary key, so that a
-	// response that varies by a field with endless values does not fill the
-	// store. Beyond it the variant used longest ago goes.
+	// MaxVariants bounds the variants kept for one primary key, unless the
+	// entry says otherwise, so that a response that varies by a field with
+	// endless values does not fill the store. Beyond it the variant used
+	// longest ago goes.
 	MaxVariants = 32
+
+	// crowdTime is how long the displaced variants of a key are counted, and
+	// for how long it takes no further ones when they were too many.
+	crowdTime = 10 * time.Second
 
 	// generationCount is the number of counters that invalidations share.
 	generationCount = 1024
@@ -72,8 +79,9 @@ func (s *Store) Generation(key string) uint64 {
 // Put stores e, used at now, in place of the same variant, and evicts what
 // there is no more room for. It returns false and stores nothing if the entry
 // is larger than the whole budget, if the same variant is there, fresh, with
-// a later Date, or if its key was invalidated since generation was taken: the
-// response may be older than the reason for the invalidation.
+// a later Date, if its key has far too many variants, or if its key was
+// invalidated since generation was taken: the response may be older than the
+// reason for the invalidation.
 func (s *Store) Put(e *Entry, generation uint64, now time.Time) bool {
 	size := e.Size()
 	if !s.makeRoom(size) {
@@ -87,10 +95,14 @@ func (s *Store) Put(e *Entry, generation uint64, now time.Time) bool {
 		return false
 	}
 	s.bytes.Add(-freed)
-	if !replaced {
-		s.objects.Add(1)
-	}
+	s.objects.Add(int64(1 - replaced))
 	return true
+}
+
+// Admits reports whether a response under key that varies like v would be
+// stored at now, or refused because there are far too many variants already.
+func (s *Store) Admits(key string, v httpcache.Vary, now time.Time) bool {
+	return s.shard(maphash.String(s.seed, key)).admits(key, v, now.UnixNano())
 }
 
 // Invalidate removes all variants under key and keeps fills that are under

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"hash/maphash"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -129,6 +130,58 @@ func TestVariantsAreBounded(t *testing.T) {
 		}
 	}
 	if s.Objects() != MaxVariants {
+		t.Errorf("%d variants", s.Objects())
+	}
+}
+
+// A flood of variants cannot keep those that are asked for out of the store.
+func TestFloodOfVariants(t *testing.T) {
+	for _, limit := range []int{1, 4} {
+		s := New(1 << 20)
+		put := func(variant string, now time.Time) bool {
+			e := entry("a", variant, 10)
+			e.MaxVariants = limit
+			return s.Put(e, s.Generation("a"), now)
+		}
+		now := t0
+		stored := 0
+		for i := range 1000 {
+			now = now.Add(time.Millisecond)
+			if put(fmt.Sprint("v", i), now) {
+				stored++
+			}
+		}
+		if stored != 2*limit || s.Objects() != int64(limit) {
+			t.Errorf("limit %d: %d stored, %d left", limit, stored, s.Objects())
+		}
+		last := fmt.Sprint("v", 2*limit-1)
+		other, _ := new(httpcache.Policy).NewVary([]string{"X"}, http.Header{"X": {"new"}})
+		if s.Admits("a", other, now) || !s.Admits("a", entry("a", last, 0).Stored.Vary, now) || !s.Admits("b", other, now) {
+			t.Errorf("limit %d: admits the wrong ones", limit)
+		}
+		if !put(last, now) {
+			t.Errorf("limit %d: one that is there is not updated", limit)
+		}
+		if now = now.Add(crowdTime); !s.Admits("a", other, now) || !put("new", now) {
+			t.Errorf("limit %d: not over after %v", limit, crowdTime)
+		}
+		s.Invalidate([]byte("a"))
+		if n := len(s.shard(maphash.String(s.seed, "a")).crowds); n != 0 || s.Bytes() != 0 || s.Objects() != 0 {
+			t.Errorf("limit %d: %d counts left, %d bytes, %d objects", limit, n, s.Bytes(), s.Objects())
+		}
+	}
+}
+
+// A lower limit applies with the next variant.
+func TestFewerVariants(t *testing.T) {
+	s := New(1 << 20)
+	for i := range 10 {
+		s.mustPut(t, entry("a", fmt.Sprint("v", i), 10), at(i))
+	}
+	e := entry("a", "new", 10)
+	e.MaxVariants = 3
+	s.mustPut(t, e, at(10))
+	if s.Objects() != 3 {
 		t.Errorf("%d variants", s.Objects())
 	}
 }
