@@ -67,7 +67,7 @@ func BenchmarkPropagation(b *testing.B) {
 }
 
 // tenThousand is what one knows of 10,000 nodes from three probers.
-func tenThousand(b *testing.B) *Snapshot {
+func tenThousand(b testing.TB) *Snapshot {
 	var nodes []Node
 	for i := range 10_000 {
 		id, addr := fmt.Sprintf("edge-guangdong-%05d", i), netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})

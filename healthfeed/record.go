@@ -1,6 +1,7 @@
 package healthfeed
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -246,11 +247,32 @@ func (s *Snapshot) Validate() error {
 // are 3 MB of inventory and 3 MB for each prober.
 const MaxSnapshot = 32 << 20
 
+// Bounds of what a snapshot unfolds to, counted before it is. What is 32 kB in gzip may
+// be 16 million values, of which package json makes seven gigabytes before anybody is asked.
+const (
+	maxValues  = 3_000_000
+	maxObjects = 1_000_000
+)
+
+// checkSize returns what is too large about a snapshot.
+func checkSize(data []byte) error {
+	if len(data) > MaxSnapshot {
+		return fmt.Errorf("snapshot of %d bytes is larger than %d", len(data), MaxSnapshot)
+	}
+	if n := bytes.Count(data, []byte(",")); n > maxValues {
+		return fmt.Errorf("snapshot: %d values are more than %d", n, maxValues)
+	}
+	if n := bytes.Count(data, []byte("{")); n > maxObjects {
+		return fmt.Errorf("snapshot: %d objects are more than %d", n, maxObjects)
+	}
+	return nil
+}
+
 // ParseSnapshot reads a snapshot and refuses it whole for any mistake in it. If it has a
 // checksum, as a file by [WriteFile] has, that is compared.
 func ParseSnapshot(data []byte) (*Snapshot, error) {
-	if len(data) > MaxSnapshot {
-		return nil, fmt.Errorf("snapshot of %d bytes is larger than %d", len(data), MaxSnapshot)
+	if err := checkSize(data); err != nil {
+		return nil, err
 	}
 	if !utf8.Valid(data) { // encoding/json would put something in place of what is torn
 		return nil, errors.New("snapshot: it is not UTF-8 (RFC 8259, section 8.1)")
