@@ -6,27 +6,16 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"time"
 )
 
-// logChanges writes one line for a new inventory, for every node whose state changed,
-// and for another freshness. That a node is down is a warning.
-func (f *Feed) logChanges(old, t *Table) {
+// logChanges writes a line for a new inventory, for nodes whose state changed, for a release
+// that has come further and for another freshness.
+func (f *Feed) logChanges(old, t *Table, now time.Time) {
 	if old.Inventory != t.Inventory {
 		f.config.Log.Info("inventory changed", "nodes", len(t.Nodes), "before", len(old.Nodes))
 	}
-	for i := range t.Nodes {
-		id := t.Inventory.Nodes[i].ID
-		was, known := old.Lookup(id)
-		is := &t.Nodes[i]
-		if known && was.State == is.State {
-			continue
-		}
-		level := slog.LevelInfo
-		if is.State == Down {
-			level = slog.LevelWarn
-		}
-		f.config.Log.Log(context.Background(), level, "node changed", "node", id, "state", is.State.String(), "was", was.State.String(), "reason", is.Reason)
-	}
+	f.logNodes(old, t, now)
 	for _, name := range slices.Sorted(maps.Keys(t.releases)) {
 		was, known := old.releases[name]
 		is := t.releases[name]
@@ -42,6 +31,78 @@ func (f *Feed) logChanges(old, t *Table) {
 	if old.Freshness != t.Freshness {
 		f.config.Log.Info("feed changed", "freshness", t.Freshness.String(), "was", old.Freshness.String())
 	}
+}
+
+// linesPerSecond is how many nodes that change have a line of their own.
+const linesPerSecond = 20
+
+// A pulpit is from where nodes are spoken of: how many lines there were in this second.
+type pulpit struct {
+	began time.Time
+	lines int
+}
+
+// logNodes writes a line for every node whose state changed. Those that are measured for the
+// first time have one together, unless they are down or alone; and so have all when more
+// change in a second than anybody would read. That a node is down is a warning.
+func (f *Feed) logNodes(old, t *Table, now time.Time) {
+	var first, changed []int
+	was := func(i int) State {
+		s, _ := old.Lookup(t.Inventory.Nodes[i].ID)
+		return s.State
+	}
+	for i := range t.Nodes {
+		switch before, is := was(i), t.Nodes[i].State; {
+		case before == is:
+		case before == Unknown && is != Down:
+			first = append(first, i)
+		default:
+			changed = append(changed, i)
+		}
+	}
+	if now.Sub(f.pulpit.began) >= time.Second {
+		f.pulpit = pulpit{began: now}
+	}
+	if len(first) == 1 {
+		changed, first = append(changed, first...), nil
+	}
+	f.logTogether("nodes measured", t, first)
+	if f.pulpit.lines += len(changed); f.pulpit.lines > linesPerSecond {
+		f.logTogether("nodes changed", t, changed)
+		return
+	}
+	for _, i := range changed {
+		s := &t.Nodes[i]
+		f.config.Log.Log(context.Background(), levelOf(s.State), "node changed",
+			"node", t.Inventory.Nodes[i].ID, "state", s.State.String(), "was", was(i).String(), "reason", s.Reason)
+	}
+}
+
+// logTogether writes one line for many nodes: how many are in which state now.
+func (f *Feed) logTogether(what string, t *Table, nodes []int) {
+	if len(nodes) == 0 {
+		return
+	}
+	var counts [Abstain]int
+	for _, i := range nodes {
+		counts[t.Nodes[i].State]++
+	}
+	var args []any
+	level := slog.LevelInfo
+	for s, n := range counts {
+		if n > 0 {
+			args, level = append(args, State(s).String(), n), max(level, levelOf(State(s)))
+		}
+	}
+	f.config.Log.Log(context.Background(), level, what, args...)
+}
+
+// levelOf is that of a node that comes to be in a state.
+func levelOf(s State) slog.Level {
+	if s == Down {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
 }
 
 // logOutages writes one line for every service of which nobody is alive, when that

@@ -1,6 +1,10 @@
 package healthfeed
 
-import "log/slog"
+import (
+	"cmp"
+	"context"
+	"log/slog"
+)
 
 // A complaint logs an error when it begins or changes and when it is over, not
 // every time it is met.
@@ -9,6 +13,7 @@ type complaint struct {
 	what string
 	bad  string // what follows from the error; by default that the data is refused
 	once bool   // do not log that the error changed
+	own  bool   // it is a file of the operator's: an error, as others of his files, and no warning
 	last string
 }
 
@@ -23,10 +28,10 @@ func (c *complaint) note(err error) {
 		if !began && c.once {
 			return
 		}
-		bad := c.bad
-		if bad == "" {
-			bad = "refused; the last good data stays"
+		level := slog.LevelWarn
+		if c.own {
+			level = slog.LevelError
 		}
-		c.log.Warn(bad, "what", c.what, "err", err)
+		c.log.Log(context.Background(), level, cmp.Or(c.bad, "refused; the last good data stays"), "what", c.what, "err", err)
 	}
 }

@@ -74,6 +74,7 @@ type Feed struct {
 	current atomic.Pointer[publication]
 
 	// owned by the merge loop
+	pulpit  pulpit         // from where changes of nodes are logged
 	merged  uint64         // the version that the current table is of; 0 before the first
 	outages map[string]int // services of which nobody is alive, as they were logged; nil before the first look
 

@@ -46,7 +46,7 @@ func parseInventoryFile(path string, data []byte) (*Inventory, error) {
 // or gone changes nothing.
 func (f *Feed) watchInventory(ctx context.Context) {
 	path := f.config.InventoryFile
-	complaint := complaint{log: f.config.Log, what: path}
+	complaint := complaint{log: f.config.Log, what: path, own: true}
 	watchFile(ctx, path, func(data []byte, _ time.Duration, err error) {
 		var inv *Inventory
 		if err == nil {

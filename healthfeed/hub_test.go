@@ -156,9 +156,9 @@ func TestHubNodes(t *testing.T) {
 		time.Sleep(12 * time.Second)
 		want := `generation 2, fresh, heard 12s ago
 
-NODE  STATE  REASON            SINCE  RTT  HEALTH  ACCEPTS  CPU  RPS
-ams1  down   1 of 1 probers    12s    -    0%      100%     0%   0
-lon1  up     1 of 1 probers    12s    1ms  90%     100%     0%   0
+NODE  STATE  REASON            SINCE  RTT  HEALTH  ACCEPTS  RAMP  CPU  RPS  VOTES
+ams1  down   1 of 1 probers    12s    -    0%      100%     100%  0%   0    down: p
+lon1  up     1 of 1 probers    12s    1ms  90%     100%     100%  0%   0    up: p
 `
 		got := body(t, ask(h, "GET", "/v1/nodes"))
 		if strings.Join(strings.Fields(got), " ") != strings.Join(strings.Fields(want), " ") {

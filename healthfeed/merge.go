@@ -101,6 +101,7 @@ type merging struct {
 
 	// used again for each node, since nodes are many
 	votes   []vote
+	abstain int // probers who have a word on the node and keep it
 	floats  []float64
 	ints    []int64
 	loads   []Load
@@ -163,6 +164,9 @@ func (m *merging) judge(node int, spared bool) Status {
 		m.until(s.hold.Add(holdState))
 	default:
 		s.Reason = "not measured"
+		if m.abstain > 0 {
+			s.Reason = m.reason(m.abstain, len(m.voices)) + " abstain"
+		}
 	}
 	s.measured = s.State
 	switch {

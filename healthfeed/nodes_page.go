@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -118,6 +119,26 @@ func (n *nodeView) Since() time.Duration {
 	return (time.Duration(n.SinceMS) * time.Millisecond).Round(time.Second)
 }
 
+// ballot is who has voted for what, those of one mind together: "up: dns-1 dns-2".
+func (n *nodeView) ballot() string {
+	if len(n.Votes) == 0 {
+		return "-"
+	}
+	var parts []string
+	for s := range Abstain + 1 {
+		part := ""
+		for _, v := range n.Votes {
+			if v.State == s {
+				part += " " + v.Prober
+			}
+		}
+		if part != "" {
+			parts = append(parts, s.String()+":"+part)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
 // RoundTrip is the median, "-" if there is none.
 func (n *nodeView) RoundTrip() string {
 	if n.RTT.P50 == 0 {
@@ -136,11 +157,11 @@ func (h *Hub) renderText(now time.Time) *page {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\n\n", v.headline())
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NODE\tSTATE\tREASON\tSINCE\tRTT\tHEALTH\tACCEPTS\tCPU\tRPS")
+	fmt.Fprintln(w, "NODE\tSTATE\tREASON\tSINCE\tRTT\tHEALTH\tACCEPTS\tRAMP\tCPU\tRPS\tVOTES")
 	for i := range v.Nodes {
 		n := &v.Nodes[i]
-		fmt.Fprintf(w, "%s\t%s\t%s\t%v\t%s\t%.0f%%\t%.0f%%\t%.0f%%\t%.0f\n", n.ID, n.State, n.Why,
-			n.Since(), n.RoundTrip(), 100*n.Health, 100*n.Acceptance, 100*n.Load.CPU, n.Load.RPS)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%v\t%s\t%.0f%%\t%.0f%%\t%.0f%%\t%.0f%%\t%.0f\t%s\n", n.ID, n.State, n.Why,
+			n.Since(), n.RoundTrip(), 100*n.Health, 100*n.Acceptance, 100*n.Ramp, 100*n.Load.CPU, n.Load.RPS, n.ballot())
 	}
 	err := w.Flush()
 	return &page{body: b.Bytes(), err: err}

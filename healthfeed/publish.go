@@ -79,7 +79,7 @@ func (f *Feed) merge(now time.Time) {
 	t := Merge(inv, seen, old.table, now)
 	news := t.Generation != old.table.Generation
 	if news {
-		f.logChanges(old.table, t)
+		f.logChanges(old.table, t, now)
 	}
 	if f.outages == nil || !sameLife(old.table, t) {
 		f.logOutages(t)

@@ -121,10 +121,10 @@ func TestReleaseIsLogged(t *testing.T) {
 	at := func(stage int, verdict string) *Table {
 		return &Table{releases: map[string]release{"r7": {stage: stage, verdict: verdict}}, Inventory: &Inventory{}}
 	}
-	f.logChanges(&Table{Inventory: at(1, "").Inventory}, at(1, ""))
-	f.logChanges(at(1, ""), at(1, ""))
-	f.logChanges(at(1, ""), at(2, ""))
-	f.logChanges(at(2, ""), at(stopped, ", 99.90 % served"))
+	f.logChanges(&Table{Inventory: at(1, "").Inventory}, at(1, ""), t0)
+	f.logChanges(at(1, ""), at(1, ""), t0)
+	f.logChanges(at(1, ""), at(2, ""), t0)
+	f.logChanges(at(2, ""), at(stopped, ", 99.90 % served"), t0)
 	for line, want := range map[string]int{
 		`level=INFO msg="release changed" release=r7 stage="at 5 %"`:                  1,
 		`level=INFO msg="release changed" release=r7 stage="at 30 %"`:                 1,

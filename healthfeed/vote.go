@@ -13,12 +13,16 @@ type vote struct {
 	*voice
 }
 
-// collect finds the votes on a node, in the order of their probers.
+// collect finds the votes on a node, in the order of their probers, and who abstains.
 func (m *merging) collect(id string) {
-	m.votes = m.votes[:0]
+	m.votes, m.abstain = m.votes[:0], 0
 	for i := range m.voices {
 		v := &m.voices[i]
-		if o, ok := v.Nodes[id]; ok && o.State != Abstain && o.State != Unknown {
+		switch o, ok := v.Nodes[id]; {
+		case !ok || o.State == Unknown:
+		case o.State == Abstain:
+			m.abstain++
+		default:
 			m.votes = append(m.votes, vote{o, v})
 		}
 	}

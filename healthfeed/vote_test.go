@@ -17,7 +17,7 @@ func TestQuorum(t *testing.T) {
 		{[]State{x}, x, "1 of 1 probers"},
 		{[]State{g}, g, "1 of 1 probers"},
 		{[]State{d}, d, "1 of 1 probers"},
-		{[]State{a}, Unknown, "not measured"},
+		{[]State{a}, Unknown, "1 of 1 probers abstain"},
 		{[]State{x, a}, x, "1 of 1 probers"},
 		{[]State{x, u}, u, "1 of 2 probers"},
 		{[]State{x, x}, x, "2 of 2 probers"},

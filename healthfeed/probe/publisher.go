@@ -89,12 +89,17 @@ func (r *publisher) next(now time.Time) *healthfeed.Record {
 		return nil
 	}
 	r.station.doubtYourself(now, r.log)
+	r.station.pace.judge(now, r.log)
+	if n := r.station.speech.rest(); n > 0 {
+		r.log.Info("more checks fail or pass", "checks", n)
+	}
 	nodes := map[string]healthfeed.Observation{}
 	for i := range r.inventory.Nodes {
 		n := &r.inventory.Nodes[i]
 		views := make([]view, len(n.Checks))
 		for j, t := range r.asked[i] {
 			views[j] = t.look()
+			views[j].late = views[j].late || views[j].outdated(&t.check, now)
 		}
 		if o, known := r.ballots[n.ID].cast(n, views, now); known {
 			nodes[n.ID] = o

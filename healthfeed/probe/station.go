@@ -26,6 +26,8 @@ type station struct {
 
 	pool   pool
 	stalls stalls
+	pace   pacer
+	speech speech
 
 	mu      sync.Mutex // guards the rest
 	targets map[key]*target
@@ -84,6 +86,7 @@ func (s *station) exchange(u *publisher, wanted map[key]string) (wait func()) {
 		t := s.targets[k]
 		if t == nil {
 			t = newTarget(k, node, s.open)
+			t.speech = &s.speech
 			if before := s.left[k]; before != nil {
 				t.resume(before)
 				delete(s.left, k)

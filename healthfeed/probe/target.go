@@ -21,6 +21,7 @@ type target struct {
 	node     string // one of those that declare it
 	endpoint string
 	attempt  attemptFunc
+	speech   *speech       // nil for one that is not run
 	closed   func()        // what attempt keeps
 	soon     chan struct{} // has one element when the next round is not to wait for its time
 	ended    chan struct{} // closed when run has returned
@@ -83,7 +84,7 @@ func (t *target) changed() {
 
 // say writes to the log of one user, as all are in one process; mu is held.
 func (t *target) say(level slog.Level, what string, args ...any) {
-	if len(t.users) > 0 {
+	if len(t.users) > 0 && t.speech.begin(time.Now()) {
 		t.users[0].log.Log(context.Background(), level, what, append([]any{"check", t.String()}, args...)...)
 	}
 }
@@ -97,6 +98,7 @@ type view struct {
 	drain   bool      // the node wants no new clients
 	breaker string    // the node's circuit to its origin; "" if it does not tell
 	due     time.Time // when state may next change; zero if nothing is under way
+	seen    time.Time // end of the last round that counts; zero before the first
 	failing time.Time // start of the first of the failed rounds in a row; zero if the last one passed
 	late    bool      // the last round was none: it had to wait too long for its turn, or this process did not run
 	unable  bool      // the last round failed by this prober's own fault
@@ -155,7 +157,8 @@ func (t *target) run(ctx context.Context, s *station) {
 	defer t.closed()
 	failing := !t.look().failing.IsZero()
 	// Not all at once, and not in step with other probers.
-	if !sleep(ctx, rand.N(t.check.Interval/10+1)) {
+	due := time.Now().Add(rand.N(t.check.Interval/10 + 1))
+	if !sleep(ctx, time.Until(due)) {
 		return
 	}
 	for {
@@ -165,6 +168,7 @@ func (t *target) run(ctx context.Context, s *station) {
 			return
 		}
 		begun := time.Now()
+		s.pace.note(begun.Sub(due), t.check.Interval)
 		a, err := t.round(ctx)
 		release()
 		if ctx.Err() != nil {
@@ -179,6 +183,9 @@ func (t *target) run(ctx context.Context, s *station) {
 		}
 		failing = err != nil
 		interval := t.check.Interval*9/10 + rand.N(t.check.Interval/5+1)
+		if due = start.Add(interval); due.Before(now) && now.Sub(begun) <= worst(&t.check) {
+			due = now // a round that fails may last longer than the interval
+		}
 		if !t.pause(ctx, start, interval) {
 			return
 		}
@@ -256,7 +263,7 @@ func (t *target) note(a answer, err error, begun, now time.Time, late bool) (cha
 		changed = true
 		if err != nil {
 			t.say(slog.LevelInfo, "check fails", "err", err)
-		} else {
+		} else if v.state == healthfeed.Down {
 			t.say(slog.LevelInfo, "check passes")
 		}
 	}
@@ -268,7 +275,7 @@ func (t *target) note(a answer, err error, begun, now time.Time, late bool) (cha
 	case v.failing.IsZero():
 		v.failing = begun
 	}
-	v.state = t.hysteresis.state
+	v.state, v.seen = t.hysteresis.state, now
 	v.due = t.hysteresis.due(t.check.Interval, now)
 	v.rtt = t.average.rtt()
 	v.health = health(&t.average, v.load, now)

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/healthfeed/probe"
 )
 
 // No label holds anything that a client can choose freely: types are the few
@@ -97,6 +98,10 @@ var (
 		"How often following etcd had to begin anew, silence and compaction included.", []string{"zone"}, nil)
 	etcdUnwritten = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "etcd_unwritten_total"),
 		"Records that could not be written to etcd.", []string{"zone"}, nil)
+	probeRounds = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "probe_rounds_total"),
+		"Rounds of checks that were made, and those that this process was too late for.", []string{"result"}, nil)
+	probeLag = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "probe_lag_seconds"),
+		"By how much a round was late at most, within ten seconds.", nil, nil)
 	noticePending = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "notice_pending"),
 		"1 while the file that a notice in etcd announces is not the one that is here.", []string{"zone", "kind"}, nil)
 	geographyClasses = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "geography_classes"),
@@ -113,7 +118,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (feedCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{nodeState, tableGeneration, tableAge, tableFreshness, feedRefused, feedUnwritten, feedStreams, feedStreamsDropped, etcdFollowing, etcdDoubts, etcdUnwritten, noticePending, geographyClasses, geoipBuilt, recordsNames, recordsGeneration, limiterCrowded} {
+	for _, d := range []*prometheus.Desc{nodeState, tableGeneration, tableAge, tableFreshness, feedRefused, feedUnwritten, feedStreams, feedStreamsDropped, etcdFollowing, etcdDoubts, etcdUnwritten, probeRounds, probeLag, noticePending, geographyClasses, geoipBuilt, recordsNames, recordsGeneration, limiterCrowded} {
 		ch <- d
 	}
 }
@@ -121,6 +126,11 @@ func (feedCollector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. While two generations of a block
 // answer, the newer one is reported.
 func (feedCollector) Collect(ch chan<- prometheus.Metric) {
+	if p := probe.KeptPace(); p.Made > 0 {
+		ch <- prometheus.MustNewConstMetric(probeRounds, prometheus.CounterValue, p.Made, "made")
+		ch <- prometheus.MustNewConstMetric(probeRounds, prometheus.CounterValue, p.Missed, "missed")
+		ch <- prometheus.MustNewConstMetric(probeLag, prometheus.GaugeValue, p.Lag.Seconds())
+	}
 	seen := make(map[string]bool)
 	for _, g := range shared.blocks() {
 		zone := g.config.Zones[0]

@@ -2,6 +2,7 @@ package geosched
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
 	"github.com/tandem-cdn/tandem/internal/geoip"
@@ -63,9 +64,7 @@ func (g *Geosched) viewOf(w *world, book *policy.Book, inv *healthfeed.Inventory
 	old := w.view.Swap(v)
 	again := old.is(book, inv)
 	if !again {
-		for _, err := range v.unruly {
-			log.Errorf("the default stands in, or nothing: %v", err)
-		}
+		g.complain(w, r)
 	}
 	if w != &g.world {
 		return v // the shadow has the same to say
@@ -79,6 +78,28 @@ func (g *Geosched) viewOf(w *world, book *policy.Book, inv *healthfeed.Inventory
 		}
 	}
 	return v
+}
+
+// etcdPatience is how long after an inventory its policies may come over etcd.
+const etcdPatience = 3 * time.Second
+
+// complain logs what is wrong between policies and inventory. With etcd, where each comes on
+// its own, it waits whether that is still so when both should be there.
+func (g *Geosched) complain(w *world, r *roster) {
+	say := func() {
+		for _, err := range r.unruly {
+			log.Errorf("the default stands in, or nothing: %v", err)
+		}
+	}
+	if g.etcd == nil || len(r.unruly) == 0 {
+		say()
+		return
+	}
+	time.AfterFunc(etcdPatience, func() {
+		if v := w.view.Load(); v.roster == r {
+			say()
+		}
+	})
 }
 
 // prepare makes the views of all blocks that answer, so that what is wrong with new
