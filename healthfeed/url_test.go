@@ -7,10 +7,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tandem-cdn/tandem/internal/freeport"
 )
 
 // hub serves a feed on loopback.
@@ -192,16 +195,14 @@ func TestFromURLHangs(t *testing.T) {
 func TestFromURLComesBack(t *testing.T) {
 	upstream, err := Open(Config{Inventory: watched(t, "n"), Log: quiet})
 	do(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.On(freeport.Loopback)
 	do(t, err)
-	address := l.Addr().String()
-	l.Close()
+	address := netip.AddrPortFrom(freeport.Loopback, port).String()
 	var log logbook
 	f := open(t, Config{Sources: []Source{quickly("http://" + address)}, Log: log.logger()})
 	eventually(t, "the hub is missed", func() bool { return log.count("refused") > 0 })
-	if l, err = net.Listen("tcp", address); err != nil {
-		t.Skipf("another program took the port meanwhile: %v", err)
-	}
+	l, err := net.Listen("tcp", address)
+	do(t, err)
 	server := &http.Server{Handler: NewHub(upstream)}
 	defer server.Close()
 	go server.Serve(l)

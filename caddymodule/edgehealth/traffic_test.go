@@ -2,13 +2,13 @@ package edgehealth
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
 	"testing"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/freeport"
 )
 
 // The feed and Caddy's own health checks both have a say. These tests are about
@@ -44,14 +44,13 @@ func TestFullIsNotDown(t *testing.T) {
 
 func TestDrainingIsBetterThanNobody(t *testing.T) {
 	s := newServer(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.On(freeport.Loopback) // where nobody listens
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Close() // nobody listens there
 	lon := upstream(t, "127.0.0.2", "lon1")
 	s.mustLoad("edgehealth {\n nodes "+s.write("nodes.json", twoNodes)+"\n }",
-		fmt.Sprintf("reverse_proxy %s %s {\n lb_policy edgehealth\n fail_duration 1m\n max_fails 1\n }", l.Addr(), lon))
+		fmt.Sprintf("reverse_proxy 127.0.0.1:%d %s {\n lb_policy edgehealth\n fail_duration 1m\n max_fails 1\n }", port, lon))
 	new(voter).say(t, map[string]healthfeed.State{"ams1": healthfeed.Up, "lon1": healthfeed.Draining})
 	if status, _ := s.get("/"); status != http.StatusBadGateway {
 		t.Errorf("got %d from a node that is up in the feed and does not answer, want 502", status)

@@ -3,7 +3,7 @@ package geosched
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/freeport"
 )
 
 // startEtcd starts a real etcd, and returns its URL and what puts a value there. It skips
@@ -29,13 +30,11 @@ func startEtcd(t *testing.T) (url string, put func(key, value string)) {
 	}
 	var urls []string
 	for range 2 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := freeport.On(freeport.Loopback)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
-		urls = append(urls, "http://"+l.Addr().String())
-		l.Close()
+		urls = append(urls, "http://"+netip.AddrPortFrom(freeport.Loopback, port).String())
 	}
 	cmd := exec.Command(program, "--name", "m", "--data-dir", t.TempDir(), "--initial-cluster", "m="+urls[1],
 		"--listen-client-urls", urls[0], "--advertise-client-urls", urls[0],
@@ -54,7 +53,7 @@ func startEtcd(t *testing.T) (url string, put func(key, value string)) {
 		for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
 			if _, err := client.Put(t.Context(), key, value); err == nil {
 				return
-			} else if time.Since(began) > 20*time.Second {
+			} else if time.Since(began) > 2*time.Minute {
 				t.Fatal(err)
 			}
 		}
@@ -65,7 +64,7 @@ func startEtcd(t *testing.T) (url string, put func(key, value string)) {
 func eventually(t *testing.T, otherwise string, is func() bool) {
 	t.Helper()
 	for began := time.Now(); !is(); time.Sleep(10 * time.Millisecond) {
-		if time.Since(began) > 30*time.Second {
+		if time.Since(began) > 2*time.Minute {
 			t.Fatal(otherwise)
 		}
 	}

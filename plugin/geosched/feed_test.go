@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	golog "log"
 	"log/slog"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,12 +18,13 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
+	"github.com/tandem-cdn/tandem/internal/freeport"
 )
 
 // wait waits until the table is as wanted.
 func wait(t testing.TB, g *Geosched, wanted func(*healthfeed.Table) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	for table := g.feed.Table(); !wanted(table); {
 		var err error
@@ -40,13 +43,16 @@ func inState(id string, state healthfeed.State) func(*healthfeed.Table) bool {
 
 // A node that stops listening is found out by this process, and found again.
 func TestProbe(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.On(freeport.Loopback) // that nobody listens on afterwards
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", netip.AddrPortFrom(freeport.Loopback, port).String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { l.Close() }()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	g := serving(t, "node lon 127.0.0.1 51.5 -0.12\nnode sea ::1 47.6 -122.3\nsteer www\ncheck tcp :"+port+" interval 200ms")
+	g := serving(t, fmt.Sprintf("node lon 127.0.0.1 51.5 -0.12\nnode sea ::1 47.6 -122.3\nsteer www\ncheck tcp :%d interval 200ms", port))
 	up := func(table *healthfeed.Table) bool {
 		s, _ := table.Lookup("lon")
 		return s.State == healthfeed.Up || s.State == healthfeed.Degraded
