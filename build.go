@@ -38,6 +38,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/tandem-cdn/tandem/internal/binaries"
 	"github.com/tandem-cdn/tandem/internal/demo"
@@ -253,9 +254,11 @@ func test(ctx context.Context, b *binaries.Builder, long bool) error {
 			}
 		}
 		fmt.Printf("\n# go %s %s%s   in %s\n", strings.Join(args, " "), cmp.Or(run.only, "./..."), but, run.module)
+		began := time.Now()
 		if err := command(ctx, filepath.Join(b.Root, run.module), env, "go", append(args, packages...)...); err != nil {
 			return fmt.Errorf("tests in %s: %w", run.module, err)
 		}
+		fmt.Printf("# in %.0f s\n", time.Since(began).Seconds())
 	}
 	o := demo.Options{Out: os.Stdout, Caddy: b.File(binaries.Caddy), CoreDNS: b.File(binaries.CoreDNS)}
 	fmt.Println("\n# demo -check")
