@@ -162,10 +162,16 @@ func TestStaleWindows(t *testing.T) {
 		{"s-maxage-and-named", Policy{}, "s-maxage=60, stale-while-revalidate=5", nil, windows{5 * time.Second, 0, false, 5 * time.Second}},
 		{"s-maxage-strict", Policy{StrictSMaxAge: true}, "s-maxage=60, stale-while-revalidate=5", nil, windows{}},
 		{"max-age-strict", Policy{StrictSMaxAge: true}, "max-age=60, stale-while-revalidate=5", nil, windows{5 * time.Second, day, true, day}},
+		{"error", Policy{StaleWhileRevalidate: hour}, "max-age=60", []string{"status", "503"}, windows{0, 0, true, 0}},
+		{"error-and-named", Policy{}, "max-age=60, stale-if-error=5", []string{"status", "503"}, windows{0, 5 * time.Second, true, 5 * time.Second}},
 		{"never-fresh", Policy{StaleWhileRevalidate: hour}, "max-age=0", tag, windows{0, 0, false, day}},
 		{"never-fresh-and-named", Policy{}, "max-age=0, stale-if-error=5", nil, windows{0, 5 * time.Second, false, 5 * time.Second}},
 	} {
-		s := tc.policy.NewStored(get(), 200, header(append(tc.fields, "Cache-Control", tc.cc)...), t0, t0)
+		status := 200
+		if len(tc.fields) > 0 && tc.fields[0] == "status" {
+			status = 503
+		}
+		s := tc.policy.NewStored(get(), status, header(append(tc.fields, "Cache-Control", tc.cc)...), t0, t0)
 		if s.stale != tc.want {
 			t.Errorf("%s: got %+v, want %+v", tc.name, s.stale, tc.want)
 		}

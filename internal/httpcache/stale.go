@@ -23,13 +23,13 @@ type windows struct {
 //     stale-while-revalidate beside it and mean both. So it forbids only what
 //     is not named, unless the policy is strict.
 //   - What was never fresh is validated each time for a reason, and gets only
-//     what is named.
-func (p *Policy) windows(c *caching, validator bool) windows {
+//     what is named. So does an error: an old one is no better than a new one.
+func (p *Policy) windows(status int, c *caching, validator bool) windows {
 	var w windows
 	if !c.NoCache && !c.MustRevalidate && !c.ProxyRevalidate && !(p.StrictSMaxAge && c.SMaxAge.Present) {
 		w.revalidate, w.onError = c.StaleWhileRevalidate.Duration, c.StaleIfError.Duration
-		if !c.SMaxAge.Present && c.lifetime > 0 {
-			w.onRequest = true
+		w.onRequest = !c.SMaxAge.Present && c.lifetime > 0
+		if w.onRequest && status < http.StatusInternalServerError {
 			if !c.StaleWhileRevalidate.Present {
 				w.revalidate = p.StaleWhileRevalidate
 			}

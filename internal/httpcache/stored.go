@@ -64,7 +64,7 @@ func (p *Policy) NewStored(req *http.Request, status int, header http.Header, re
 		s.lastModified = v[0]
 		s.lastModifiedTime, _ = ParseDate(v[0], received)
 	}
-	s.stale = p.windows(&c, s.etag != "" || s.lastModified != "")
+	s.stale = p.windows(status, &c, s.etag != "" || s.lastModified != "")
 	s.Fields = fieldsOf(header, &c.Directives)
 	if _, ok := s.field("Date"); !ok {
 		// RFC 9110 §6.6.1: record when it came, so that a later hit does not

@@ -121,9 +121,13 @@ func (s *Stored) NotModified(r *http.Request, now time.Time) bool {
 	if lines := r.Header["If-None-Match"]; len(lines) > 0 {
 		return slices.ContainsFunc(lines, func(line string) bool { return s.matchesETag(line) })
 	}
-	if lines := r.Header["If-Modified-Since"]; len(lines) == 1 && !s.lastModifiedTime.IsZero() {
+	if lines := r.Header["If-Modified-Since"]; len(lines) == 1 {
 		since, ok := ParseDate(lines[0], now)
-		return ok && !s.lastModifiedTime.After(since)
+		modified := s.lastModifiedTime
+		if s.lastModified == "" {
+			modified = s.generated // it cannot have been modified later (RFC 9111 §4.3.2)
+		}
+		return ok && !modified.IsZero() && !modified.After(since)
 	}
 	return false
 }
