@@ -18,8 +18,8 @@ import (
 //
 // So a node of two feeds is asked once, and one whose feed is replaced by another goes
 // on with its counters: if the old prober goes before the new one comes, they lie here
-// for a while. What a prober
-// has to doubt itself for concerns the process as well, and is found out here.
+// for a while. What a prober has to doubt itself for concerns the process as well, and is
+// found out here.
 type station struct {
 	// set at construction
 	open openFunc
@@ -58,8 +58,8 @@ type key struct {
 }
 
 // exchange gives a user the targets that it wants in place of those that it has; with
-// each of them comes a node that is asked by it. Those
-// that nobody wants any more end; wait waits for them.
+// each of them comes a node that is asked by it. Those that nobody wants any more end;
+// wait waits for them.
 func (s *station) exchange(u *publisher, wanted map[key]string) (wait func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
