@@ -108,13 +108,15 @@ func TestAttemptGRPCKeepsItsConnection(t *testing.T) {
 	s := grpcNode(t, l, grpchealth.NewServer())
 	attempt, closed := open(&key{check: healthfeed.Check{Type: "grpc", Addr: l.Addr().String()}})
 	defer closed()
-	for range 5 {
+	for range 20 {
 		if _, err := attempt(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := l.taken.Load(); n != 1 {
-		t.Errorf("%d connections", n)
+	// The second attempt comes sooner here than any round does, perhaps before the
+	// transport has put the connection of the first one by, and dials as well.
+	if n := l.taken.Load(); n > 2 {
+		t.Errorf("%d connections for 20 attempts", n)
 	}
 	s.Stop()
 	if _, err := attempt(t.Context()); err == nil {
