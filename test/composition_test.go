@@ -86,7 +86,7 @@ func coredns(t *testing.T, dir, corefile string) (addr string, log *logged) {
 	}
 	t.Cleanup(func() { cancel(); cmd.Wait() })
 	addr = fmt.Sprintf("127.0.0.1:%d", port)
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if m, err := dns.Exchange(new(dns.Msg).SetQuestion("cdn.example.", dns.TypeSOA), addr); err == nil && m != nil {
 			return addr, log
 		}

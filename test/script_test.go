@@ -141,7 +141,7 @@ func ask(ts *testscript.TestScript, neg bool, args []string, client func([]strin
 		ts.Check(err)
 		args = args[2:]
 	}
-	const limit = 30 * time.Second
+	const limit = 2 * time.Minute
 	for deadline := time.Now().Add(limit); ; time.Sleep(50 * time.Millisecond) {
 		out, err := client(args)
 		if err == nil && (until == nil || until.MatchString(out)) {

@@ -129,7 +129,7 @@ func background(t *testing.T, dir string, p binaries.Program, args ...string) {
 // eventually asks until it is so, and shows what was seen last if it is not within half a minute.
 func eventually(t *testing.T, what string, ask func() (seen string, ok bool)) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		seen, ok := ask()
 		if ok {

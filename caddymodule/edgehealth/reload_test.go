@@ -307,7 +307,7 @@ func TestReloadsLeaveNothingBehind(t *testing.T) {
 	clients.Wait()
 
 	var grown string
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		grown = ""
 		after, open := settled()
 		for top, n := range after {

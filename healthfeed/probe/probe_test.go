@@ -68,7 +68,7 @@ func launch(t *testing.T, inv *healthfeed.Inventory) *healthfeed.Feed {
 // await waits until a node is as wanted.
 func await(t *testing.T, f *healthfeed.Feed, id string, want func(healthfeed.Status) bool) healthfeed.Status {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for table := f.Table(); ; {
 		s, ok := table.Lookup(id)

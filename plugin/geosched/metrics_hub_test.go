@@ -39,7 +39,7 @@ func TestHubMetrics(t *testing.T) {
 	}
 	eventually := func(name, reason string, want float64) {
 		t.Helper()
-		for end := time.Now().Add(20 * time.Second); value(name, reason) != want; time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); value(name, reason) != want; time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("%s %s is %v, want %v", name, reason, value(name, reason), want)
 			}
