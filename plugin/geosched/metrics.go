@@ -63,6 +63,11 @@ var (
 		Help: "Changes of geoip, asn, nets, resolvers, policy, shadow, records and cookies files that were loaded or refused.",
 	}, []string{"result"})
 
+	handshakesFailed = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "feed_handshakes_failed_total",
+		Help: "Connections to feed listen that TLS turned away, by why.",
+	}, []string{"reason"})
+
 	recordsApplied = promauto.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: plugin.Namespace, Subsystem: pluginName, Name: "records_apply_seconds",
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -81,6 +82,7 @@ func holdWeb[T http.Handler](p *pool, h *holder, what, addr string, files []stri
 			IdleTimeout:    time.Minute,
 			MaxHeaderBytes: 16 << 10,
 			ConnContext:    withDoor,
+			ErrorLog:       stdlog.New(&webErrors{what: what, addr: b.addr, told: map[string]*telling{}}, "", 0),
 		}
 		log.Infof("%s on %s://%v", what, d.scheme(), b.addr)
 		go b.run(l)
