@@ -176,9 +176,8 @@ func (c *Check) complete() error {
 func (c *Check) checkTarget() error {
 	switch c.Type {
 	case "http":
-		u, err := url.Parse(c.URL)
-		if err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") {
-			return wrong(path{"url"}, "url %q is not an http or https URL", c.URL)
+		if _, err := ParseURL(c.URL); err != nil {
+			return wrong(path{"url"}, "url %w", err)
 		}
 	case "icmp":
 		if _, err := netip.ParseAddr(c.Addr); err != nil && !hostName(strings.TrimSuffix(c.Addr, ".")) {

@@ -74,11 +74,14 @@ type fileSource string
 func (s fileSource) String() string { return "file " + string(s) }
 
 func (s fileSource) Run(ctx context.Context, f *Feed) error {
+	path := string(s)
 	complaint := complaint{log: f.config.Log, what: s.String()}
-	watchFile(ctx, string(s), func(data []byte, age time.Duration, err error) {
+	watchFile(ctx, path, func(data []byte, age time.Duration, err error) {
 		if err == nil {
 			var s *Snapshot
-			if s, err = f.parse(data, age); err == nil {
+			if s, err = f.parse(data, age); err != nil {
+				err = placeSnapshot(path, data, err)
+			} else {
 				err = f.offer(s)
 			}
 		} else if !errors.Is(err, fs.ErrNotExist) {

@@ -295,6 +295,9 @@ func FuzzParseSnapshot(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := ParseSnapshot(data)
 		if err != nil {
+			if placed := placeSnapshot("feed.json", data, err); !strings.HasPrefix(placed.Error(), "feed.json:") || strings.HasPrefix(placed.Error(), "feed.json:0") {
+				t.Fatal(placed)
+			}
 			return
 		}
 		feed, err := Open(Config{Log: quiet})

@@ -27,9 +27,13 @@ func TestParseFrom(t *testing.T) {
 		source    string // the kind of what From makes of it
 	}{
 		{word: "", err: "empty word"},
-		{word: "localhost:8053", err: "not http://host"},
-		{word: "ftp://host/feed", err: "not http://host"},
-		{word: "http:///feed", err: "not http://host"},
+		{word: "localhost:8053", err: "want http://host:port or https://host:port"},
+		{word: "ftp://host/feed", err: "want http://host:port or https://host:port"},
+		{word: "http:///feed", err: "want http://host:port or https://host:port"},
+		{word: "127.0.0.1:8053", err: `bad feed url "127.0.0.1:8053": want http://host:port or https://host:port`},
+		{word: "http://host:99999", err: `bad feed url "http://host:99999": "99999" is not a port`},
+		{word: "http://me:secret@host/", err: `bad feed url "http://…@host/": a URL stands in logs; want it without a user and a password`},
+		{word: "http://me:se%cret@host/", err: `bad feed url "http://…@host/": want http://host`},
 		{word: "http://host:8053", want: "http://host:8053", source: "feed http://host:8053"},
 		{word: "https://host/other", want: "https://host/other", source: "feed https://host/other"},
 		{word: "feed.json", dir: dir, want: filepath.Join(dir, "feed.json"), source: "feed.json"},

@@ -93,7 +93,7 @@ func (s *urlSource) hasten(ctx context.Context, node string) error {
 	case http.StatusConflict:
 		return ErrNobodyProbes
 	default:
-		return fmt.Errorf("%s answers %d: %s", u.Redacted(), response.StatusCode, strings.TrimSpace(string(why)))
+		return fmt.Errorf("%s answers %d: %s", u.String(), response.StatusCode, strings.TrimSpace(string(why)))
 	}
 }
 

@@ -232,7 +232,7 @@ func TestFromURLResumes(t *testing.T) {
 		{"truncated", func(w http.ResponseWriter, r *http.Request) { w.Write(good(2, Up)[:50]) }, "hub-1", "unexpected EOF"},
 		{"rubbish", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "id: hub-2\ndata: <html>\n\n") }, "", "invalid character"},
 		{"no-nodes", func(w http.ResponseWriter, r *http.Request) {
-			io.WriteString(w, "id: hub-2\ndata: {\"inventory\": {\"nodes\": []}}\n\n")
+			io.WriteString(w, "id: hub-2\ndata: {\"inventory\": {\"nodes\": []}, \"records\": []}\n\n")
 		}, "", "no nodes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

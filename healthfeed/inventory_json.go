@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"strconv"
 
 	"github.com/tandem-cdn/tandem/internal/jsontree"
 )
@@ -86,6 +87,29 @@ func place(err error, w jsontree.Word) error {
 		return &jsontree.Error{Offset: w.Find(field.path), Err: err}
 	}
 	return err
+}
+
+// LineOfCheck returns the line of a nodes.json, counted from 1, in which the check of that
+// index of a node begins. It is 1 if the file is another by now.
+func LineOfCheck(file, node string, check int) int {
+	data, err := readFile(file)
+	if err != nil {
+		return 1
+	}
+	top, err := jsontree.Parse(data)
+	if err != nil {
+		return 1
+	}
+	for i := 0; ; i++ {
+		at := path{"nodes", strconv.Itoa(i)}
+		id, ok := top.Lookup(append(at, "id"))
+		if !ok {
+			return 1
+		}
+		if id.Value == node {
+			return jsontree.Line(data, &jsontree.Error{Offset: top.Find(append(at, "checks", strconv.Itoa(check)))})
+		}
+	}
 }
 
 // An inventoryReader turns words into what they mean.

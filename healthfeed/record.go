@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 	"unicode/utf8"
 )
@@ -223,20 +224,21 @@ func (s *Snapshot) Validate() error {
 	}
 	for i := range s.Overrides {
 		if err := s.Overrides[i].Validate(); err != nil {
-			return fmt.Errorf("snapshot: %w", err)
+			return wrong(path{"overrides", strconv.Itoa(i)}, "snapshot: %w", err)
 		}
 	}
 	seen := make(map[string]bool, len(s.Records))
 	for i := range s.Records {
 		r := &s.Records[i]
+		at := path{"records", strconv.Itoa(i)}
 		if err := r.Validate(); err != nil {
-			return fmt.Errorf("snapshot: %w", err)
+			return wrong(at, "snapshot: %w", err)
 		}
 		if r.AgeMS < 0 {
-			return fmt.Errorf("snapshot: record of %q: age_ms %d is negative", r.Prober, r.AgeMS)
+			return wrong(at, "snapshot: record of %q: age_ms %d is negative", r.Prober, r.AgeMS)
 		}
 		if seen[r.Prober] {
-			return fmt.Errorf("snapshot: prober %q has two records", r.Prober)
+			return wrong(at, "snapshot: prober %q has two records", r.Prober)
 		}
 		seen[r.Prober] = true
 	}
@@ -282,7 +284,10 @@ func ParseSnapshot(data []byte) (*Snapshot, error) {
 	}
 	var s Snapshot
 	if err := json.Unmarshal(data, &s); err != nil {
-		return nil, fmt.Errorf("snapshot: %w", err)
+		return nil, fmt.Errorf("snapshot: %w", inWords(err))
+	}
+	if s.Records == nil {
+		return nil, errors.New(`snapshot: there is no list "records"`)
 	}
 	for i := range s.Records {
 		if err := s.Records[i].unfold(); err != nil {

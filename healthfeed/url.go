@@ -3,7 +3,6 @@ package healthfeed
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -45,12 +44,9 @@ func FromURL(url string, client *http.Client) Source {
 
 // feedURL completes a url, which must be absolute and http or https.
 func feedURL(raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
+	u, err := ParseURL(raw)
 	if err != nil {
-		return nil, fmt.Errorf("bad feed url %q: %w", raw, errors.Unwrap(err))
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return nil, fmt.Errorf("bad feed url %q: not http://host or https://host", raw)
+		return nil, fmt.Errorf("bad feed url %w", err)
 	}
 	if u.Path == "" || u.Path == "/" {
 		u.Path = feedPath
@@ -65,20 +61,14 @@ type urlSource struct {
 	pace   pace
 }
 
-func (s *urlSource) String() string {
-	u, err := url.Parse(s.url)
-	if err != nil {
-		return "feed"
-	}
-	return "feed " + u.Redacted()
-}
+func (s *urlSource) String() string { return "feed " + hidden(s.url) }
 
 func (s *urlSource) Run(ctx context.Context, f *Feed) error {
 	u, err := feedURL(s.url)
 	if err != nil {
 		return err
 	}
-	h := hearing{url: u.Redacted(), client: s.client, pace: s.pace, feed: f}
+	h := hearing{url: u.String(), client: s.client, pace: s.pace, feed: f}
 	if h.request, err = http.NewRequest(http.MethodGet, u.String(), nil); err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 // A hearing is what a urlSource knows of its hub.
 type hearing struct {
 	// set at construction
-	url     string // without a password
+	url     string
 	client  *http.Client
 	pace    pace
 	request *http.Request

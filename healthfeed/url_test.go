@@ -132,7 +132,9 @@ func TestFromURLRefuses(t *testing.T) {
 		{"status", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusBadGateway) }, "answers 502"},
 		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }, "answers 302"},
 		{"unasked-304", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNotModified) }, "answers 304"},
-		{"no-nodes", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"inventory": {"nodes": []}}`) }, "no nodes"},
+		{"no-nodes", func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, `{"inventory": {"nodes": []}, "records": []}`)
+		}, "no nodes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

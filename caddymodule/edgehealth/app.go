@@ -175,8 +175,8 @@ func (a *App) effective() (s shape, err error) {
 			return s, fmt.Errorf("nodes: %w", err)
 		}
 		if a.Probe {
-			if err := probe.Prepared(inv); err != nil {
-				return s, fmt.Errorf("nodes: %s: %w", s.Nodes, err)
+			if err := probe.Prepared(inv, s.Nodes); err != nil {
+				return s, fmt.Errorf("nodes: %w", err)
 			}
 		}
 		if a.SelfID != "" && inv.Lookup(a.SelfID) < 0 {

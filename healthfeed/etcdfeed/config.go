@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -45,15 +44,13 @@ type Config struct {
 // CheckEndpoint returns what is wrong with the URL of a member of etcd, which is a
 // scheme, a host and a port.
 func CheckEndpoint(word string) error {
-	u, err := url.Parse(word)
+	u, err := healthfeed.ParseURL(word)
 	switch {
 	case err != nil:
-		return fmt.Errorf("bad etcd url %q: %w", word, errors.Unwrap(err))
-	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
-		return fmt.Errorf("bad etcd url %q: not http://host:port or https://host:port", word)
+		return fmt.Errorf("bad etcd url %w", err)
 	case u.Port() == "":
 		return fmt.Errorf("bad etcd url %q: it has no port", word)
-	case u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
 		return fmt.Errorf("bad etcd url %q: there is more in it than a host and a port", word)
 	}
 	return nil

@@ -27,9 +27,9 @@ func TestConfig(t *testing.T) {
 	}{
 		{Config{}, "no etcd endpoint"},
 		{Config{Endpoints: []string{"127.0.0.1:2379"}}, `bad etcd url "127.0.0.1:2379"`},
-		{Config{Endpoints: []string{"ftp://127.0.0.1:2379"}}, `bad etcd url "ftp://127.0.0.1:2379": not http`},
+		{Config{Endpoints: []string{"ftp://127.0.0.1:2379"}}, `bad etcd url "ftp://127.0.0.1:2379": want http://host:port`},
 		{Config{Endpoints: []string{"http://127.0.0.1"}}, `it has no port`},
-		{Config{Endpoints: []string{"http://u:p@127.0.0.1:2379"}}, `more in it than a host and a port`},
+		{Config{Endpoints: []string{"http://u:p@127.0.0.1:2379"}}, `"http://…@127.0.0.1:2379": a URL stands in logs`},
 		{Config{Endpoints: []string{"http://127.0.0.1:2379/v3"}}, `more in it than a host and a port`},
 		{Config{Endpoints: []string{"http://127.0.0.1:2379"}, Prefix: "/a b"}, `etcd prefix "/a b"`},
 		{Config{Endpoints: []string{"http://127.0.0.1:2379"}, Prefix: "/a/"}, `etcd prefix "/a/"`},

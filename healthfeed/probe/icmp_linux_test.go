@@ -84,7 +84,7 @@ func TestListenICMP(t *testing.T) {
 						t.Errorf("%s: %v", addr, err)
 					}
 					inv := inventory(t, map[string][]healthfeed.Check{"a": {c}})
-					if err := Prepared(inv); err == nil || !strings.HasPrefix(err.Error(), `node "a": check of type icmp: this process may not ping`) {
+					if err := Prepared(inv, ""); err == nil || !strings.HasPrefix(err.Error(), `node "a": check of type icmp: this process may not ping`) {
 						t.Errorf("%s: prepared: %v", addr, err)
 					}
 				}

@@ -12,18 +12,23 @@ import (
 // Prepared returns an error unless every file and variable that the checks of an
 // inventory name is there and can be used, and this process may ping if one of them does,
 // so that a mistake is seen at the start. A prober that meets it later warns and abstains.
-func Prepared(inv *healthfeed.Inventory) error {
+// If the inventory is that of a file, the error begins with its name and the line of the check.
+func Prepared(inv *healthfeed.Inventory, file string) error {
 	seen := map[key]bool{}
 	for i := range inv.Nodes {
 		n := &inv.Nodes[i]
-		for _, c := range n.Checks {
+		for j, c := range n.Checks {
 			k := keyOf(n, c, 0)
 			if c.Foreign != "" || seen[k] {
 				continue
 			}
 			seen[k] = true
 			if err := prepared(&k.check); err != nil {
-				return fmt.Errorf("node %q: check of type %s: %w", n.ID, c.Type, err)
+				err = fmt.Errorf("node %q: check of type %s: %w", n.ID, c.Type, err)
+				if file == "" {
+					return err
+				}
+				return fmt.Errorf("%s:%d: %w", file, healthfeed.LineOfCheck(file, n.ID, j), err)
 			}
 		}
 	}

@@ -1,11 +1,33 @@
 package probe
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/tandem-cdn/tandem/healthfeed"
 )
+
+// The error says where the check stands.
+func TestPreparedPlace(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nodes.json")
+	data := `{"nodes": [
+	{"id": "z", "addrs": ["192.0.2.1"], "checks": [
+		{"type": "tcp", "addr": "192.0.2.1:1"},
+		{"type": "redis", "addr": "192.0.2.1:2", "password_file": "none"}]},
+	{"id": "a", "addrs": ["192.0.2.2"]}]}`
+	if err := os.WriteFile(file, []byte(data), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inv, err := healthfeed.ReadInventory(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Prepared(inv, file); err == nil || !strings.HasPrefix(err.Error(), file+`:4: node "z": check of type redis: `) {
+		t.Errorf("got %v", err)
+	}
+}
 
 func TestPrepared(t *testing.T) {
 	a := newAuthority(t)
@@ -27,7 +49,7 @@ func TestPrepared(t *testing.T) {
 	} {
 		c := good
 		test.change(&c)
-		err := Prepared(inventory(t, map[string][]healthfeed.Check{"a": {c}}))
+		err := Prepared(inventory(t, map[string][]healthfeed.Check{"a": {c}}), "")
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s: got %v", test.name, err)
 		}

@@ -138,16 +138,12 @@ func endpoint(c *healthfeed.Check) string {
 	return net.JoinHostPort(u.Hostname(), port)
 }
 
-// String names the target in logs, without a password that its URL may have.
+// String names the target in logs.
 func (t *target) String() string {
 	if t.check.Type != "http" {
 		return t.check.Type + " " + t.check.Addr
 	}
-	u, err := url.Parse(t.check.URL)
-	if err != nil {
-		return t.endpoint
-	}
-	return u.Redacted()
+	return t.check.URL
 }
 
 // run makes round after round until ctx ends. The pool of the station bounds how many

@@ -163,15 +163,21 @@ func (p *treeParser) members() ([]Member, error) {
 // Find returns the offset of what path leads to from w, or of the last word on the
 // way if there is nothing.
 func (w Word) Find(path []string) int {
-	at := w.At
+	w, _ = w.Lookup(path)
+	return w.At
+}
+
+// Lookup returns what path leads to from w, or the last word on the way, and whether it
+// is there.
+func (w Word) Lookup(path []string) (Word, bool) {
 	for _, step := range path {
 		next, found := w.step(step)
 		if !found {
-			break
+			return w, false
 		}
-		w, at = next, next.At
+		w = next
 	}
-	return at
+	return w, true
 }
 
 // step returns the field or, if name is a number, the element of that name.

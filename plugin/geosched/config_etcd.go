@@ -54,8 +54,10 @@ func (p *parser) etcd(args []string) error {
 		switch {
 		case seen[word]:
 			return p.Errf("feed etcd: %q stands there twice", word)
+		case len(args) <= wants && word == "user":
+			return p.Err(`feed etcd: "user" wants NAME FILE`)
 		case len(args) <= wants:
-			return p.Errf("feed etcd: %q wants %d more words", word, wants)
+			return p.Errf("feed etcd: %q wants one more word", word)
 		}
 		seen[word] = true
 		values := args[1 : 1+wants]
@@ -79,6 +81,9 @@ func (p *parser) etcd(args []string) error {
 		if err != nil {
 			return p.Errf("feed etcd: %s: %v", word, err)
 		}
+	}
+	if e.Read && e.Prober != "" {
+		return p.Errf("feed etcd: prober %q is for a server that measures, and with read this one does not", e.Prober)
 	}
 	p.Etcd = e
 	return nil

@@ -18,7 +18,10 @@ import (
 
 // one calls f with the only argument.
 func (p *parser) one(name string, args []string, f func(string) error) error {
-	if len(args) != 1 {
+	if len(args) == 0 {
+		return p.Errf("%s wants one argument, and there is none", name)
+	}
+	if len(args) > 1 {
 		return p.Errf("%s wants one argument, got %q", name, strings.Join(args, " "))
 	}
 	return f(args[0])

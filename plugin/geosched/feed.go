@@ -99,7 +99,7 @@ func (k feedKey) open() (r running, err error) {
 	}
 	r.Feed, err = healthfeed.Open(c)
 	if err == nil && k.probes() {
-		err = probe.Prepared(r.Table().Inventory)
+		err = probe.Prepared(r.Table().Inventory, k.Nodes)
 	}
 	return r, err
 }

@@ -94,6 +94,9 @@ func (g *Geosched) decides(p *pool, h *holder, open func(before *healthfeed.Feed
 		if _, err := os.Stat(dir); err != nil {
 			return at("feed state", err)
 		}
+		if info, err := os.Stat(g.config.StateFile); err == nil && !info.Mode().IsRegular() {
+			return at("feed state", fmt.Errorf("%s is not a regular file", g.config.StateFile))
+		}
 	}
 	var before *healthfeed.Feed
 	for _, b := range p.blocks() {
