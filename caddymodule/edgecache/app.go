@@ -7,6 +7,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 )
 
 // defaultStore is the store that needs no definition.
@@ -93,7 +95,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	return events.(*caddyevents.App).On("started", onStarted(a.apply))
+	return events.(*caddyevents.App).On("started", onStarted(func() {
+		a.apply()
+		warnOfRules(ctx)
+	}))
 }
 
 // use returns the state of the named store and takes a reference to it for
@@ -122,6 +127,18 @@ func (a *App) apply() {
 	defer a.mu.Unlock()
 	for name, s := range a.acquired {
 		s.resize(a.Stores[name].withDefaults())
+	}
+}
+
+// warnOfRules logs the access rules that hits go round.
+func warnOfRules(ctx caddy.Context) {
+	app, err := ctx.AppIfConfigured("http")
+	if err != nil {
+		return // no HTTP, no rules
+	}
+	for _, f := range scanRoutes(app.(*caddyhttp.App)) {
+		ctx.Logger().Warn("hits of a cache go round a handler; "+f.mend,
+			zap.String("handler", f.what), zap.String("at", f.at))
 	}
 }
 

@@ -1,0 +1,170 @@
+package edgecache
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// provisioned returns the HTTP app of a Caddyfile, ready but not started.
+func provisioned(t *testing.T, text string) *caddyhttp.App {
+	t.Helper()
+	text = "{\nadmin off\nauto_https off\nlog {\noutput discard\n}\n}\n" + text
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := new(caddy.Config)
+	if err := json.Unmarshal(adapted, cfg); err != nil {
+		t.Fatal(err)
+	}
+	ctx, err := caddy.ProvisionContext(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := ctx.App("http")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := ctx.App("edgecache")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cache.(*App).Cleanup() })
+	return app.(*caddyhttp.App)
+}
+
+const basicAuth = "basic_auth {\nbob $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}"
+
+func TestScan(t *testing.T) {
+	for _, tc := range []struct {
+		name, site string
+		want       string // directive, and "order" if that mends it
+	}{
+		{"one-line", "edgecache\nreverse_proxy a:1", ""},
+		{"health-page", "edgecache\nrespond /healthz ok 200\nreverse_proxy a:1", ""},
+		{"path-is-in-the-key", "edgecache\nrespond /admin/* 403\nerror /old 410\nreverse_proxy a:1", ""},
+		{"everything-answered", "edgecache\nrespond ok", ""},
+		{"handle-by-path", "edgecache\nhandle /api/* {\nreverse_proxy a:1\n}\nhandle {\nrespond 404\n}", ""},
+		{"respond-by-address", "@out not remote_ip 10.0.0.0/8\nedgecache\nrespond @out 403\nreverse_proxy a:1", "respond order"},
+		{"abort-by-agent", "@bot header User-Agent *bot*\nedgecache\nabort @bot\nreverse_proxy a:1", "abort order"},
+		{"error-by-expression", "@x expression `{client_ip} == \"192.0.2.1\"`\nedgecache\nerror @x 403\nreverse_proxy a:1", "error order"},
+		{"respond-in-the-key", "@bot header X-Device bot\nedgecache {\nkey {\nheader x-device\n}\n}\nrespond @bot 403\nreverse_proxy a:1", ""},
+		{"respond-by-ignored-query", "@q query token=\nedgecache {\nkey {\nquery ignore utm_*\n}\n}\nrespond @q 403\nreverse_proxy a:1", "respond order"},
+		{"respond-by-query", "@q not query token=x\nedgecache\nrespond @q 403\nreverse_proxy a:1", ""},
+		{"deny-in-handle", "@out remote_ip 192.0.2.0/24\nedgecache\nhandle @out {\nrespond 403\n}\nhandle {\nreverse_proxy a:1\n}", "respond"},
+		{"deny-by-default", "@in remote_ip 10.0.0.0/8\nedgecache\nhandle @in {\nreverse_proxy a:1\n}\nhandle {\nrespond 403\n}", "respond"},
+		{"cache-in-its-own-handle", "@in remote_ip 10.0.0.0/8\nhandle @in {\nedgecache\nreverse_proxy a:1\n}\nhandle {\nrespond 403\n}", ""},
+		{"rule-first-in-route", "@out remote_ip 192.0.2.0/24\nroute {\nrespond @out 403\nedgecache\nreverse_proxy a:1\n}", ""},
+		{"rule-second-in-route", "@out remote_ip 192.0.2.0/24\nroute {\nedgecache\nrespond @out 403\nreverse_proxy a:1\n}", "respond order"},
+		{"cache-in-a-guarded-route", "@in remote_ip 10.0.0.0/8\nroute @in {\nedgecache\nreverse_proxy a:1\nrespond 403\n}", ""},
+		{"two-matchers", "@a remote_ip 192.0.2.1\n@b path /x\nedgecache\nhandle @b {\nrespond @a 403\nreverse_proxy a:1\n}", "respond"},
+		{"basic-auth-in-order", "edgecache\n" + basicAuth + "\nreverse_proxy a:1", ""},
+		{"basic-auth-too-late", "route {\nedgecache\n" + basicAuth + "\nreverse_proxy a:1\n}", "basic_auth"},
+		{"basic-auth-in-handle", "edgecache\nhandle /admin/* {\n" + basicAuth + "\nreverse_proxy a:1\n}", "basic_auth"},
+		{"forward-auth-in-order", "edgecache\nforward_auth a:2 {\nuri /check\n}\nreverse_proxy a:1", ""},
+		{"forward-auth-too-late", "route {\nedgecache\nforward_auth a:2 {\nuri /check\n}\nreverse_proxy a:1\n}", "forward_auth"},
+		{"redirection-in-route", "@phone header User-Agent *Phone*\nroute {\nedgecache\nredir @phone https://m.example\nreverse_proxy a:1\n}", "redir order"},
+		{"encode-in-order", "encode\nedgecache\nreverse_proxy a:1", ""},
+		{"encode-first", "route {\nencode\nedgecache\nreverse_proxy a:1\n}", "encode"},
+	} {
+		app := provisioned(t, "http://localhost:1234 {\n"+tc.site+"\n}")
+		var got []string
+		for _, f := range scanRoutes(app) {
+			what := f.what
+			if strings.Contains(f.mend, "`order "+f.what+" before edgecache`") {
+				what += " order"
+			}
+			got = append(got, what)
+			if !strings.HasPrefix(f.at, "apps/http/servers/srv0/routes/0/handle/0/routes/") {
+				t.Errorf("%s: at %s", tc.name, f.at)
+			}
+		}
+		if fmt.Sprint(got) != "["+tc.want+"]" {
+			t.Errorf("%s: got %v, want %s", tc.name, got, tc.want)
+		}
+	}
+}
+
+// Named routes that invoke each other end.
+func TestScanOfInvokedRoutes(t *testing.T) {
+	app := provisioned(t, `
+&(guarded) {
+	@out remote_ip 192.0.2.0/24
+	respond @out 403
+	invoke loop
+}
+&(loop) {
+	invoke guarded
+}
+http://localhost:1234 {
+	edgecache
+	invoke guarded
+}`)
+	if found := scanRoutes(app); len(found) == 0 || found[0].what != "respond" {
+		t.Errorf("found %v", found)
+	}
+}
+
+// What a mend says mends: the rule is in front then, also for what is stored.
+// And each warning is logged once.
+func TestScanIsLogged(t *testing.T) {
+	e := newEdge(t, site, echoed)
+	rules := strings.Replace(site, "edgecache", "@out header X-Out *\nedgecache {\nset_cookie store\n}\nrespond @out 403", 1)
+	log := filepath.Join(t.TempDir(), "log")
+	load := func(options string) string {
+		t.Helper()
+		text := fmt.Sprintf("{\nadmin off\npersist_config off\n%s\nservers {\nprotocols h1 h2c\n}\nlog {\noutput file %s\nlevel WARN\n}\n}\n%s",
+			options, log, fmt.Sprintf(rules, e.addr, e.originAddr()))
+		if err := loadCaddyfile(text); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(log, 0); err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	text := load("")
+	if n := strings.Count(text, "order respond before edgecache"); n != 1 || !strings.Contains(text, "apps/http/servers/srv0/routes/0/handle/0/routes/1/handle/0") {
+		t.Errorf("logged %d times in\n%s", n, text)
+	}
+	if n := strings.Count(text, "set_cookie store"); n != 1 {
+		t.Errorf("set_cookie logged %d times in\n%s", n, text)
+	}
+	e.get("/")
+	stored(t, 1)
+	if r := e.get("/", "X-Out", "1"); r.status != 200 {
+		t.Errorf("status %d: the flaw is gone, and so is the reason for the warning", r.status)
+	}
+	if text := load("order respond before edgecache"); strings.Contains(text, "go round") {
+		t.Error(text)
+	}
+	if r := e.get("/", "X-Out", "1"); r.status != 403 {
+		t.Errorf("status %d after the mend", r.status)
+	}
+}
+
+func TestDangers(t *testing.T) {
+	for options, want := range map[string]int{
+		"": 0, "set_cookie store": 1, "set_cookie strip": 0, "override_ttl 1h": 1, "preset conformance": 1, "preset nginx": 0,
+		"client_cache_control honor": 1, "client_cache_control trusted": 0, "vary_ignore cookie Accept-Encoding User-Agent": 2,
+		"key {\nscheme path\n}": 1, "key {\nhost path query\n}": 1, "authenticated ignore": 0,
+	} {
+		app := provisioned(t, "http://localhost:1234 {\nedgecache {\n"+options+"\n}\n}")
+		route := app.Servers["srv0"].Routes[0].Handlers[0].(*caddyhttp.Subroute).Routes[0]
+		if got := route.Handlers[0].(*Handler).dangers(); len(got) != want {
+			t.Errorf("%s: %v", options, got)
+		}
+	}
+}
