@@ -62,7 +62,7 @@ type Feed struct {
 	effective  *Inventory // the inventory with the overrides; nil when one of them has changed
 	remembered []Aged     // what Open found in the state file
 
-	complaints map[string]string // by prober, at most maxProbers: what was logged of records that are not believed
+	complaints map[string]disbelief // by prober, at most maxProbers: what was logged of records that are not believed
 
 	// writing is held while the state file is written. It is taken before mu.
 	writing sync.Mutex
@@ -99,7 +99,7 @@ func Open(c Config) (*Feed, error) {
 		epochs:     map[string]int64{},
 		version:    1, // 0 is that of a reader who knows nothing
 		grown:      make(chan struct{}),
-		complaints: map[string]string{},
+		complaints: map[string]disbelief{},
 		kick:       make(chan struct{}, 1),
 	}
 	if c.Inventory == nil && c.InventoryFile != "" {

@@ -3,6 +3,7 @@ package healthfeed
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -63,7 +64,7 @@ func (f *Feed) verify(a *Aged) (Refusal, error) {
 }
 
 // believed drops the records that are here or not to be believed; the others are
-// offered. Each change of what is wrong with a prober's records is logged once.
+// offered. Each change of what is wrong with a prober's records is logged once, at most once a minute.
 func (f *Feed) believed(records []Aged) []Aged {
 	good := make([]Aged, 0, len(records))
 	for i := range records {
@@ -90,23 +91,37 @@ func (f *Feed) has(r *Record) bool {
 	return known && r.Epoch == old.Epoch && r.Seq <= old.Seq
 }
 
+// A disbelief is what was logged last of the records of a prober.
+type disbelief struct {
+	why string // empty when they are good again
+	at  time.Time
+}
+
+// disbeliefPause is the least time between two lines about one prober, since whoever has a
+// hub could make another mistake with every event.
+const disbeliefPause = time.Minute
+
 // note logs what is wrong with the records of a prober when that changes.
 func (f *Feed) note(prober string, err error) {
-	f.mu.Lock()
-	was, now := f.complaints[prober], ""
+	why, now := "", time.Now()
 	if err != nil {
-		now = err.Error()
+		why = err.Error()
+	}
+	f.mu.Lock()
+	last, known := f.complaints[prober]
+	news := why != "" && why != last.why && (!known || now.Sub(last.at) >= disbeliefPause)
+	if news && !known && len(f.complaints) >= maxProbers {
+		maps.DeleteFunc(f.complaints, func(_ string, d disbelief) bool { return now.Sub(d.at) >= disbeliefPause })
+		news = len(f.complaints) < maxProbers
 	}
 	switch {
-	case now == was || was == "" && len(f.complaints) >= maxProbers:
-		now = ""
-	case now == "":
-		delete(f.complaints, prober)
-	default:
-		f.complaints[prober] = now
+	case news:
+		f.complaints[prober] = disbelief{why, now}
+	case known && why == "":
+		f.complaints[prober] = disbelief{"", last.at}
 	}
 	f.mu.Unlock()
-	if now != "" {
+	if news {
 		f.config.Log.Warn("record not believed", "prober", prober, "err", err)
 	}
 }

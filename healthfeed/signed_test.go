@@ -3,8 +3,10 @@ package healthfeed
 import (
 	"encoding/json"
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tandem-cdn/tandem/healthfeed/identity"
@@ -99,6 +101,50 @@ func TestSignedRecordsTravel(t *testing.T) {
 	if n := log.count("record not believed"); n != 5 {
 		t.Errorf("%d lines, want one for each", n)
 	}
+}
+
+// A hub that makes another mistake with every event fills no log, not by names that it makes up
+// either, and what is wrong later is said all the same.
+func TestDisbeliefIsCalm(t *testing.T) {
+	a := identitytest.New(t)
+	who := as(t, a, "edge/e")
+	good := known(t, as(t, a, "dns/ns1"), nil, quiet)
+	offer(t, good, says("dns-ns1", 1, nil))
+	unsigned := known(t, nil, nil, quiet)
+	offer(t, unsigned, says("dns-ns1", 1, nil))
+	wrong := [][]byte{told(t, unsigned), []byte(strings.Replace(string(told(t, good)), `"seq":1,`, `"seq":2,`, 1))}
+	synctest.Test(t, func(t *testing.T) {
+		var log logbook
+		f := known(t, who, nil, log.logger())
+		said := func(want int) {
+			t.Helper()
+			if n := log.count("record not believed"); n != want {
+				t.Fatalf("%d lines, want %d", n, want)
+			}
+		}
+		for i := range 100 {
+			do(t, f.Receive(wrong[i%2], 0))
+		}
+		said(1)
+		time.Sleep(disbeliefPause)
+		for i := range 100 {
+			do(t, f.Receive(wrong[i%2], 0))
+		}
+		said(2)
+		for i := range 2 * maxProbers {
+			f.note(strconv.Itoa(i), errUnsigned)
+		}
+		said(1 + maxProbers)
+		time.Sleep(disbeliefPause)
+		f.note("late", errUnsigned)
+		said(2 + maxProbers)
+		f.note("late", nil)
+		f.note("late", errUnsigned)
+		said(2 + maxProbers)
+		time.Sleep(disbeliefPause)
+		f.note("late", errUnsigned)
+		said(3 + maxProbers)
+	})
 }
 
 // Nothing of a record counts that stands beside what is signed.

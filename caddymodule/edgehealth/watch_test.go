@@ -3,8 +3,11 @@ package edgehealth
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +90,56 @@ func TestWatch(t *testing.T) {
 	if stream.Scan() || stream.Err() != nil {
 		t.Errorf("after a reload: %s, %v, want the end", stream.Text(), stream.Err())
 	}
+}
+
+// One who reads no longer is dropped: no write may take longer than writeTimeout, and after one
+// that did there is no other. The connection has no deadline afterwards.
+func TestWatchDropsTheSlow(t *testing.T) {
+	s := newServer(t)
+	nodes := s.write("nodes.json", twoNodes)
+	s.mustLoad("edgehealth {\n nodes "+nodes+"\n }", "respond hello")
+	w := &stalled{ResponseRecorder: httptest.NewRecorder(), takes: 2, full: make(chan struct{})} // both nodes, and not the change
+	ended := make(chan error)
+	go func() {
+		ended <- serveWatch(w, httptest.NewRequest("GET", "/edgehealth/watch", nil).WithContext(t.Context()))
+	}()
+	select {
+	case <-w.full:
+	case err := <-ended:
+		t.Fatalf("it is dropped before: %v, %d writes are left", err, w.takes)
+	}
+	new(voter).say(t, map[string]healthfeed.State{"ams1": healthfeed.Up, "lon1": healthfeed.Down})
+	select {
+	case err := <-ended:
+		if err != nil || w.takes != -1 || !w.deadline.IsZero() {
+			t.Errorf("%v, %d writes are left, deadline %v", err, w.takes, w.deadline)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it is still written to")
+	}
+}
+
+// stalled takes so many writes and is then met by its deadline.
+type stalled struct {
+	*httptest.ResponseRecorder
+	takes    int
+	full     chan struct{} // closed when it takes no more
+	deadline time.Time
+}
+
+func (w *stalled) SetWriteDeadline(at time.Time) error { w.deadline = at; return nil }
+
+func (w *stalled) Write(p []byte) (int, error) {
+	if left := time.Until(w.deadline); w.deadline.IsZero() || left > writeTimeout {
+		return 0, errors.New("it may take for ever")
+	}
+	switch w.takes--; {
+	case w.takes < 0:
+		return 0, os.ErrDeadlineExceeded
+	case w.takes == 0:
+		close(w.full)
+	}
+	return w.ResponseRecorder.Write(p)
 }
 
 // A watcher who is connected again hears only what is new.
