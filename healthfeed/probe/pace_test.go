@@ -142,10 +142,14 @@ func TestSpeech(t *testing.T) {
 			said++
 		}
 	}
-	if rest := s.rest(); said != linesPerSecond || rest != 1000-linesPerSecond {
+	later := t0.Add(time.Second)
+	if s.rest(later.Add(-1)) != 0 {
+		t.Error("the rest is told before the second is over")
+	}
+	if rest := s.rest(later); said != linesPerSecond || rest != 1000-linesPerSecond {
 		t.Errorf("said %d, and %d are the rest", said, rest)
 	}
-	if !s.begin(t0.Add(time.Second)) || s.rest() != 0 {
+	if !s.begin(later) || s.rest(later.Add(time.Second)) != 0 {
 		t.Error("silent in the next second")
 	}
 }

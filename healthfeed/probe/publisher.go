@@ -90,7 +90,7 @@ func (r *publisher) next(now time.Time) *healthfeed.Record {
 	}
 	r.station.doubtYourself(now, r.log)
 	r.station.pace.judge(now, r.log)
-	if n := r.station.speech.rest(); n > 0 {
+	if n := r.station.speech.rest(now); n > 0 {
 		r.log.Info("more checks fail or pass", "checks", n)
 	}
 	nodes := map[string]healthfeed.Observation{}

@@ -24,10 +24,10 @@ func (s *speech) begin(now time.Time) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now.Sub(s.began) >= time.Second {
+	if now.Sub(s.began) >= time.Second && s.muted == 0 { // or else it goes on, until it is told how much
 		s.began, s.lines = now, 0
 	}
-	if s.lines == linesPerSecond {
+	if s.lines >= linesPerSecond {
 		s.muted++
 		return false
 	}
@@ -35,10 +35,13 @@ func (s *speech) begin(now time.Time) bool {
 	return true
 }
 
-// rest returns how many lines were not written since it was asked last.
-func (s *speech) rest() (muted int) {
+// rest returns how many lines were not written in the seconds that are over, once.
+func (s *speech) rest(now time.Time) (muted int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if now.Sub(s.began) < time.Second {
+		return 0
+	}
 	muted, s.muted = s.muted, 0
 	return muted
 }

@@ -12,6 +12,10 @@ const (
 
 	// stall is by how much a tick must be late for the process to have stalled.
 	stall = 200 * time.Millisecond
+
+	// stallsApart is how long the process must have run for another stall to be news. On
+	// a machine that is too busy there is one every few seconds.
+	stallsApart = time.Minute
 )
 
 // A stalls meter finds out when this process did not run: it was stopped, its machine

@@ -34,7 +34,7 @@ type station struct {
 	left    map[key]*target // ended less than keep ago, with what they have learnt
 	doubt   doubt
 	judged  time.Time          // when doubt was last considered
-	stalled bool               // and whether the process had stalled before
+	stalled time.Time          // and when the process was last found to have stalled; zero if it never was
 	still   context.CancelFunc // ends the meter of stalls; nil while there are no targets
 }
 
@@ -155,11 +155,13 @@ func (s *station) doubtYourself(now time.Time, log *slog.Logger) {
 		samples = append(samples, sample{t.node, t.endpoint, v.failing, window, v.doubted})
 		targets = append(targets, t)
 	}
-	stalled := s.stalls.since(s.judged, now)
-	if stalled && !s.stalled && !s.judged.IsZero() {
-		log.Warn("this process did not run for a while; what it asked then counts for nothing")
+	if !s.judged.IsZero() && s.stalls.since(s.judged, now) {
+		if s.stalled.IsZero() || now.Sub(s.stalled) > stallsApart {
+			log.Warn("this process did not run for a while; what it asked then counts for nothing")
+		}
+		s.stalled = now
 	}
-	s.judged, s.stalled = now, stalled
+	s.judged = now
 	before := s.doubt.since.IsZero()
 	s.doubt.judge(samples, w, now)
 	for i, t := range targets {

@@ -173,10 +173,11 @@ func TestStallIsLogged(t *testing.T) {
 	var out strings.Builder
 	log := slog.New(slog.NewTextHandler(&out, nil))
 	s := newStation(newWorld().open)
-	for i, stalls := range []bool{false, true, true, false, true} {
-		now := t0.Add(time.Duration(i) * 2 * time.Second)
+	stalls := map[int]bool{2: true, 4: true, 10: true, 60: true, 122: true, 124: true} // seconds
+	for second := 0; second < 200; second += 2 {
+		now := t0.Add(time.Duration(second) * time.Second)
 		last := now.Add(-tick)
-		if stalls {
+		if stalls[second] {
 			last = now.Add(-time.Second)
 		}
 		s.stalls.last = last
