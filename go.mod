@@ -6,7 +6,6 @@ require (
 	github.com/caddyserver/caddy/v2 v2.11.9
 	github.com/coredns/caddy v1.1.4
 	github.com/coredns/coredns v1.15.0
-	github.com/dunglas/httpsfv v1.1.1
 	github.com/dustin/go-humanize v1.1.0
 	github.com/fsnotify/fsnotify v1.10.1
 	github.com/klauspost/compress v1.20.1
@@ -29,6 +28,7 @@ require (
 
 // Tests only.
 require (
+	github.com/dunglas/httpsfv v1.1.1
 	github.com/maxmind/mmdbwriter v1.2.0
 	github.com/quic-go/quic-go v0.64.1
 	go.opentelemetry.io/proto/otlp v1.11.0

@@ -159,6 +159,7 @@ func targetedBehaviours() []behaviour {
 		reuse("cdn-two-lines", "RFC 9651 §4.2", must, cdn("public", "CDN-Cache-Control", "max-age=100")...),
 		reuse("cdn-huge", section, should, cdn("max-age=999999999999999")...),
 		noReuse("cdn-too-huge", "RFC 9651 §3.3.1", must, cdn("max-age=9999999999999999")...),
+		noReuse("cdn-15-digits-before-no-store", "RFC 9651 §3.3.1", must, cdn("a=999999999999999, no-store", cacheControl, fresh)...),
 		reuse("own-first", section, must, "Edgecache-Cache-Control", "max-age=100", "CDN-Cache-Control", "no-store"),
 		noReuse("own-no-store-first", section, must, "Edgecache-Cache-Control", "no-store", "CDN-Cache-Control", "max-age=100"),
 		reuse("own-malformed", section, must, "Edgecache-Cache-Control", "no-store,", "CDN-Cache-Control", "max-age=100"),

@@ -236,3 +236,21 @@ func TestDecideForClientsThatAreHeeded(t *testing.T) {
 		}
 	}
 }
+
+// What an Age field says is never negative, never more than the largest
+// number, and never makes a response younger.
+func FuzzAge(f *testing.F) {
+	for _, s := range []string{"0", "10", "10, 20", " 10", "-1", "99999999999999999999", "1.5", "", "1 0", "٣"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		age := ageOf(http.Header{"Age": {value}})
+		if age < 0 || age > MaxDelta*time.Second || age%time.Second != 0 {
+			t.Fatalf("%q: %v", value, age)
+		}
+		h := http.Header{"Age": {value}, "Date": {date(t0.Add(-time.Minute))}}
+		if got := initialAge(h, t0, t0); got < time.Minute || got < age {
+			t.Fatalf("%q: %v", value, got)
+		}
+	})
+}

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/dunglas/httpsfv"
 )
 
 // defaultTargeted are the targeted fields this cache heeds: its own, and that
@@ -60,21 +58,20 @@ func (p *Policy) responseDirectives(header http.Header) (cc Directives, targeted
 // A member with a value of the wrong type neither permits nor gives a
 // lifetime; a prohibition prohibits whatever value it has, but for false.
 func parseTargeted(lines []string) (d Directives, ok bool) {
-	dictionary, err := httpsfv.UnmarshalDictionary(lines)
-	if err != nil || len(dictionary.Names()) == 0 {
+	valid := parseDictionary(lines, func(name string, m member) {
+		ok = true
+		d.setMember(name, m)
+	})
+	if !valid || !ok {
 		return Directives{}, false
-	}
-	for _, name := range dictionary.Names() {
-		member, _ := dictionary.Get(name)
-		d.setMember(name, member)
 	}
 	return d, true
 }
 
-func (d *Directives) setMember(name string, member httpsfv.Member) {
+func (d *Directives) setMember(name string, m member) {
 	var value any // of an inner list: nil
-	if item, ok := member.(httpsfv.Item); ok {
-		value = item.Value
+	if !m.inner {
+		value = m.items[0]
 	}
 	switch name {
 	case "max-age":
@@ -98,9 +95,9 @@ func (d *Directives) setMember(name string, member httpsfv.Member) {
 	case "proxy-revalidate":
 		d.ProxyRevalidate = value != false
 	case "no-cache":
-		d.NoCache = value != false && !d.withhold(memberFields(member))
+		d.NoCache = value != false && !d.withhold(memberFields(m))
 	case "private":
-		d.Private = value != false && !d.withhold(memberFields(member))
+		d.Private = value != false && !d.withhold(memberFields(m))
 	}
 }
 
@@ -113,20 +110,13 @@ func memberDelta(value any) Delta {
 
 // memberFields are the field names of private or no-cache, comma-separated:
 // one String or Token with names in it, or an Inner List of them.
-func memberFields(member httpsfv.Member) string {
-	items := []httpsfv.Item{}
-	switch m := member.(type) {
-	case httpsfv.Item:
-		items = append(items, m)
-	case httpsfv.InnerList:
-		items = m.Items
-	}
+func memberFields(m member) string {
 	var names []string
-	for _, item := range items {
-		switch v := item.Value.(type) {
+	for _, item := range m.items {
+		switch v := item.(type) {
 		case string:
 			names = append(names, v)
-		case httpsfv.Token:
+		case token:
 			names = append(names, string(v))
 		default:
 			return ""
