@@ -200,6 +200,7 @@ func varyBehaviours() []behaviour {
 		pair("vary-accept-encoding-order", may, "Accept-Encoding", f("Accept-Encoding", "gzip, br"), f("Accept-Encoding", "br, gzip"), cache),
 		pair("vary-accept-encoding-refused", must, "Accept-Encoding", f("Accept-Encoding", "gzip"), f("Accept-Encoding", "gzip;q=0"), origin),
 		pair("vary-accept-language", must, "Accept-Language", f("Accept-Language", "en"), f("Accept-Language", "de"), origin),
+		pair("vary-accept-language-case", should, "Accept-Language", f("Accept-Language", "en-GB, DE"), f("Accept-Language", "EN-gb,de"), cache),
 		pair("vary-cookie", must, "Cookie", f("Cookie", "a=1"), f("Cookie", "a=2"), origin),
 		pair("vary-cookie-same", should, "Cookie", f("Cookie", "a=1"), f("Cookie", "a=1"), cache),
 		pair("vary-user-agent", must, "User-Agent", f("User-Agent", "a"), f("User-Agent", "b"), origin),

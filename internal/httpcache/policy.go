@@ -61,6 +61,10 @@ type Policy struct {
 	// validated. 0 means 24 h; negative means not at all.
 	Keep time.Duration
 
+	// PersonalPages stores also HTML answered to a request with cookies that
+	// is not marked as shareable.
+	PersonalPages bool
+
 	// RequestErrors stores also 400, 413, 414 and 431 if they carry a lifetime.
 	RequestErrors bool
 }
@@ -85,11 +89,11 @@ func orDefault(d, byDefault time.Duration) time.Duration {
 //
 //   - safe is the zero Policy.
 //   - conformance does all that RFC 9111 allows, whether or not it is wise in
-//     front of strangers: it stores Set-Cookie and 400, 413, 414 and 431,
-//     guesses lifetimes, and heeds what clients ask for.
+//     front of strangers: it stores Set-Cookie, pages for requests with
+//     cookies, and 400, 413, 414 and 431, guesses lifetimes, and heeds what clients ask for.
 //   - nginx does what proxy_cache does with no further words: no targeted
-//     fields, every status with a lifetime, nothing stale unless the origin
-//     server allows it.
+//     fields, every status with a lifetime whatever cookies the request had,
+//     nothing stale unless the origin server allows it.
 func Preset(name string) (Policy, error) {
 	switch name {
 	case "safe":
@@ -99,6 +103,7 @@ func Preset(name string) (Policy, error) {
 			SetCookie:     StoreSetCookie,
 			Heuristic:     true,
 			HonorClient:   true,
+			PersonalPages: true,
 			RequestErrors: true,
 			StrictSMaxAge: true,
 		}, nil
@@ -106,6 +111,7 @@ func Preset(name string) (Policy, error) {
 		return Policy{
 			Targeted:      []string{},
 			StaleIfError:  -1,
+			PersonalPages: true,
 			RequestErrors: true,
 		}, nil
 	}

@@ -58,7 +58,7 @@ func (p *Policy) Storable(req *http.Request, status int, header http.Header, now
 		return RefusedAuth
 	case len(header["Set-Cookie"]) > 0 && p.SetCookie == SkipSetCookie && !c.withheld("Set-Cookie"):
 		return RefusedSetCookie
-	case p.unkeyedCookies(req.Header) && isHTML(header) && !c.Public && !c.SMaxAge.Present && !c.targeted:
+	case !p.PersonalPages && p.unkeyedCookies(req.Header) && isHTML(header) && !c.Public && !c.SMaxAge.Present && !c.targeted:
 		return RefusedCookie
 	case len(header["Trailer"]) > 0 || !replayable(header):
 		return RefusedField

@@ -112,6 +112,13 @@ func (v Vary) AppendKey(dst []byte, request http.Header) []byte {
 		} else {
 			dst = appendNormalised(dst, lines)
 		}
+		if name == "Accept-Language" { // tags compare without case (RFC 9110 §8.5.1)
+			for i := at + 4; i < len(dst); i++ {
+				if 'A' <= dst[i] && dst[i] <= 'Z' {
+					dst[i] += 'a' - 'A'
+				}
+			}
+		}
 		binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
 	}
 	return dst
