@@ -74,6 +74,9 @@ func (p *Policy) updated(s *Stored, req *http.Request, header http.Header, reque
 	if len(header["Date"]) == 0 {
 		merged["Date"] = []string{received.UTC().Format(http.TimeFormat)}
 	}
+	if v := header["Etag"]; len(v) > 0 && s.tagBeforeCoding(v[0]) {
+		merged["Etag"] = []string{s.etag}
+	}
 	p.Strip(merged)
 	if p.Storable(req, s.Status, merged, received) != "" {
 		return nil, false
@@ -93,12 +96,22 @@ func (s *Stored) identifiedBy(header http.Header) bool {
 		case strings.HasPrefix(v[0], "W/"):
 			return weakEqual(v[0], s.etag)
 		}
-		return v[0] == s.etag
+		return v[0] == s.etag || s.tagBeforeCoding(v[0])
 	}
 	if v := header["Last-Modified"]; len(v) > 0 && s.etag == "" && s.lastModified != "" {
 		return v[0] == s.lastModified
 	}
 	return true
+}
+
+// tagBeforeCoding reports whether tag is the strong tag that s had before it
+// was compressed on its way. A handler that compresses, such as Caddy's
+// encode, makes "v1-gzip" of "v1"; it takes the coding off the tag that it is
+// asked with, but leaves the origin server's 304 as it is.
+func (s *Stored) tagBeforeCoding(tag string) bool {
+	coding, _ := s.field("Content-Encoding")
+	plain, ok := strings.CutSuffix(tag, `"`)
+	return ok && len(coding) == 1 && s.etag == plain+"-"+coding[0]+`"`
 }
 
 // keptOnUpdate reports whether a field describes the content itself in a way
