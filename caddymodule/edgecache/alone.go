@@ -11,7 +11,8 @@ import (
 )
 
 // alone forwards r by itself, straight to its client, and stores the response
-// on the way if it may be stored after all.
+// on the way if it may be stored after all. The client's own conditions go
+// along: the origin server may spare itself the content.
 func (h *Handler) alone(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want, flightKey string) error {
 	a := &aloneFetch{
 		handler:    h,
@@ -33,6 +34,7 @@ func (h *Handler) alone(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		}
 		a.writer.WriteHeader(http.StatusOK) // as net/http would
 	}
+	a.writer.end()
 	a.finish(err)
 	return err
 }
@@ -57,9 +59,12 @@ func (a *aloneFetch) onHeader(status int) {
 	h.count(a.client, result(a.want.forward))
 	h.metrics.upstream.Observe(now.Sub(a.requested).Seconds())
 	refusal := h.storable(a.want.key, a.asked, status, a.writer, now)
-	if refusal != "" {
+	switch {
+	case status == http.StatusNotModified: // tells nothing
+	case refusal != "":
 		h.state.flights.Remember(a.flightKey, now) // still not worth waiting for
-	} else {
+	default:
+		h.state.flights.Forget(a.flightKey)
 		h.policy.Strip(a.writer.header)
 		a.stored = h.policy.NewStored(a.asked, status, a.writer.header, a.requested, now)
 		a.body = h.state.flights.NewBody(h.maxObject())

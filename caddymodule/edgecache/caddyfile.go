@@ -32,6 +32,12 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
 //	edgecache [<matcher>] {
+//	    coalesce   on|off {
+//	        wait             <duration>
+//	        lock_age         <duration>
+//	        max_waiters      <n>
+//	        stale_to_waiters on|off
+//	    }
 //	    store      <name>
 //	    name       <identifier>
 //	    max_object <size>
@@ -98,6 +104,7 @@ var subdirectives = map[string]func(*Handler, *caddyfile.Dispenser) error{
 	"authenticated":        func(h *Handler, d *caddyfile.Dispenser) error { return h.parseAuthenticated(d) },
 	"bypass":               (*Handler).parseBypass,
 	"client_cache_control": func(h *Handler, d *caddyfile.Dispenser) error { return h.parseClientCacheControl(d) },
+	"coalesce":             func(h *Handler, d *caddyfile.Dispenser) error { return h.parseCoalesce(d) },
 	"cookies":              (*Handler).parseCookies,
 	"default_ttl":          func(h *Handler, d *caddyfile.Dispenser) error { return oneDuration(d, &h.DefaultTTL) },
 	"heuristic":            func(h *Handler, d *caddyfile.Dispenser) error { return oneSwitch(d, &h.Heuristic) },

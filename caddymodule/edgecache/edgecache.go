@@ -64,6 +64,7 @@ type Handler struct {
 	// further words). Default: `safe`.
 	Preset string `json:"preset,omitempty"`
 
+	Coalescing
 	Freshness
 	Stale
 
@@ -81,7 +82,8 @@ type Handler struct {
 	// Set by Provision.
 	policy        httpcache.Policy
 	trustedPolicy *httpcache.Policy // for requests of trusted proxies, if it is another
-	id            string            // Name as written in Cache-Status
+	patience      patience
+	id            string // Name as written in Cache-Status
 	state         *state
 	metrics       *metrics
 	logger        *zap.Logger
@@ -126,6 +128,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.Exemptions.provision(ctx); err != nil {
 		return err
 	}
+	patience, err := h.Coalescing.patience()
+	if err != nil {
+		return err
+	}
+	h.patience = patience
 	app, err := ctx.App("edgecache")
 	if err != nil {
 		return err

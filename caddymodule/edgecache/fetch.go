@@ -1,9 +1,11 @@
 package edgecache
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"time"
 
@@ -14,15 +16,13 @@ import (
 	"github.com/tandem-cdn/tandem/internal/store"
 )
 
-// waitTimeout is how long a follower waits for the header of a response
-// somebody else fetches. As it is also the age at which a fetch is taken for
-// stuck, one of those who gave up starts another and the rest follow that
-// one, instead of all at once.
-const waitTimeout = 30 * time.Second
+// maxRounds is how often a request may join a fetch, because another was
+// stuck, failed or was for another variant, before it goes alone.
+const maxRounds = 4
 
-// maxRounds is how often a request may join another fetch, because the one it
-// waited for was stuck or for another variant, before it goes alone.
-const maxRounds = 3
+// downTime is how long an origin server that could not be reached, also not
+// at a second attempt, is not asked for the same again.
+const downTime = time.Second
 
 // statusClientClosed is what Caddy logs for a client that left.
 const statusClientClosed = 499
@@ -32,6 +32,44 @@ type want struct {
 	key     string
 	entry   *store.Entry // to be validated, or nil
 	forward httpcache.Forward
+	again   bool // it is the second attempt to reach the origin server
+}
+
+// mayBeStale reports whether what is stored may stand in for the response.
+func (w want) mayBeStale(now time.Time) bool {
+	return w.entry != nil && w.entry.Stored.StaleIfError(now)
+}
+
+// tryAgain reports whether a fetch that ended so is worth another attempt, and
+// prepares w for it: without the entry that turned out to be of no use, or
+// once more if there was no connection and nothing stale can stand in.
+func (w *want) tryAgain(err error, now time.Time) bool {
+	switch {
+	case err == errMismatch:
+		w.entry = nil
+		return true
+	case w.again || !isUnreachable(err) || w.mayBeStale(now):
+		return false
+	}
+	w.again = true
+	return true
+}
+
+// isDown reports whether an error of the next handler says that there was no
+// way to the origin server, or no answer.
+func isDown(err error) bool {
+	var handler caddyhttp.HandlerError
+	if !errors.As(err, &handler) || handler.StatusCode != http.StatusBadGateway && handler.StatusCode != http.StatusGatewayTimeout {
+		return false
+	}
+	return errors.As(err, new(net.Error)) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// isUnreachable reports whether it says so at once: taking long is no reason
+// to have it take twice as long.
+func isUnreachable(err error) bool {
+	var network net.Error
+	return isDown(err) && !(errors.As(err, &network) && network.Timeout())
 }
 
 // response is what a fetch shares: either a stored entry (after a 304, or
@@ -49,57 +87,73 @@ type response struct {
 // fetch answers r with a response from the origin server, its own or one that
 // several requests share.
 func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want, now time.Time) error {
-	flightKey := h.flightKey(r, want.key)
-	switch passes := h.state.passes(r.Header); {
-	case passes >= maxPasses:
+	passes := h.state.passes(r.Header)
+	if passes >= maxPasses {
 		return h.loop(r, want.forward)
-	case passes > 0:
-		// A fetch for this very store came by here: it might wait for itself.
-		return h.alone(w, r, next, want, flightKey)
 	}
-	if want.entry != nil && !want.entry.Stored.Reusable() && h.hasCredentials(r) {
-		flightKey = h.ownFlightKey()
+	base := h.flightKey(r, want.key)
+	flightKey := h.variantKey(base, r, want)
+	if passes > 0 || h.patience.alone || want.entry != nil && !want.entry.Stored.Reusable() && h.hasCredentials(r) {
+		// Of a fetch for this very store it might wait for itself; and what is
+		// validated for each use may be personal, so each needs its own.
+		return h.own(w, r, next, want, flightKey, now)
 	}
 	for range maxRounds {
 		joined := now
-		flight, role := h.state.flights.Join(flightKey, now)
+		flight, role := h.state.flights.Join(flightKey, h.patience.terms, now)
 		switch role {
 		case collapse.Lead:
-			return h.lead(w, r, next, want, flight, now)
+			again, err := h.lead(w, r, next, &want, flight, now)
+			if !again {
+				return err
+			}
+			now = time.Now()
+			continue
 		case collapse.Alone:
-			return h.alone(w, r, next, want, flightKey)
+			return h.own(w, r, next, want, flightKey, now)
 		case collapse.Refuse:
+			if h.patience.stale && want.mayBeStale(now) {
+				h.standIn(w, r, want, now, "too-many-waiters")
+				return nil
+			}
 			h.count(r, result(want.forward))
 			w.Header().Set("Retry-After", "1")
 			setStatus(w.Header(), httpcache.CacheStatus{
 				Cache: h.id, Forward: want.forward, Detail: "too-many-waiters"}, "")
 			return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("too many requests wait for this response"))
 		}
-		shared, outcome, err := flight.Wait(r.Context(), waitTimeout)
+		// Who has nothing stale waits until the fetch is taken for stuck. Then
+		// one of them starts another and the rest follow that one, instead of
+		// all at once going where already one was too many.
+		patience, stale := h.patience.terms.LockAge, h.patience.stale && want.mayBeStale(now)
+		if stale {
+			patience = h.patience.wait
+		}
+		shared, outcome, err := flight.Wait(r.Context(), max(patience-flight.Age(now), 0))
 		now = time.Now()
 		switch outcome {
 		case collapse.Gone:
 			w.WriteHeader(statusClientClosed)
 			return nil
 		case collapse.Failed:
-			if err == errMismatch {
-				want.entry = nil
+			if want.tryAgain(err, now) {
 				continue
 			}
 			return h.failed(w, r, want, err)
 		case collapse.TimedOut:
+			if stale && want.mayBeStale(now) {
+				h.standIn(w, r, want, now, "slow")
+				return nil
+			}
 			continue
 		case collapse.Released:
-			return h.alone(w, r, next, want, flightKey)
+			return h.own(w, r, next, want, flightKey, now)
 		}
 		if shared.stored.Shareable(r) {
 			switch {
 			case shared.stored.Fresh(now):
 			case h.hasCredentials(r):
-				// What is validated for each use may be personal: the validation
-				// keeps it from the others. So this request needs its own.
-				flightKey = h.ownFlightKey()
-				continue
+				return h.own(w, r, next, want, flightKey, now) // as above
 			case shared.decided.Before(joined):
 				flight.Done() // stale by now, though its content still comes
 				continue
@@ -108,10 +162,23 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 				h.count(r, resultCollapsed)
 				return h.deliver(w, r, shared, reader, want.forward, true)
 			}
-			return h.alone(w, r, next, want, flightKey)
+			return h.own(w, r, next, want, flightKey, now)
 		}
 		// Another variant: wait, or fetch, with those who want the same one.
-		flightKey = string(shared.stored.Vary.AppendKey([]byte(flightKey), r.Header))
+		flightKey = string(shared.stored.Vary.AppendVariant([]byte(base), r.Header))
+	}
+	return h.own(w, r, next, want, flightKey, now)
+}
+
+// own fetches for r alone: what is stored is validated in a fill that nobody
+// joins, anything else goes straight through.
+func (h *Handler) own(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want, flightKey string, now time.Time) error {
+	for want.entry != nil {
+		again, err := h.lead(w, r, next, &want, h.state.flights.Solo(flightKey, now), now)
+		if !again {
+			return err
+		}
+		now = time.Now()
 	}
 	return h.alone(w, r, next, want, flightKey)
 }
@@ -122,8 +189,9 @@ func (h *Handler) loop(r *http.Request, forward httpcache.Forward) error {
 	return caddyhttp.Error(http.StatusLoopDetected, errors.New("the request goes round in a loop"))
 }
 
-// lead starts the fill and serves the client that caused it.
-func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want, flight *collapse.Flight[*response], now time.Time) error {
+// lead starts the fill and serves the client that caused it, unless that has
+// to be done again.
+func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want *want, flight *collapse.Flight[*response], now time.Time) (again bool, err error) {
 	// The response may have been stored between the lookup and the join.
 	if e, _ := h.state.store.Lookup([]byte(want.key), r.Header, now); e != nil && e != want.entry &&
 		h.policyFor(r).Decide(r, e.Stored, now).Verdict == httpcache.Hit {
@@ -131,47 +199,67 @@ func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 		flight.Done()
 		h.count(r, resultHit)
 		h.replay(w, r, e, now, h.hitStatus(e.Stored, now))
-		return nil
+		return false, nil
 	}
 	client := newLease(w, r)
-	f := h.newFill(r, next, want, flight, w.Header(), client)
+	f := h.newFill(r, next, *want, flight, w.Header(), client)
+	if flight.Solo() {
+		defer context.AfterFunc(r.Context(), f.cancel)() // nobody else will want it
+	}
 	go f.run()
 	// The client stays until the header is decided even if it has left: until
-	// then the fill may ask for placeholders of its request.
+	// then the fill may ask for placeholders of its request. Unless something
+	// stale may stand in and it has waited long enough.
+	if h.patience.stale && want.mayBeStale(now) {
+		enough := time.NewTimer(h.patience.wait)
+		defer enough.Stop()
+		select {
+		case <-flight.Decided():
+		case <-enough.C:
+			if now := time.Now(); want.mayBeStale(now) && client.leave() {
+				f.carried.cut()
+				h.standIn(w, r, *want, now, "slow")
+				return false, nil
+			}
+		}
+	}
 	<-flight.Decided()
 	f.carried.cut()
 	shared, outcome, err := flight.Result()
 	switch outcome {
 	case collapse.Failed:
-		if err == errMismatch {
-			want.entry = nil
-			return h.fetch(w, r, next, want, time.Now())
+		if want.tryAgain(err, time.Now()) {
+			return true, nil
 		}
-		return h.failed(w, r, want, err)
+		return false, h.failed(w, r, *want, err)
 	case collapse.Released:
-		return client.wait()
+		return false, client.wait()
 	}
 	h.count(r, result(want.forward))
 	for name, values := range f.withheld {
 		addField(w.Header(), name, values)
 	}
-	return h.deliver(w, r, shared, f.reader, want.forward, false)
+	return false, h.deliver(w, r, shared, f.reader, want.forward, false)
 }
 
 // failed answers a request whose fetch came to nothing: with what is stored,
 // if that may stand in, else with the error.
 func (h *Handler) failed(w http.ResponseWriter, r *http.Request, want want, err error) error {
-	now := time.Now()
-	if want.entry != nil && want.entry.Stored.StaleIfError(now) {
-		status := h.hitStatus(want.entry.Stored, now)
-		status.Detail = "stale-if-error"
-		h.count(r, resultHitStale)
-		h.replay(w, r, want.entry, now, status)
+	if now := time.Now(); want.mayBeStale(now) {
+		h.standIn(w, r, want, now, "stale-if-error")
 		return nil
 	}
 	h.count(r, result(want.forward))
 	setStatus(w.Header(), httpcache.CacheStatus{Cache: h.id, Forward: want.forward}, "")
 	return err
+}
+
+// standIn answers with what is stored and stale, for the reason in detail.
+func (h *Handler) standIn(w http.ResponseWriter, r *http.Request, want want, now time.Time, detail string) {
+	status := h.hitStatus(want.entry.Stored, now)
+	status.Detail = detail
+	h.count(r, resultHitStale)
+	h.replay(w, r, want.entry, now, status)
 }
 
 // attach takes a place among the readers of a shared response; for a stored
@@ -226,21 +314,28 @@ func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, shared *respon
 	}
 }
 
-// refresh validates a stale entry in the background, unless somebody does.
+// refresh fetches the successor of an entry in the background, if it is the
+// turn of this request to cause that.
 func (h *Handler) refresh(preset http.Header, r *http.Request, next caddyhttp.Handler, e *store.Entry, key string, now time.Time) {
-	flight := h.state.flights.Lead(h.flightKey(r, key), now)
-	if flight == nil {
+	if early(r) || !e.Refresh.Take(now) {
 		return
 	}
-	f := h.newFill(r, next, want{key, e, httpcache.ForwardStale}, flight, preset, nil)
+	want := want{key: key, entry: e, forward: httpcache.ForwardStale}
+	flight := h.state.flights.Lead(h.variantKey(h.flightKey(r, key), r, want), h.patience.terms, now)
+	if flight == nil {
+		e.Refresh.Free() // somebody fetches it in the foreground
+		return
+	}
+	f := h.newFill(r, next, want, flight, preset, nil)
 	f.carried.cut()
 	go f.run()
 }
 
 // flightKey is what requests have in common that may share a fetch. It
 // separates those who could not share a response anyway: requests with
-// credentials or cookies do not make the others wait to find out, and a
-// request from after an invalidation does not join a fetch from before.
+// credentials or cookies do not make the others wait to find out, a request
+// from after an invalidation does not join a fetch from before, and one in
+// early data may be refused for that alone.
 func (h *Handler) flightKey(r *http.Request, key string) string {
 	class := byte('0')
 	authorization, cookies := h.policy.Credentials(r.Header)
@@ -250,14 +345,24 @@ func (h *Handler) flightKey(r *http.Request, key string) string {
 	if cookies {
 		class |= 2
 	}
+	if early(r) {
+		class |= 4
+	}
 	flight := make([]byte, 0, 9+len(key))
 	flight = binary.BigEndian.AppendUint64(append(flight, class), h.state.store.Generation(key))
 	return string(append(flight, key...))
 }
 
-// ownFlightKey is the key of a fetch that nobody may share.
-func (h *Handler) ownFlightKey() string {
-	return string(binary.BigEndian.AppendUint64([]byte{'o'}, h.state.own.Add(1)))
+// variantKey adds to a flight key what the response will vary by, as far as
+// the last one tells.
+func (h *Handler) variantKey(base string, r *http.Request, want want) string {
+	var vary httpcache.Vary
+	if want.entry != nil {
+		vary = want.entry.Stored.Vary
+	} else {
+		vary = h.state.store.Vary(want.key)
+	}
+	return string(vary.AppendVariant([]byte(base), r.Header))
 }
 
 func (h *Handler) hasCredentials(r *http.Request) bool {

@@ -29,6 +29,8 @@ var (
 	// errIncomplete ends a refresh that lacked a placeholder. It has it the
 	// next time.
 	errIncomplete = errors.New("a placeholder of the client's request was not known in time")
+	// errAbandoned is a 499 in place of a response.
+	errAbandoned = errors.New("exchange with the origin server was abandoned")
 )
 
 // fill is one exchange with the origin server, apart from the client that
@@ -77,7 +79,7 @@ func (h *Handler) newFill(r *http.Request, next caddyhttp.Handler, want want, fl
 	f.carried = h.placeholders.carry(repl)
 	f.writer = newOriginWriter(preset, f.onHeader)
 	if client != nil {
-		f.writer.waiting = client.w
+		f.writer.waiting = client
 	}
 	f.writer.onWrite = func() { f.active.Store(true) }
 	f.request = h.detached(f.ctx, r, f.writer, f.carried)
@@ -98,7 +100,15 @@ func (f *fill) run() {
 	defer f.cancel()
 	f.watch.Reset(idleTimeout)
 	defer f.watch.Stop()
-	f.finish(f.exchange())
+	err := f.exchange()
+	f.writer.end()
+	f.finish(err)
+	if f.client == nil && f.carried.complete() {
+		// Means nothing if the entry has a successor now.
+		f.want.entry.Refresh.Failed(time.Now())
+	} else if f.client == nil {
+		f.want.entry.Refresh.Free()
+	}
 }
 
 // exchange is one call of the next handler. A panic of it comes back as an
@@ -134,6 +144,10 @@ func (f *fill) onHeader(status int) {
 		f.fail(caddyhttp.Error(http.StatusGatewayTimeout, context.Cause(f.ctx)))
 		return
 	}
+	if f.writer.abandoned() {
+		f.fail(caddyhttp.Error(http.StatusBadGateway, errAbandoned))
+		return
+	}
 	h.metrics.upstream.Observe(now.Sub(f.requested).Seconds())
 	entry, fwdStatus := f.want.entry, 0
 	if entry != nil {
@@ -142,7 +156,7 @@ func (f *fill) onHeader(status int) {
 		case status == http.StatusNotModified:
 			f.notModified(entry, now)
 			return
-		case httpcache.IsServerError(status) && entry.Stored.StaleIfError(now):
+		case httpcache.IsServerError(status) && (f.client == nil || entry.Stored.StaleIfError(now)):
 			f.fail(caddyhttp.Error(status, fmt.Errorf("origin server answered %d", status)))
 			f.cancel()
 			return
@@ -156,7 +170,7 @@ func (f *fill) onHeader(status int) {
 		f.publish(status, fwdStatus, now)
 		return
 	}
-	if entry != nil && f.carried.complete() && !httpcache.IsServerError(status) {
+	if entry != nil && f.carried.complete() && !httpcache.IsServerError(status) && !refusesRequest(status) {
 		h.state.store.Remove(entry) // the origin server has taken it back
 	}
 	f.live(status, httpcache.CacheStatus{
@@ -207,19 +221,38 @@ func (f *fill) notModified(entry *store.Entry, now time.Time) {
 	f.flight.Done()
 }
 
+// refusesRequest reports whether a status is about the moment or manner of
+// the request, and says nothing of the resource.
+func refusesRequest(status int) bool {
+	return status == http.StatusRequestTimeout || status == http.StatusTooEarly || status == http.StatusTooManyRequests
+}
+
 // live gives a response that cannot be shared to the client that caused it,
 // as it comes, and sends everybody else their own way.
 func (f *fill) live(status int, own httpcache.CacheStatus) {
-	if f.client != nil {
-		context.AfterFunc(f.client.r.Context(), f.cancel) // from here on it is this client's alone
-		f.writer.client = f.client.w
-		f.handler.count(f.client.r, result(f.want.forward))
+	if !f.claim() {
 		f.flight.Release(time.Now())
-		f.writer.sendHeader(status, own)
+		f.cancel()
 		return
 	}
 	f.flight.Release(time.Now())
-	f.cancel()
+	f.writer.sendHeader(status, own)
+}
+
+// claim makes the exchange the client's alone from here on, if it is still
+// there.
+func (f *fill) claim() bool {
+	if f.client == nil {
+		return false
+	}
+	w := f.client.take()
+	if w == nil {
+		return false
+	}
+	context.AfterFunc(f.client.r.Context(), f.cancel)
+	f.writer.client = w
+	f.handler.count(f.client.r, result(f.want.forward))
+	return true
 }
 
 // finish stores what is complete and tells everybody who still waits.
@@ -236,23 +269,32 @@ func (f *fill) finish(err error) {
 			return // at the header: a 304, a failure, or nobody to give it to
 		default:
 		}
+		var handler caddyhttp.HandlerError
 		switch {
 		case err == nil: // cancelled: nobody waits
 			err = caddyhttp.Error(http.StatusGatewayTimeout, context.Canceled)
 		case errors.Is(err, http.ErrAbortHandler):
 			err = caddyhttp.Error(http.StatusBadGateway, err)
+		case errors.As(err, &handler) && handler.StatusCode < 500 && f.ctx.Err() == nil && f.claim():
+			// What is wrong with this request may be right with the next.
+			setStatus(f.writer.client.Header(), httpcache.CacheStatus{Cache: f.handler.id, Forward: f.want.forward}, "")
+			f.client.end(err)
+			f.flight.Release(time.Now())
+			return
 		}
 		f.fail(err)
 	}
 }
 
-// fail shares an error with those who wait, if nothing is decided yet, and
-// keeps refreshes in the background from failing once for every hit.
+// fail shares an error with those who wait, if nothing is decided yet. It is
+// left standing if there is no way to the origin server and none of them will
+// try again.
 func (f *fill) fail(err error) {
-	f.flight.Fail(err)
-	if f.client == nil && f.carried.complete() {
-		f.flight.Retire(time.Now())
+	standing := time.Duration(0)
+	if want := f.want; f.client != nil && !f.writer.wrote && f.ctx.Err() == nil && isDown(err) && !want.tryAgain(err, time.Now()) {
+		standing = downTime
 	}
+	f.flight.Fail(err, standing)
 }
 
 // commit ends the body and stores the response if it is whole.
@@ -304,34 +346,4 @@ func (f *fill) awaited() bool {
 	default:
 		return false
 	}
-}
-
-// lease is a client's request and ResponseWriter on loan to the fill. The client's handler
-// waits for the flight to be decided and then, if the response is its alone,
-// for the fill to end; so the writer is valid for as long as the fill uses it.
-type lease struct {
-	w    http.ResponseWriter
-	r    *http.Request
-	done chan struct{} // closed by end
-	err  error         // written before done is closed
-}
-
-func newLease(w http.ResponseWriter, r *http.Request) *lease {
-	return &lease{w: w, r: r, done: make(chan struct{})}
-}
-
-// end gives the writer back.
-func (l *lease) end(err error) {
-	l.err = err
-	close(l.done)
-}
-
-// wait waits for the fill to be done with the writer and returns, or panics
-// with, what it ended with.
-func (l *lease) wait() error {
-	<-l.done
-	if errors.Is(l.err, http.ErrAbortHandler) {
-		panic(http.ErrAbortHandler)
-	}
-	return l.err
 }

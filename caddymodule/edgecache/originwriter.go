@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/tandem-cdn/tandem/internal/collapse"
 	"github.com/tandem-cdn/tandem/internal/httpcache"
@@ -15,6 +16,12 @@ import (
 // errTruncated is why a response with less content than it announced is not
 // stored.
 var errTruncated = errors.New("origin server sent less than its Content-Length")
+
+// errEnded is what a handler gets that writes after it has returned.
+var errEnded = errors.New("the response is over")
+
+// maxInterims is how many interim responses to one request are passed on.
+const maxInterims = 64
 
 // originWriter is what the next handler writes its response to. Its header is
 // private: what earlier handlers preset for one client is not stored, and
@@ -29,12 +36,16 @@ type originWriter struct {
 
 	// Owned by the goroutine that runs the next handler.
 	client  http.ResponseWriter // nil: no client to write to
-	waiting http.ResponseWriter // of a client that waits for onHeader, or nil
+	waiting *lease              // of a client that waits for onHeader, or nil
 	body    *collapse.Body      // nil: nothing is being stored or shared
 	wrote   bool
 	status  int
 	written int64
-	onWrite func() // called for progress, may be nil
+
+	interims int
+	onWrite  func() // called for progress, may be nil
+
+	ended atomic.Bool // the next handler has returned
 }
 
 // newOriginWriter takes from preset, the header of the client's writer, only
@@ -55,7 +66,7 @@ func (o *originWriter) Header() http.Header { return o.header }
 // decides at the final one.
 func (o *originWriter) WriteHeader(status int) {
 	switch {
-	case o.wrote:
+	case o.ended.Load() || o.wrote:
 	case status < 200:
 		o.interim(status)
 	default:
@@ -66,6 +77,9 @@ func (o *originWriter) WriteHeader(status int) {
 
 // Write writes content to wherever onHeader decided.
 func (o *originWriter) Write(p []byte) (int, error) {
+	if o.ended.Load() {
+		return 0, errEnded
+	}
 	if !o.wrote {
 		o.WriteHeader(http.StatusOK)
 	}
@@ -88,6 +102,9 @@ func (o *originWriter) Write(p []byte) (int, error) {
 
 // ReadFrom keeps the way to the kernel open while nothing is stored.
 func (o *originWriter) ReadFrom(r io.Reader) (int64, error) {
+	if o.ended.Load() {
+		return 0, errEnded
+	}
 	if !o.wrote {
 		o.WriteHeader(http.StatusOK)
 	}
@@ -101,6 +118,9 @@ func (o *originWriter) ReadFrom(r io.Reader) (int64, error) {
 
 // FlushError flushes to the client, if there is one.
 func (o *originWriter) FlushError() error {
+	if o.ended.Load() {
+		return errEnded
+	}
 	if !o.wrote {
 		o.WriteHeader(http.StatusOK)
 	}
@@ -108,6 +128,21 @@ func (o *originWriter) FlushError() error {
 		return nil
 	}
 	return http.NewResponseController(o.client).Flush()
+}
+
+// end makes the writer useless to a handler that keeps it beyond its return:
+// the client's writer and the body have gone their own ways then.
+func (o *originWriter) end() { o.ended.Store(true) }
+
+// abandoned reports whether the response is the 499 that reverse_proxy writes
+// for an exchange that was cancelled: it has no field of any origin server.
+func (o *originWriter) abandoned() bool {
+	for name := range o.header {
+		if name != "Server" {
+			return false
+		}
+	}
+	return o.status == statusClientClosed
 }
 
 // length is the announced length of the content, -1 if it is not known.
@@ -165,14 +200,20 @@ func (o *originWriter) sendTrailers() {
 	}
 }
 
+// interim passes an interim response on, unless there have been too many.
 func (o *originWriter) interim(status int) {
-	w := o.client
-	if w == nil {
-		w = o.waiting
+	if o.interims++; o.interims > maxInterims {
+		return
 	}
-	if w == nil {
-		return // a fill in the background
+	switch {
+	case o.client != nil:
+		o.sendInterim(o.client, status)
+	case o.waiting != nil:
+		o.waiting.lend(func(w http.ResponseWriter) { o.sendInterim(w, status) })
 	}
+}
+
+func (o *originWriter) sendInterim(w http.ResponseWriter, status int) {
 	header := w.Header()
 	before := header.Clone()
 	for name, values := range o.header {

@@ -63,15 +63,16 @@ func TestBadJSON(t *testing.T) {
 func TestStuckFill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		group := collapse.NewGroup[*response](collapse.Limits{}, 0)
-		flight, _ := group.Join("a", time.Now())
+		terms := collapse.Terms{Waiters: 1, LockAge: 24 * time.Hour}
+		flight, _ := group.Join("a", terms, time.Now())
 		ctx, cancel := context.WithCancelCause(t.Context())
 		f := &fill{flight: flight, cancel: func() { cancel(errors.New("given up")) }}
 		f.watch = time.AfterFunc(idleTimeout, f.check)
 
-		follower, _ := group.Join("a", time.Now())
+		follower, _ := group.Join("a", terms, time.Now())
 		leave, waited := context.WithTimeout(t.Context(), 10*idleTimeout+time.Second) // between two checks
 		defer waited()
-		if _, outcome, _ := follower.Wait(leave, 0); outcome != collapse.Gone || ctx.Err() != nil {
+		if _, outcome, _ := follower.Wait(leave, 24*time.Hour); outcome != collapse.Gone || ctx.Err() != nil {
 			t.Fatalf("outcome %d, cancelled: %v", outcome, ctx.Err())
 		}
 		for range 10 { // nobody waits, but there is progress

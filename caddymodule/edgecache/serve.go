@@ -19,6 +19,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		// An error page is about this one failure, whatever its fields say.
 		return next.ServeHTTP(w, r)
 	}
+	if early(r) && !httpcache.Safe(r.Method) {
+		return h.tooEarly(w, r)
+	}
 	var buf [512]byte
 	if contradicts(r) {
 		return caddyhttp.Error(http.StatusBadRequest, errors.New("the request names two hosts"))
@@ -57,7 +60,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			}
 			entry = nil // there may be one that this request must not see
 		}
-		return h.fetch(w, r, next, want{string(key), entry, d.Forward}, now)
+		return h.fetch(w, r, next, want{key: string(key), entry: entry, forward: d.Forward}, now)
 	case httpcache.Head:
 		return h.head(w, r, next, string(key), entry, d)
 	case httpcache.OnlyIfCached:

@@ -21,7 +21,6 @@ type state struct {
 	store     *store.Store
 	flights   *collapse.Group[*response]
 	maxObject atomic.Int64
-	own       atomic.Uint64 // fetches that nobody may share, so far
 }
 
 func acquireState(name string, c StoreConfig) (*state, error) {

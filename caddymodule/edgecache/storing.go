@@ -45,7 +45,7 @@ func (h *Handler) askedBy(r *http.Request) *http.Request {
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
 		target = *original.URL
 	}
-	asked := &http.Request{Method: http.MethodGet, Host: r.Host, URL: &target, Header: r.Header.Clone()}
+	asked := &http.Request{Method: http.MethodGet, Host: r.Host, TLS: r.TLS, URL: &target, Header: r.Header.Clone()}
 	h.policy.RewriteFields(asked.Header)
 	if h.policy.Authenticated == httpcache.IgnoreAuthenticated || len(asked.Header["Authorization"]) > 0 {
 		return asked
@@ -65,6 +65,9 @@ func (h *Handler) askedBy(r *http.Request) *http.Request {
 func (h *Handler) storable(key string, asked *http.Request, status int, w *originWriter, now time.Time) httpcache.Refusal {
 	if refusal := h.policy.Storable(asked, status, w.header, now); refusal != "" {
 		return refusal
+	}
+	if status == http.StatusTooEarly && early(asked) {
+		return httpcache.RefusedStatus // it is about the request, whatever it says
 	}
 	if w.length() > h.maxObject() {
 		return httpcache.RefusedTooLarge

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,9 +16,12 @@ import (
 
 var t0 = time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
 
+// terms are those of most tests.
+var terms = Terms{Waiters: 1000, LockAge: 30 * time.Second}
+
 func join(t *testing.T, g *Group[string], key string, now time.Time, want Role) *Flight[string] {
 	t.Helper()
-	f, role := g.Join(key, now)
+	f, role := g.Join(key, terms, now)
 	if role != want {
 		t.Fatalf("role %d, want %d", role, want)
 	}
@@ -45,13 +49,13 @@ func TestOutcomes(t *testing.T) {
 		"published": {func(f *Flight[string]) { f.Publish("value", true) }, Published, Follow, Lead},
 		"closed":    {func(f *Flight[string]) { f.Publish("value", false) }, Published, Lead, Lead},
 		"released":  {func(f *Flight[string]) { f.Release(t0) }, Released, Alone, Alone},
-		"failed":    {func(f *Flight[string]) { f.Fail(boom) }, Failed, Lead, Lead},
+		"failed":    {func(f *Flight[string]) { f.Fail(boom, 0) }, Failed, Lead, Lead},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := NewGroup[string](Limits{}, 0)
 				f := join(t, g, "a", t0, Lead)
-				first, second := wait(join(t, g, "a", t0, Follow), 0), wait(join(t, g, "a", t0, Follow), time.Hour)
+				first, second := wait(join(t, g, "a", t0, Follow), time.Minute), wait(join(t, g, "a", t0, Follow), time.Hour)
 				join(t, g, "b", t0, Lead)
 				synctest.Wait()
 				tc.decide(f)
@@ -65,7 +69,7 @@ func TestOutcomes(t *testing.T) {
 				if n := f.Waiters(); n != 0 {
 					t.Errorf("%d wait", n)
 				}
-				if next, role := g.Join("a", t0); role != tc.next {
+				if next, role := g.Join("a", terms, t0); role != tc.next {
 					t.Errorf("next: role %d, want %d", role, tc.next)
 				} else if role == Lead {
 					next.Done()
@@ -75,7 +79,7 @@ func TestOutcomes(t *testing.T) {
 					}
 				}
 				f.Done()
-				if next, role := g.Join("a", t0); role != tc.later {
+				if next, role := g.Join("a", terms, t0); role != tc.later {
 					t.Errorf("later: role %d, want %d", role, tc.later)
 				} else if role == Lead {
 					next.Done()
@@ -92,60 +96,154 @@ func TestTimeouts(t *testing.T) {
 		stuck := join(t, g, "a", time.Now(), Lead)
 		follower := join(t, g, "a", time.Now(), Follow)
 		began := time.Now()
-		if _, o, _ := follower.Wait(t.Context(), 30*time.Second); o != TimedOut || time.Since(began) != 30*time.Second {
+		if _, o, _ := follower.Wait(t.Context(), 29*time.Second); o != TimedOut || time.Since(began) != 29*time.Second {
 			t.Errorf("outcome %d after %v", o, time.Since(began))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, o, err := join(t, g, "a", time.Now(), Follow).Wait(ctx, 0); o != Gone || err == nil {
+		if _, o, err := join(t, g, "a", time.Now(), Follow).Wait(ctx, time.Hour); o != Gone || err == nil {
 			t.Errorf("outcome %d, %v", o, err)
 		}
 		// Stuck too long: another takes its place, and keeps it when the first
 		// ends after all.
 		second := join(t, g, "a", time.Now(), Lead)
-		stuck.Fail(io.EOF)
+		stuck.Fail(io.EOF, 0)
 		if f := join(t, g, "a", time.Now(), Follow); f != second {
 			t.Error("joined another flight")
 		}
-		if f := g.Lead("a", time.Now()); f != nil {
+		if f := g.Lead("a", terms, time.Now()); f != nil {
 			t.Error("a second one in the background")
 		}
 	})
 }
 
 func TestLimits(t *testing.T) {
-	g := NewGroup[string](Limits{Waiters: 2, Flights: 2, Memos: 3}, 0)
+	g := NewGroup[string](Limits{Flights: 2, Memos: 3}, 0)
 	join(t, g, "a", t0, Lead)
-	join(t, g, "a", t0, Follow)
-	join(t, g, "a", t0, Follow)
-	join(t, g, "a", t0, Refuse)
+	two := Terms{Waiters: 2, LockAge: time.Minute}
+	for _, want := range []Role{Follow, Follow, Refuse} {
+		if _, role := g.Join("a", two, t0); role != want {
+			t.Errorf("role %d, want %d", role, want)
+		}
+	}
 	b := join(t, g, "b", t0, Lead)
 	join(t, g, "c", t0, Alone)
-	if g.Lead("c", t0) != nil {
+	if g.Lead("c", terms, t0) != nil {
 		t.Error("one flight too many")
 	}
 	b.Done()
 	for i := range 100 {
 		f := join(t, g, string(rune(1000+i)), t0, Lead)
 		f.Release(t0)
-		if len(g.memos) > 3 {
-			t.Fatalf("%d keys remembered", len(g.memos))
+		if len(g.memos.byHash) > 3 || g.memos.latest.Len() > 3 {
+			t.Fatalf("%d keys remembered", len(g.memos.byHash))
 		}
 		join(t, g, string(rune(1000+i)), t0, Alone)
 	}
+	for i, want := range []Role{Lead, Alone, Alone, Alone} { // the last three are remembered
+		f := join(t, g, string(rune(1096+i)), t0, want)
+		if f != nil {
+			f.Done()
+		}
+	}
 }
 
-func TestBackgroundFailureIsRememberedApart(t *testing.T) {
+// What stays not worth waiting for is remembered longer and longer, until it
+// is shareable for once.
+func TestMemosGrow(t *testing.T) {
 	g := NewGroup[string](Limits{}, 0)
-	f := g.Lead("a", t0)
-	f.Fail(io.EOF)
-	f.Retire(t0)
-	if g.Lead("a", t0.Add(9*time.Second)) != nil {
-		t.Error("repeated too soon")
+	now := t0
+	for _, want := range []time.Duration{10, 20, 40, 80, 120, 120} {
+		f := join(t, g, "a", now, Lead)
+		f.Release(now)
+		now = now.Add(want*time.Second - 1)
+		join(t, g, "a", now, Alone)
+		now = now.Add(1)
 	}
-	join(t, g, "a", t0, Lead).Done() // a request may
-	if g.Lead("a", t0.Add(10*time.Second)) == nil {
-		t.Error("not repeated at all")
+	// Also while nobody waits because of it.
+	g.Forget("a")
+	g.Remember("a", t0)
+	for at := t0; at.Before(t0.Add(35 * time.Second)); at = at.Add(time.Second) {
+		g.Remember("a", at)
+	}
+	join(t, g, "a", t0.Add(34*time.Second+40*time.Second-1), Alone)
+	join(t, g, "a", t0.Add(34*time.Second+40*time.Second), Lead).Publish("shareable", false)
+	join(t, g, "a", t0.Add(80*time.Second), Lead).Release(t0.Add(80 * time.Second))
+	join(t, g, "a", t0.Add(90*time.Second), Lead).Done()
+	// Long ago does not count.
+	f := join(t, g, "b", t0, Lead)
+	f.Release(t0)
+	f = join(t, g, "b", t0.Add(time.Hour), Lead)
+	f.Release(t0.Add(time.Hour))
+	join(t, g, "b", t0.Add(time.Hour+10*time.Second), Lead)
+}
+
+// An error that is left standing answers who comes within that time.
+func TestStandingError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGroup[string](Limits{}, 0)
+		join(t, g, "a", time.Now(), Lead).Fail(io.EOF, time.Second)
+		for range 3 {
+			f := join(t, g, "a", time.Now(), Follow)
+			if _, o, err := f.Wait(t.Context(), 0); o != Failed || err != io.EOF {
+				t.Errorf("outcome %d, %v", o, err)
+			}
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		join(t, g, "a", time.Now(), Lead).Done()
+		if g.Len() != 0 {
+			t.Errorf("%d left", g.Len())
+		}
+	})
+}
+
+func TestSolo(t *testing.T) {
+	g := NewGroup[string](Limits{}, 0)
+	shared := join(t, g, "a", t0, Lead)
+	solo := g.Solo("a", t0)
+	if !solo.Solo() || shared.Solo() {
+		t.Error("which is solo?")
+	}
+	if f := join(t, g, "a", t0, Follow); f != shared {
+		t.Error("joined it")
+	}
+	solo.Release(t0)
+	if f := join(t, g, "a", t0, Follow); f != shared {
+		t.Error("ended another")
+	}
+	shared.Done()
+	join(t, g, "a", t0, Alone)
+}
+
+func TestTurn(t *testing.T) {
+	var turn Turn
+	now := t0
+	for _, want := range []time.Duration{10, 20, 40, 80, 120, 120} {
+		if !turn.Take(now) || turn.Take(now.Add(time.Hour)) {
+			t.Fatal("not one at a time")
+		}
+		turn.Failed(now)
+		now = now.Add(want * time.Second)
+		if turn.Take(now.Add(-1)) {
+			t.Fatalf("before %v", want*time.Second)
+		}
+	}
+	if !turn.Take(now) {
+		t.Error("never again")
+	}
+	turn.Free()
+	var took atomic.Int32
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if turn.Take(now) {
+				took.Add(1)
+			}
+		})
+	}
+	if wg.Wait(); took.Load() != 1 {
+		t.Errorf("%d have the turn", took.Load())
 	}
 }
 
@@ -379,7 +477,7 @@ func TestPartialBodyGivesBack(t *testing.T) {
 func BenchmarkReleaseWithManyMemos(b *testing.B) {
 	g := NewGroup[string](Limits{}, 0)
 	for i := 0; b.Loop(); i++ {
-		f, _ := g.Join(string(binary.AppendUvarint(nil, uint64(i))), t0)
+		f, _ := g.Join(string(binary.AppendUvarint(nil, uint64(i))), terms, t0)
 		f.Release(t0)
 	}
 }

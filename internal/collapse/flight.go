@@ -14,7 +14,7 @@ const (
 	Published Outcome = iota // the value is there, its body perhaps still growing
 	Released                 // not shareable: fetch alone
 	Failed                   // the fetch failed before there was anything to share
-	TimedOut                 // no decision in time: fetch alone
+	TimedOut                 // no decision in time
 	Gone                     // the waiter's context ended
 )
 
@@ -23,7 +23,7 @@ type Flight[T any] struct {
 	// Set at construction.
 	group   *Group[T]
 	key     string
-	memo    string // what Retire remembers
+	solo    bool
 	began   time.Time
 	decided chan struct{} // closed by decide
 
@@ -46,7 +46,10 @@ func (f *Flight[T]) Publish(v T, open bool) {
 	if !open {
 		f.Done()
 	}
-	f.decide(func() { f.outcome, f.value = Published, v })
+	f.decide(func() {
+		f.group.Forget(f.key)
+		f.outcome, f.value = Published, v
+	})
 }
 
 // Release sends everybody their own way and remembers the key, so that
@@ -56,48 +59,54 @@ func (f *Flight[T]) Release(now time.Time) {
 	f.Retire(now)
 }
 
-// Fail shares the error with those who wait. The next request tries anew.
-func (f *Flight[T]) Fail(err error) {
+// Fail shares the error with those who wait, and with those who join within
+// the time that it is left standing. If that is none the next request tries
+// anew.
+func (f *Flight[T]) Fail(err error, standing time.Duration) {
 	f.decide(func() { f.outcome, f.err = Failed, err })
-	f.Done()
+	if standing > 0 {
+		time.AfterFunc(standing, f.Done)
+	} else {
+		f.Done()
+	}
 }
 
 // Retire ends the flight for newcomers and remembers the key as not worth
-// waiting for, or, of a fetch in the background, not worth repeating soon.
-// Those who follow already are not disturbed.
+// waiting for. Those who follow already are not disturbed.
 func (f *Flight[T]) Retire(now time.Time) {
+	f.group.Remember(f.key, now)
+	f.Done()
+}
+
+// Done ends the flight for newcomers, unless another has its key by now. Call
+// it once the response is where they will find it, or will not be anywhere.
+func (f *Flight[T]) Done() {
 	g := f.group
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.remember(f.memo, now)
-	f.leave()
+	if g.flights[f.key] == f {
+		delete(g.flights, f.key)
+	}
 }
 
-// Done ends the flight for newcomers. Call it once the response is where they
-// will find it, or will not be anywhere.
-func (f *Flight[T]) Done() {
-	f.group.mu.Lock()
-	defer f.group.mu.Unlock()
-	f.leave()
-}
-
-// Wait waits for the decision, at most for timeout, 0 meaning however long.
+// Wait waits for the decision, at most for timeout.
 func (f *Flight[T]) Wait(ctx context.Context, timeout time.Duration) (v T, o Outcome, err error) {
 	defer func() {
 		f.group.mu.Lock()
 		f.waiters--
 		f.group.mu.Unlock()
 	}()
-	var expired <-chan time.Time
-	if timeout > 0 {
-		timer := time.NewTimer(timeout)
-		defer timer.Stop()
-		expired = timer.C
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-f.decided:
+		return f.Result()
+	default: // has precedence
 	}
 	select {
 	case <-f.decided:
 		return f.Result()
-	case <-expired:
+	case <-timer.C:
 		return v, TimedOut, nil
 	case <-ctx.Done():
 		return v, Gone, ctx.Err()
@@ -106,6 +115,12 @@ func (f *Flight[T]) Wait(ctx context.Context, timeout time.Duration) (v T, o Out
 
 // Result is the decision. Call it only after Decided is closed.
 func (f *Flight[T]) Result() (T, Outcome, error) { return f.value, f.outcome, f.err }
+
+// Age is how long the fetch has been under way.
+func (f *Flight[T]) Age(now time.Time) time.Duration { return now.Sub(f.began) }
+
+// Solo reports whether nobody can join.
+func (f *Flight[T]) Solo() bool { return f.solo }
 
 // Waiters is how many requests are in Wait.
 func (f *Flight[T]) Waiters() int {
@@ -121,21 +136,13 @@ func (f *Flight[T]) decide(set func()) {
 	})
 }
 
-// leave takes the flight out of the group, unless another has its key by now.
-// The caller holds group.mu.
-func (f *Flight[T]) leave() {
-	if f.group.flights[f.key] == f {
-		delete(f.group.flights, f.key)
-	}
-}
-
 // overdue reports whether the flight has been without a decision for so long
 // that another may take its place.
-func (f *Flight[T]) overdue(now time.Time) bool {
+func (f *Flight[T]) overdue(terms Terms, now time.Time) bool {
 	select {
 	case <-f.decided:
 		return false
 	default:
-		return now.Sub(f.began) > f.group.limits.LockAge
+		return f.Age(now) >= terms.LockAge
 	}
 }

@@ -6,12 +6,18 @@ import "net/http"
 // what is stored under its target URI invalid (RFC 9111 §4.4): the method is
 // not known to be safe and the response is no error.
 func Invalidates(method string, status int) bool {
+	return !Safe(method) && method != http.MethodConnect && status >= 200 && status < 400
+}
+
+// Safe reports whether a method is known to be safe: a request that asks for
+// nothing to change (RFC 9110 §9.2.1).
+func Safe(method string) bool {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace,
-		http.MethodConnect, "PRI", "PROPFIND", "QUERY", "REPORT", "SEARCH":
-		return false
+		"PRI", "PROPFIND", "QUERY", "REPORT", "SEARCH":
+		return true
 	}
-	return status >= 200 && status < 400
+	return false
 }
 
 // InvalidatedTargets returns the target itself and, where they name the same

@@ -1,6 +1,7 @@
 package httpcache
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strconv"
@@ -32,6 +33,7 @@ type Stored struct {
 	lastModifiedTime time.Time // zero if lastModified is no date
 
 	generated  time.Time // Date
+	requested  time.Time
 	received   time.Time
 	initialAge time.Duration
 	lifetime   time.Duration
@@ -49,6 +51,7 @@ func (p *Policy) NewStored(req *http.Request, status int, header http.Header, re
 		Status:      status,
 		CacheStatus: strings.Join(header["Cache-Status"], ", "),
 		generated:   dateOf(header, received),
+		requested:   requested,
 		received:    received,
 		initialAge:  c.age,
 		lifetime:    c.lifetime,
@@ -108,14 +111,16 @@ func (s *Stored) TTL(now time.Time) time.Duration { return s.lifetime - s.Age(no
 
 // Supersedes reports whether s is fresh at now and was generated after t, so
 // that t, arriving late, must not take its place (RFC 9111 §4: the most
-// recent response, as its Date tells, is the one to use).
+// recent response, as its Date tells, is the one to use). Within one second,
+// which is all that Date tells, the one that was asked for later counts.
 func (s *Stored) Supersedes(t *Stored, now time.Time) bool {
-	return s.generated.After(t.generated) && s.Fresh(now)
+	newer := cmp.Or(s.generated.Compare(t.generated), s.requested.Compare(t.requested)) > 0
+	return newer && s.Fresh(now)
 }
 
 // Size is the number of bytes s keeps alive, about.
 func (s *Stored) Size() int {
-	const self = 400 // the struct and its allocation
+	const self = 424 // the struct and its allocation
 	n := self + s.Vary.Size() + len(s.CacheStatus)
 	for _, f := range s.Fields {
 		n += len(f.Name) + 40 // the Field

@@ -43,6 +43,20 @@ func (v Vary) Matches(request http.Header) bool {
 	return string(v.AppendKey(buf[:0], request)) == v.key
 }
 
+// AppendVariant appends what a request with these fields has in common with
+// all that select the same variant: the names of v, and its values under them.
+// The zero Vary appends nothing.
+func (v Vary) AppendVariant(dst []byte, request http.Header) []byte {
+	if len(v.names) == 0 {
+		return dst
+	}
+	dst = append(dst, byte(len(v.names)))
+	for _, name := range v.names {
+		dst = appendPart(dst, name)
+	}
+	return v.AppendKey(dst, request)
+}
+
 // Equal reports whether two responses are the same variant: same names, same
 // values.
 func (v Vary) Equal(u Vary) bool {

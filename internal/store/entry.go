@@ -3,12 +3,13 @@ package store
 import (
 	"cmp"
 
+	"github.com/tandem-cdn/tandem/internal/collapse"
 	"github.com/tandem-cdn/tandem/internal/httpcache"
 )
 
-// Entry is one stored response with its content. It is immutable, also once
-// it is no longer in the store: who looked it up may use it for as long as
-// they like.
+// Entry is one stored response with its content. But for Refresh it is
+// immutable, also once it is no longer in the store: who looked it up may use
+// it for as long as they like.
 type Entry struct {
 	Key    string // primary key, in full
 	Stored *httpcache.Stored
@@ -17,13 +18,16 @@ type Entry struct {
 	// MaxVariants bounds the variants of the key; zero stands for the
 	// package's own MaxVariants.
 	MaxVariants int
+
+	// Refresh is the turn to fetch its successor in the background.
+	Refresh collapse.Turn
 }
 
 func (e *Entry) maxVariants() int { return cmp.Or(e.MaxVariants, MaxVariants) }
 
 // overhead is what the index itself spends on an entry: the node, its place
 // in the variants of its key, and its share of the map.
-const overhead = 240
+const overhead = 256
 
 // Size is the number of bytes the entry costs: key, fields, content, whatever
 // the content's array has beyond it, and the index.

@@ -60,9 +60,19 @@ func (s *shard) lookup(key []byte, request http.Header, now time.Time) (e *Entry
 	return nil, len(variants) > 0
 }
 
+func (s *shard) vary(key string) httpcache.Vary {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if variants := s.variants[key]; len(variants) > 0 {
+		return variants[0].Value.(*node).entry.Stored.Vary
+	}
+	return httpcache.Vary{}
+}
+
 // put returns how many entries e took the place of, and their bytes. ok is
-// false if e was not stored: it is not fresh, older than what
-// is there, or one variant too many.
+// false if e was not stored: it is not fresh, older than what is there, since
+// of two fetches the one that ends last may be the one that began first, or
+// one variant too many.
 func (s *shard) put(e *Entry, size int64, now time.Time, fresh func() bool) (replaced int, freed int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -69,6 +69,12 @@ func (s *Store) Lookup(key []byte, request http.Header, now time.Time) (e *Entry
 	return s.shard(maphash.Bytes(s.seed, key)).lookup(key, request, now)
 }
 
+// Vary is what the newest stored response under key varies by; the next one
+// probably varies by the same fields. It is the zero Vary if none is stored.
+func (s *Store) Vary(key string) httpcache.Vary {
+	return s.shard(maphash.String(s.seed, key)).vary(key)
+}
+
 // Generation returns a number that changes when something under key may have
 // been invalidated. Take it before asking the origin server and hand it to
 // Put.

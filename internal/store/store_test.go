@@ -298,3 +298,39 @@ func TestPutOfAnOlderDate(t *testing.T) {
 	}
 	s.mustPut(t, older, at(61)) // what is there is stale by then
 }
+
+// Of two fetches of one thing the one that was asked for later stays, in
+// whatever order they end.
+func TestOlderFetchEndsLast(t *testing.T) {
+	s := New(1 << 20)
+	asked := func(n int) *Entry {
+		header := http.Header{"Cache-Control": {"max-age=60"}}
+		stored := new(httpcache.Policy).NewStored(&http.Request{Method: "GET"}, 200, header, at(n), at(9))
+		return &Entry{Key: "a", Stored: stored, Body: []byte("x")}
+	}
+	second := asked(2)
+	s.mustPut(t, second, at(9))
+	if s.Put(asked(1), s.Generation("a"), at(9)) {
+		t.Error("the older one was stored")
+	}
+	if e, _ := s.Lookup([]byte("a"), nil, at(9)); e != second || s.Objects() != 1 || s.Bytes() != second.Size() {
+		t.Errorf("%d objects, %d bytes", s.Objects(), s.Bytes())
+	}
+	s.mustPut(t, asked(2), at(9))
+}
+
+func TestVaryOfTheNewest(t *testing.T) {
+	s := New(1 << 20)
+	request := http.Header{"X": {"de"}}
+	if v := s.Vary("a"); len(v.AppendVariant(nil, request)) > 0 {
+		t.Error("a Vary out of nothing")
+	}
+	s.mustPut(t, entry("a", "en", 10), t0)
+	if v := s.Vary("a"); len(v.AppendVariant(nil, request)) == 0 || v.Matches(request) {
+		t.Error("not the Vary of what is stored")
+	}
+	s.mustPut(t, entry("a", "", 10), t0)
+	if v := s.Vary("a"); len(v.AppendVariant(nil, request)) > 0 {
+		t.Error("not the newest")
+	}
+}

@@ -1,0 +1,150 @@
+package edgecache
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/tandem-cdn/tandem/internal/collapse"
+)
+
+// Coalescing is how many requests share one fetch.
+type Coalescing struct {
+	// How requests for an object that is not stored, or has to be validated,
+	// share one fetch of it. Default: they do, with the defaults below.
+	Coalesce *Coalesce `json:"coalesce,omitempty"`
+}
+
+// Coalesce is how requests share one fetch.
+type Coalesce struct {
+	// Let every request fetch for itself. Refreshes in the background remain
+	// one at a time.
+	Off bool `json:"off,omitempty"`
+
+	// How long a request waits for the header of a response when something
+	// stale is stored that may stand in for an error of the origin server.
+	// Then it gets that, and the fetch goes on. Default: 10s.
+	Wait caddy.Duration `json:"wait,omitempty"`
+
+	// How long a fetch may be without a header before one of those who wait
+	// starts another. Default: 30s.
+	LockAge caddy.Duration `json:"lock_age,omitempty"`
+
+	// How many requests may wait for one fetch. One more gets what is stale,
+	// if that may be, or 503. Default: 10000.
+	MaxWaiters int `json:"max_waiters,omitempty"`
+
+	// Do not answer those who have waited too long, or are too many, with what
+	// is stale.
+	NoStaleToWaiters bool `json:"no_stale_to_waiters,omitempty"`
+}
+
+// patience is what becomes of a Coalesce.
+type patience struct {
+	alone bool          // share nothing
+	stale bool          // to those who wait
+	wait  time.Duration // before that
+	terms collapse.Terms
+}
+
+func (c *Coalescing) patience() (patience, error) {
+	p := patience{stale: true, wait: 10 * time.Second, terms: collapse.Terms{Waiters: 10_000, LockAge: 30 * time.Second}}
+	if c.Coalesce == nil {
+		return p, nil
+	}
+	switch c := c.Coalesce; {
+	case c.Wait < 0:
+		return p, fmt.Errorf("coalesce: wait %v: want a positive duration", time.Duration(c.Wait))
+	case c.LockAge < 0:
+		return p, fmt.Errorf("coalesce: lock_age %v: want a positive duration", time.Duration(c.LockAge))
+	case c.MaxWaiters < 0:
+		return p, fmt.Errorf("coalesce: max_waiters %d: want a positive number", c.MaxWaiters)
+	}
+	p.alone, p.stale = c.Coalesce.Off, !c.Coalesce.NoStaleToWaiters
+	if d := c.Coalesce.Wait; d > 0 {
+		p.wait = time.Duration(d)
+	}
+	if d := c.Coalesce.LockAge; d > 0 {
+		p.terms.LockAge = time.Duration(d)
+	}
+	if n := c.Coalesce.MaxWaiters; n > 0 {
+		p.terms.Waiters = n
+	}
+	return p, nil
+}
+
+// parseCoalesce reads
+//
+//	coalesce on|off {
+//	    wait             <duration>
+//	    lock_age         <duration>
+//	    max_waiters      <n>
+//	    stale_to_waiters on|off
+//	}
+func (c *Coalescing) parseCoalesce(d *caddyfile.Dispenser) error {
+	var on *bool
+	err := oneSwitch(d, &on)
+	if err != nil {
+		return err
+	}
+	c.Coalesce = &Coalesce{Off: !*on}
+	seen := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option := d.Val()
+		if seen[option] {
+			return d.Errf("duplicate subdirective %q", option)
+		}
+		seen[option] = true
+		if c.Coalesce.Off {
+			return d.Errf("%q in a coalesce that is off", option)
+		}
+		switch option {
+		case "wait":
+			err = onePatience(d, &c.Coalesce.Wait)
+		case "lock_age":
+			err = onePatience(d, &c.Coalesce.LockAge)
+		case "max_waiters":
+			c.Coalesce.MaxWaiters, err = oneCount(d)
+		case "stale_to_waiters":
+			if err = oneSwitch(d, &on); err == nil {
+				c.Coalesce.NoStaleToWaiters = !*on
+			}
+		default:
+			err = d.Errf("unrecognized subdirective %q", option)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// onePatience reads exactly one positive duration.
+func onePatience(d *caddyfile.Dispenser, into *caddy.Duration) error {
+	option, arg := d.Val(), ""
+	if err := oneArg(d, &arg); err != nil {
+		return err
+	}
+	duration, err := caddy.ParseDuration(arg)
+	if err != nil || duration <= 0 {
+		return d.Errf("bad %s %q: want a positive duration such as 10s", option, arg)
+	}
+	*into = caddy.Duration(duration)
+	return nil
+}
+
+// oneCount reads exactly one positive number.
+func oneCount(d *caddyfile.Dispenser) (int, error) {
+	option, arg := d.Val(), ""
+	if err := oneArg(d, &arg); err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(arg)
+	if err != nil || n <= 0 {
+		return 0, d.Errf("bad %s %q: want a positive number", option, arg)
+	}
+	return n, nil
+}
