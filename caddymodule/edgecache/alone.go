@@ -28,6 +28,9 @@ func (h *Handler) alone(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	req := h.accompanied(r, a.writer)
 	defer a.end() // also if next panics, as reverse_proxy does when content breaks off
 	err := next.ServeHTTP(a.writer, req)
+	if a.refused != nil {
+		return h.failed(w, r, want, a.refused)
+	}
 	if !a.writer.wrote {
 		if err != nil {
 			return h.failed(w, r, want, err)
@@ -52,12 +55,19 @@ type aloneFetch struct {
 	writer *originWriter
 	stored *httpcache.Stored // what is being stored, or nil
 	body   *collapse.Body    // its content so far
+
+	refused error // why the response is not given to the client, or nil
 }
 
 func (a *aloneFetch) onHeader(status int) {
 	h, now := a.handler, time.Now()
-	h.count(a.client, result(a.want.forward))
 	h.metrics.upstream.Observe(now.Sub(a.requested).Seconds())
+	if a.writer.abandoned() && a.client.Context().Err() == nil {
+		a.refused = caddyhttp.Error(http.StatusBadGateway, errAbandoned)
+		a.writer.client = nil // the content goes nowhere
+		return
+	}
+	h.count(a.client, result(a.want.forward))
 	refusal := h.storable(a.want.key, a.asked, status, a.writer, now)
 	switch {
 	case status == http.StatusNotModified: // tells nothing
