@@ -107,6 +107,7 @@ var subdirectives = map[string]func(*Handler, *caddyfile.Dispenser) error{
 	"coalesce":             func(h *Handler, d *caddyfile.Dispenser) error { return h.parseCoalesce(d) },
 	"cookies":              (*Handler).parseCookies,
 	"default_ttl":          func(h *Handler, d *caddyfile.Dispenser) error { return oneDuration(d, &h.DefaultTTL) },
+	"early_refresh":        func(h *Handler, d *caddyfile.Dispenser) error { return h.parseEarlyRefresh(d) },
 	"heuristic":            func(h *Handler, d *caddyfile.Dispenser) error { return oneSwitch(d, &h.Heuristic) },
 	"jitter":               func(h *Handler, d *caddyfile.Dispenser) error { return h.parseJitter(d) },
 	"keep":                 func(h *Handler, d *caddyfile.Dispenser) error { return oneDurationOrZero(d, &h.Keep) },

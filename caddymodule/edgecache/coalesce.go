@@ -3,12 +3,14 @@ package edgecache
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/tandem-cdn/tandem/internal/collapse"
+	"github.com/tandem-cdn/tandem/internal/httpcache"
 )
 
 // Coalescing is how many requests share one fetch.
@@ -16,6 +18,43 @@ type Coalescing struct {
 	// How requests for an object that is not stored, or has to be validated,
 	// share one fetch of it. Default: they do, with the defaults below.
 	Coalesce *Coalesce `json:"coalesce,omitempty"`
+
+	// The last part of the time that a response is fresh, in percent, in which
+	// the first hit has it fetched anew in the background, so that no client
+	// waits at its end. It is at most 30 s long, and there is none for what is
+	// fresh for less than that. -1 means never. Default: 5.
+	EarlyRefresh int `json:"early_refresh,omitempty"`
+}
+
+// maxEarlyRefresh keeps at least half of a lifetime.
+const maxEarlyRefresh = 50
+
+func (c *Coalescing) apply(p *httpcache.Policy) error {
+	if c.EarlyRefresh < -1 || c.EarlyRefresh > maxEarlyRefresh {
+		return fmt.Errorf("early_refresh %d: want 1 to %d percent, or -1", c.EarlyRefresh, maxEarlyRefresh)
+	}
+	if c.EarlyRefresh != 0 {
+		p.EarlyRefresh = c.EarlyRefresh
+	}
+	return nil
+}
+
+func (c *Coalescing) parseEarlyRefresh(d *caddyfile.Dispenser) error {
+	var arg string
+	if err := oneArg(d, &arg); err != nil {
+		return err
+	}
+	if arg == "off" {
+		c.EarlyRefresh = -1
+		return nil
+	}
+	digits, percent := strings.CutSuffix(arg, "%")
+	n, err := strconv.Atoi(digits)
+	if !percent || err != nil || n < 1 || n > maxEarlyRefresh {
+		return d.Errf("bad early_refresh %q: want 1%% to %d%%, or off", arg, maxEarlyRefresh)
+	}
+	c.EarlyRefresh = n
+	return nil
 }
 
 // Coalesce is how requests share one fetch.

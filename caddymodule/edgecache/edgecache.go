@@ -152,7 +152,7 @@ func (h *Handler) settle() error {
 		return fmt.Errorf("preset %w", err)
 	}
 	h.policy = preset
-	for _, apply := range []func(*httpcache.Policy) error{h.Freshness.apply, h.Stale.apply, h.Key.apply, h.Variants.apply, h.Storing.apply} {
+	for _, apply := range []func(*httpcache.Policy) error{h.Freshness.apply, h.Stale.apply, h.Coalescing.apply, h.Key.apply, h.Variants.apply, h.Storing.apply} {
 		if err := apply(&h.policy); err != nil {
 			return err
 		}

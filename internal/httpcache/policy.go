@@ -41,6 +41,11 @@ type Policy struct {
 	Heuristic   bool                  // guess one from Last-Modified (RFC 9111 §4.2.2)
 	Jitter      int                   // by how many percent a lifetime is shortened at most
 
+	// EarlyRefresh is the last part, in percent, of the time a response is
+	// fresh, in which the first hit has it fetched anew in the background. 0
+	// means 5; negative means never.
+	EarlyRefresh int
+
 	// HonorClient heeds no-cache, max-age, min-fresh and max-stale of requests
 	// (RFC 9111 §5.2.1), and Pragma. Any client can then aim at the origin
 	// server through the cache.
@@ -106,6 +111,7 @@ func Preset(name string) (Policy, error) {
 			PersonalPages: true,
 			RequestErrors: true,
 			StrictSMaxAge: true,
+			EarlyRefresh:  -1,
 		}, nil
 	case "nginx":
 		return Policy{
@@ -113,6 +119,7 @@ func Preset(name string) (Policy, error) {
 			StaleIfError:  -1,
 			PersonalPages: true,
 			RequestErrors: true,
+			EarlyRefresh:  -1,
 		}, nil
 	}
 	return Policy{}, fmt.Errorf("%q: want safe, conformance or nginx", name)
