@@ -167,8 +167,8 @@ func rewrittenFrom(r *http.Request) (original http.Request, ok bool) {
 }
 
 // contradicts reports whether r names two hosts, which the next server may
-// take for the one or the other. net/http has settled that in HTTP/1.1 by
-// RFC 9112 §3.2.2; other versions leave both.
+// take for the one or the other. net/http settles that for HTTP/1.1 (RFC 9112
+// §3.2.2) and refuses it for HTTP/2; whoever else calls may leave both.
 func contradicts(r *http.Request) bool {
 	for _, host := range r.Header["Host"] {
 		if !strings.EqualFold(host, r.Host) {

@@ -12,6 +12,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // The attacks that shared caches are known for, one test each: the attacker's
@@ -125,7 +128,7 @@ func TestSecurityHostForms(t *testing.T) {
 	e.clean("/c")
 }
 
-// Where both names of the host reach the handler, as in HTTP/2, they agree.
+// Where both names of the host reach the handler they have to agree.
 func TestSecurityTwoHosts(t *testing.T) {
 	h, r, next := warmHandler(t)
 	for _, tc := range []struct {
@@ -141,6 +144,62 @@ func TestSecurityTwoHosts(t *testing.T) {
 		if refused := err != nil && strings.Contains(err.Error(), "400"); refused != tc.refused {
 			t.Errorf("Host: %s, target %s: %v", tc.field, tc.target, err)
 		}
+	}
+}
+
+// HTTP/2 has a field for the host and may have Host beside it: the origin
+// server never sees the one while the key has the other.
+func TestSecurityTwoHostsHTTP2(t *testing.T) {
+	e := newEdge(t, site, reflects("Host"))
+	ask := func(fields ...string) (status, body string) {
+		t.Helper()
+		conn, err := net.Dial("tcp", e.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_, _ = io.WriteString(conn, http2.ClientPreface)
+		framer := http2.NewFramer(conn, conn)
+		framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+		var block bytes.Buffer
+		encoder := hpack.NewEncoder(&block)
+		for i := 0; i < len(fields); i += 2 {
+			_ = encoder.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
+		}
+		_ = framer.WriteSettings()
+		_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true})
+		for {
+			switch frame, err := framer.ReadFrame(); f := frame.(type) {
+			case *http2.MetaHeadersFrame:
+				if status = f.PseudoValue("status"); f.StreamEnded() {
+					return status, body
+				}
+			case *http2.DataFrame:
+				if body += string(f.Data()); f.StreamEnded() {
+					return status, body
+				}
+			case *http2.RSTStreamFrame:
+				return "reset", body
+			default:
+				if err != nil {
+					return err.Error(), body
+				}
+			}
+		}
+	}
+	if status, body := ask(":method", "GET", ":scheme", "http", ":path", "/ok", ":authority", e.addr, "host", e.addr); status != "200" || !strings.Contains(body, "/ok|") {
+		t.Errorf("one host, twice: %s %q", status, body)
+	}
+	for i, fields := range [][]string{
+		{":authority", e.addr, "host", poison}, {":authority", e.addr, "host", e.addr, "host", poison}, {":authority", poison, "host", e.addr},
+	} {
+		path := fmt.Sprint("/", i)
+		status, body := ask(append([]string{":method", "GET", ":scheme", "http", ":path", path}, fields...)...)
+		if strings.Contains(body, poison) {
+			t.Errorf("%v: %s %q", fields, status, body)
+		}
+		e.clean(path)
 	}
 }
 
