@@ -112,6 +112,8 @@ func staleBehaviours() (all []behaviour) {
 			stale(", stale-if-error=1000"), origin, step{status: status})
 	}
 	return append(all,
+		behaviour{"stale-head", disconnected, may, []step{{say: stale("")}, {method: "HEAD", broken: true, want: stood, code: 200, get: []string{"Age", "~150"}}}},
+		behaviour{"stale-head-must-revalidate", disconnected, must, []step{{say: stale(", must-revalidate", "Etag", `"a"`)}, {method: "HEAD", broken: true, want: failure, code: 502}}},
 		behaviour{"stale-never-without-reason", disconnected, must, []step{{say: stale("")}, {say: stale("")}}},
 		behaviour{"swr", swr, should, []step{{say: stale(", stale-while-revalidate=1000")}, {want: refreshing, code: 200, say: []string{cacheControl, fresh}}, {want: cache, of: 2}}},
 		behaviour{"swr-validates", swr, should, []step{{say: stale(", stale-while-revalidate=1000", "Etag", `"a"`)}, {want: refreshing, code: 200, asked: []string{"If-None-Match", `"a"`}, say: []string{cacheControl, fresh}}, {want: cache, of: 2}}},

@@ -17,7 +17,9 @@ func (h *Handler) head(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	if h.state.passes(r.Header) >= maxPasses {
 		return h.loop(r, d.Forward)
 	}
-	h.count(r, result(d.Forward))
+	if entry != nil && !entry.Stored.Shareable(r) {
+		entry = nil // nothing that this request may see, or says anything about
+	}
 	p := h.passWriter(w, r, d)
 	req := h.accompanied(r, p)
 	req.Method = http.MethodHead
@@ -29,7 +31,12 @@ func (h *Handler) head(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 			}
 		}
 	}
-	return next.ServeHTTP(p, req)
+	err := next.ServeHTTP(p, req)
+	if err != nil && !p.wrote {
+		return h.failed(w, r, want{key: key, entry: entry, forward: d.Forward}, err)
+	}
+	h.count(r, result(d.Forward))
+	return err
 }
 
 func (h *Handler) freshenByHead(e *store.Entry, asked *http.Request, header http.Header, generation uint64, began time.Time) {
