@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -208,5 +210,99 @@ func TestValidateHasNoSideEffects(t *testing.T) {
 	eventually(t, "no goroutine more than before", func() bool { return runtime.NumGoroutine() <= before })
 	if n := refs(defaultStore); n != 0 {
 		t.Errorf("%d references left", n)
+	}
+}
+
+// Reloads, every other one a failure, while many ask two handlers of one store
+// and one of another: each thing is fetched once for each store, whichever
+// configuration began it, and nobody gets what is in the other store.
+func TestReloadsUnderLoad(t *testing.T) {
+	const paths = 40
+	const config = `
+http://%[1]s {
+	@two header Store two
+	handle @two {
+		edgecache {
+			store two
+		}
+		reverse_proxy %[2]s {
+			header_up X-Store two
+		}
+	}
+	@also header Store also-one
+	handle @also {
+		edgecache {
+			store one
+		}
+		reverse_proxy %[2]s {
+			header_up X-Store one
+		}
+	}
+	handle {
+		edgecache {
+			store one
+		}
+		reverse_proxy %[2]s {
+			header_up X-Store one
+		}
+	}
+}`
+	const stores = "edgecache {\nstore one {\nmemory 8MiB\n}\nstore two {\nmemory 8MiB\n}\n}"
+	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=600")
+		for i := range 5 {
+			fmt.Fprintf(w, "%s %s %d\n", r.Header.Get("X-Store"), r.URL.Path, i)
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
+	if err := e.load(stores, config); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var reloads sync.WaitGroup
+	reloads.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				t.Logf("%d reloads", n)
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+			if n%2 == 0 {
+				if err := e.load(stores, config); err != nil {
+					t.Error(err)
+				}
+			} else if err := e.load(stores, strings.Replace(config, "store two", "store nowhere", 1)); err == nil {
+				t.Error("loaded")
+			}
+		}
+	})
+	var clients sync.WaitGroup
+	for c := range 8 {
+		clients.Go(func() {
+			for i := range 2 * paths {
+				path, store := fmt.Sprint("/", (i+c)%paths), []string{"one", "also-one", "two"}[(i+c)%3]
+				var want strings.Builder
+				for line := range 5 {
+					fmt.Fprintf(&want, "%s %s %d\n", strings.TrimPrefix(store, "also-"), path, line)
+				}
+				r, err := e.do(e.request("GET", path, "Store", store))
+				if err != nil || r.err != nil || r.body != want.String() {
+					t.Errorf("%s %s: %q %v %v (%s)", store, path, r.body, err, r.err, r.cacheStatus())
+				}
+			}
+		})
+	}
+	clients.Wait()
+	close(stop)
+	reloads.Wait()
+	for i := range paths {
+		for _, store := range []string{"one", "also-one", "two"} {
+			e.get(fmt.Sprint("/", i), "Store", store)
+		}
+	}
+	if n := e.asked.Load(); n != 2*paths {
+		t.Errorf("asked %d times, want %d", n, 2*paths)
 	}
 }
