@@ -32,12 +32,6 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
 //	edgecache [<matcher>] {
-//	    coalesce   on|off {
-//	        wait             <duration>
-//	        lock_age         <duration>
-//	        max_waiters      <n>
-//	        stale_to_waiters on|off
-//	    }
 //	    store      <name>
 //	    name       <identifier>
 //	    max_object <size>
@@ -74,6 +68,14 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    bypass          <matcher...> | { <matchers> }
 //	    no_store        <matcher...> | { <matchers> }
 //	    status_header   on|off|debug <token>
+//
+//	    coalesce on|off {
+//	        wait             <duration>
+//	        lock_age         <duration>
+//	        max_waiters      <n>
+//	        stale_to_waiters on|off
+//	    }
+//	    early_refresh <percent>|off
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive

@@ -41,13 +41,16 @@ func (w want) mayBeStale(now time.Time) bool {
 }
 
 // tryAgain reports whether a fetch that ended so is worth another attempt, and
-// prepares w for it: without the entry that turned out to be of no use, or
-// once more if there was no connection and nothing stale can stand in.
+// prepares w for it: without the entry that turned out to be of no use, or,
+// if nothing stale can stand in, after a refresh that failed and once more if
+// there was no connection.
 func (w *want) tryAgain(err error, now time.Time) bool {
 	switch {
 	case err == errMismatch:
 		w.entry = nil
 		return true
+	case err == errRefresh || err == errIncomplete: // nobody's attempt so far
+		return !w.mayBeStale(now)
 	case w.again || !isUnreachable(err) || w.mayBeStale(now):
 		return false
 	}

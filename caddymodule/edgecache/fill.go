@@ -29,6 +29,9 @@ var (
 	// errIncomplete ends a refresh that lacked a placeholder. It has it the
 	// next time.
 	errIncomplete = errors.New("a placeholder of the client's request was not known in time")
+	// errRefresh ends a refresh that got a server error. Who has come to need
+	// the response since gets it by asking.
+	errRefresh = errors.New("origin server answered a refresh with an error")
 	// errAbandoned is a 499 in place of a response.
 	errAbandoned = errors.New("exchange with the origin server was abandoned")
 )
@@ -156,7 +159,11 @@ func (f *fill) onHeader(status int) {
 		case status == http.StatusNotModified:
 			f.notModified(entry, now)
 			return
-		case httpcache.IsServerError(status) && (f.client == nil || entry.Stored.StaleIfError(now)):
+		case httpcache.IsServerError(status) && f.client == nil:
+			f.fail(errRefresh)
+			f.cancel()
+			return
+		case httpcache.IsServerError(status) && entry.Stored.StaleIfError(now):
 			f.fail(caddyhttp.Error(status, fmt.Errorf("origin server answered %d", status)))
 			f.cancel()
 			return

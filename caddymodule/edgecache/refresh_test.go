@@ -105,3 +105,42 @@ func TestRefreshesComeSeldomWhenTheyFail(t *testing.T) {
 		time.Sleep(time.Hour)
 	})
 }
+
+// Who joins a refresh because the response may no longer be stale does not get
+// the error of the refresh, but what the origin server says to a request.
+func TestFollowerOfARefreshThatFails(t *testing.T) {
+	h, _, _ := warmHandler(t)
+	synctest.Test(t, func(t *testing.T) {
+		fetches := 0
+		next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			switch fetches++; fetches {
+			case 1:
+				w.Header().Set("Cache-Control", "max-age=1, stale-while-revalidate=2, stale-if-error=0")
+				_, _ = io.WriteString(w, "old")
+			case 2:
+				time.Sleep(5 * time.Second)
+				w.WriteHeader(http.StatusServiceUnavailable)
+			case 3:
+				_, _ = io.WriteString(w, "new")
+			}
+			return nil
+		})
+		began := time.Now()
+		for _, step := range []struct {
+			at   time.Duration
+			body string
+			wait time.Duration
+		}{{0, "old", 0}, {2 * time.Second, "old", 0}, {4 * time.Second, "new", 3 * time.Second}} {
+			time.Sleep(step.at - time.Since(began))
+			asked := time.Now()
+			if w := ask(t, h, next); w.Code != 200 || w.Body.String() != step.body || time.Since(asked) != step.wait {
+				t.Errorf("after %v: %d %q in %v", step.at, w.Code, w.Body, time.Since(asked))
+			}
+			synctest.Wait()
+		}
+		if fetches != 3 {
+			t.Errorf("%d fetches", fetches)
+		}
+		time.Sleep(time.Hour)
+	})
+}
