@@ -53,7 +53,7 @@ func (h *Handler) decide(r *http.Request, d httpcache.Decision) (httpcache.Decis
 		}
 	}
 	switch d.Verdict {
-	case httpcache.Miss, httpcache.Validate, httpcache.StaleHit:
+	case httpcache.Miss, httpcache.Validate, httpcache.StaleHit, httpcache.Head:
 		if len(h.noStore) > 0 {
 			if match, err := h.noStore.AnyMatchWithError(r); err != nil || match {
 				return httpcache.Decision{Verdict: httpcache.Bypass, Forward: httpcache.ForwardBypass, Detail: "no-store"}, err
@@ -61,6 +61,16 @@ func (h *Handler) decide(r *http.Request, d httpcache.Decision) (httpcache.Decis
 		}
 	}
 	return d, nil
+}
+
+// exempt reports whether nothing may be stored on account of r, which is also
+// so if nobody can tell.
+func (h *Handler) exempt(r *http.Request) bool {
+	if len(h.noStore) == 0 {
+		return false
+	}
+	match, err := h.noStore.AnyMatchWithError(r)
+	return match || err != nil
 }
 
 func (h *Handler) parseBypass(d *caddyfile.Dispenser) error { return h.parseMatcher(d, &h.BypassRaw) }

@@ -1,9 +1,15 @@
 package edgecache
 
 import (
+	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 func TestExemptions(t *testing.T) {
@@ -57,6 +63,7 @@ func TestNoStoreDoesNotRefresh(t *testing.T) {
 	e.get("/")
 	stored(t, 1)
 	e.want(e.get("/", "X-Draft", "1"), 200, "edgecache; fwd=bypass; detail=no-store", 2)
+	e.want(e.send("HEAD", "/", "X-Draft", "1"), 200, "edgecache; fwd=bypass; detail=no-store", 3)
 	if r := e.get("/"); r.body != "for" {
 		t.Errorf("%q was stored", r.body)
 	}
@@ -66,6 +73,34 @@ func TestNoStoreDoesNotRefresh(t *testing.T) {
 func personal(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html")
 	cacheable(w, "for "+r.Header.Get("Cookie"))
+}
+
+// Nor does it have refreshed what is about to end.
+func TestNoStoreDoesNotRefreshEarly(t *testing.T) {
+	h, _, _ := warmHandler(t)
+	h.noStore = caddyhttp.MatcherSets{{caddyhttp.MatchHeader{"X-Draft": {"*"}}}}
+	synctest.Test(t, func(t *testing.T) {
+		var fetches atomic.Int64
+		next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			fetches.Add(1)
+			w.Header().Set("Cache-Control", "max-age=100")
+			_, err := io.WriteString(w, "for"+r.Header.Get("X-Draft"))
+			return err
+		})
+		ask(t, h, next)
+		synctest.Wait()
+		time.Sleep(99 * time.Second)
+		for i, step := range []struct {
+			fields  []string
+			fetches int64
+		}{{[]string{"X-Draft", "1"}, 1}, {nil, 2}} {
+			w := ask(t, h, next, step.fields...)
+			synctest.Wait()
+			if w.Body.String() != "for" || fetches.Load() != step.fetches {
+				t.Errorf("step %d: %q after %d fetches", i, w.Body, fetches.Load())
+			}
+		}
+	})
 }
 
 func TestCookiesBypass(t *testing.T) {

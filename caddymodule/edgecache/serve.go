@@ -46,7 +46,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	switch d.Verdict {
 	case httpcache.Hit:
 		h.count(r, resultHit)
-		if h.policy.Ending(stored, now) && !h.hasCredentials(r) {
+		if h.policy.Ending(stored, now) && !h.hasCredentials(r) && !h.exempt(r) {
 			h.refresh(w.Header(), r, next, entry, string(key), now)
 		}
 		h.replay(w, r, entry, now, h.hitStatus(stored, now))
