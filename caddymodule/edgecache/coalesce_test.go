@@ -1,6 +1,7 @@
 package edgecache
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -243,8 +244,10 @@ func TestVariantsDoNotWaitForEachOther(t *testing.T) {
 	eventually(t, "stored", func() bool { return theState(t).store.Objects() == 1 })
 	go func() { _, _ = e.do(e.request("GET", "/", "Accept-Language", "fr")) }()
 	eventually(t, "asked for fr", func() bool { return e.asked.Load() == 2 })
-	if r := e.get("/", "Accept-Language", "it"); r.body != "it" {
-		t.Errorf("%q", r.body)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // before the first is taken for stuck
+	defer cancel()
+	if r, err := e.do(e.request("GET", "/", "Accept-Language", "it").WithContext(ctx)); r.body != "it" {
+		t.Errorf("%q, %v", r.body, err)
 	}
 }
 
