@@ -48,3 +48,31 @@ func TestHasten(t *testing.T) {
 		}
 	})
 }
+
+// A round that was asked for and counts for nothing, since this process did not run meanwhile,
+// is made again.
+func TestHastenAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.takes = 100 * time.Millisecond
+		p := New("test", History, quiet)
+		p.station = newStation(w.open)
+		_, inventories := launchIn(t, p)
+		slow := pulse("a:1")
+		slow.Interval = time.Minute
+		inventories <- nodes(t, map[string]healthfeed.Check{"a": slow})
+		time.Sleep(30 * time.Second)
+		p.Hasten("a")
+		for range 3 {
+			time.Sleep(50 * time.Millisecond)
+			p.station.stalls.mu.Lock()
+			p.station.stalls.end = time.Now()
+			p.station.stalls.mu.Unlock()
+			time.Sleep(hastiest - 50*time.Millisecond)
+		}
+		time.Sleep(10 * time.Second)
+		if n := w.count("a:1"); n != 5 {
+			t.Errorf("%d rounds, want the first, three in which the process stood still, and one more", n)
+		}
+	})
+}

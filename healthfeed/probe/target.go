@@ -157,7 +157,7 @@ func (t *target) run(ctx context.Context, s *station) {
 	if !sleep(ctx, time.Until(due)) {
 		return
 	}
-	for {
+	for asked := false; ; {
 		start := time.Now()
 		release, ok := s.pool.acquire(ctx, failing)
 		if !ok {
@@ -177,12 +177,15 @@ func (t *target) run(ctx context.Context, s *station) {
 		if t.note(a, err, begun, now, late) {
 			t.changed()
 		}
+		if asked && late {
+			t.hasten() // whoever asked has heard nothing
+		}
 		failing = err != nil
 		interval := t.check.Interval*9/10 + rand.N(t.check.Interval/5+1)
 		if due = start.Add(interval); due.Before(now) && now.Sub(begun) <= worst(&t.check) {
 			due = now // a round that fails may last longer than the interval
 		}
-		if !t.pause(ctx, start, interval) {
+		if asked, ok = t.pause(ctx, start, interval); !ok {
 			return
 		}
 	}
@@ -197,18 +200,18 @@ func (t *target) hasten() {
 	}
 }
 
-// pause waits from the beginning of one round for that of the next, and reports whether ctx
-// has not ended.
-func (t *target) pause(ctx context.Context, start time.Time, interval time.Duration) bool {
+// pause waits from the beginning of one round for that of the next. It reports whether the
+// next was asked for, and whether ctx has not ended.
+func (t *target) pause(ctx context.Context, start time.Time, interval time.Duration) (asked, ok bool) {
 	timer := time.NewTimer(interval - time.Since(start))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
+		return false, true
 	case <-t.soon:
-		return sleep(ctx, min(hastiest, interval)-time.Since(start))
+		return true, sleep(ctx, min(hastiest, interval)-time.Since(start))
 	case <-ctx.Done():
-		return false
+		return false, false
 	}
 }
 
