@@ -523,11 +523,14 @@ http://%s {
 				req := e.request("GET", path)
 				req.SetBasicAuth("Bob", "hiccup")
 				r, err := e.do(req)
-				if err != nil || r.body != "for Bob" || !strings.Contains(r.cacheStatus(), detail) && !strings.Contains(r.cacheStatus(), "; hit") {
-					t.Errorf("%s %s: %q %s %v", tc.options, path, r.body, r.cacheStatus(), err)
+				status := r.cacheStatus()
+				// The second may come before the first has been stored.
+				shared := strings.Contains(status, "; hit") || strings.Contains(status, "; collapsed")
+				if err != nil || r.body != "for Bob" || !strings.Contains(status, detail) && !shared {
+					t.Errorf("%s %s: %q %s %v", tc.options, path, r.body, status, err)
 				}
-				if hit := strings.Contains(r.cacheStatus(), "; hit"); hit && detail != "stored" {
-					t.Errorf("%s %s: a hit", tc.options, path)
+				if shared && detail != "stored" {
+					t.Errorf("%s %s: shared", tc.options, path)
 				}
 			}
 		}
