@@ -89,8 +89,10 @@ func TestSecurityUnkeyedHeaders(t *testing.T) {
 
 func TestSecurityHostForms(t *testing.T) {
 	e := newEdge(t, site, reflects())
+	// A site for every host; on a port of its own, because a connection may meet
+	// the listener of the configuration before, which is about to close.
+	e.addr = freeAddr(t)
 	_, port, _ := net.SplitHostPort(e.addr)
-	// A site for every host.
 	if err := e.load("servers {\nprotocols h1 h2c\n}", "http://:"+port+" {\nedgecache\nreverse_proxy %[2]s\n}\n# %[1]s"); err != nil {
 		t.Fatal(err)
 	}
