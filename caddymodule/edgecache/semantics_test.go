@@ -288,56 +288,6 @@ func TestUnsafeMethodInvalidates(t *testing.T) {
 	}
 }
 
-func TestRange(t *testing.T) {
-	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Etag", `"v1"`)
-		if r.Header.Get("Range") != "" {
-			w.Header().Set("Content-Range", "bytes 0-1/10")
-			w.Header().Set("Cache-Control", "max-age=60")
-			w.WriteHeader(206)
-			_, _ = io.WriteString(w, "01")
-			return
-		}
-		cacheable(w, "0123456789")
-	})
-	// Nothing stored: the part is fetched, and neither it nor the whole stored.
-	e.want(e.get("/", "Range", "bytes=0-1"), 206, "edgecache; fwd=bypass; detail=range", 1)
-	e.want(e.get("/"), 200, "edgecache; fwd=uri-miss; stored", 2)
-	eventually(t, "stored", func() bool { return theState(t).store.Objects() == 1 })
-	for _, tc := range []struct {
-		value, ifRange string
-		status         int
-		body, of       string
-	}{
-		{"bytes=0-1", "", 206, "01", "bytes 0-1/10"},
-		{"bytes=5-", "", 206, "56789", "bytes 5-9/10"},
-		{"bytes=-3", "", 206, "789", "bytes 7-9/10"},
-		{"bytes=-30", "", 206, "0123456789", "bytes 0-9/10"},
-		{"bytes=8-99", "", 206, "89", "bytes 8-9/10"},
-		{"bytes=10-", "", 416, "", "bytes */10"},
-		{"bytes=-0", "", 416, "", "bytes */10"},
-		{"bytes=3-2", "", 200, "0123456789", ""},
-		{"bytes=0-1,4-5", "", 200, "0123456789", ""},
-		{"lines=0-1", "", 200, "0123456789", ""},
-		{"bytes=a-b", "", 200, "0123456789", ""},
-		{"bytes=0-1", `"v1"`, 206, "01", "bytes 0-1/10"},
-		{"bytes=0-1", `"v2"`, 200, "0123456789", ""},
-		{"bytes=0-1", `W/"v1"`, 200, "0123456789", ""},
-	} {
-		fields := []string{"Range", tc.value}
-		if tc.ifRange != "" {
-			fields = append(fields, "If-Range", tc.ifRange)
-		}
-		r := e.get("/", fields...)
-		if r.status != tc.status || r.body != tc.body || r.header.Get("Content-Range") != tc.of || r.err != nil {
-			t.Errorf("%s %s: got %d %q %q %v", tc.value, tc.ifRange, r.status, r.body, r.header.Get("Content-Range"), r.err)
-		}
-	}
-	if e.asked.Load() != 2 {
-		t.Errorf("asked %d times", e.asked.Load())
-	}
-}
-
 func TestStaleWhileRevalidate(t *testing.T) {
 	var n atomic.Int64
 	hold := make(chan struct{})

@@ -91,7 +91,7 @@ func (h *Handler) count(r *http.Request, what result) {
 	}
 }
 
-// replay answers r with a stored response: with all of it, the range asked
+// replay answers r with a stored response: with all of it, the ranges asked
 // for, a 304 if the client's condition holds, or no content for HEAD.
 func (h *Handler) replay(w http.ResponseWriter, r *http.Request, e *store.Entry, now time.Time, status httpcache.CacheStatus) {
 	header, s := w.Header(), e.Stored
@@ -100,24 +100,13 @@ func (h *Handler) replay(w http.ResponseWriter, r *http.Request, e *store.Entry,
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h.writeFields(header, s, now, status, nil)
-	code, body := s.Status, e.Body
-	if len(r.Header["Range"]) > 0 {
-		size := int64(len(body))
-		switch span, result := s.SelectRange(r, size, now); result {
-		case httpcache.PartialContent:
-			code, body = http.StatusPartialContent, body[span.First:span.First+span.Length]
-			header["Content-Range"] = []string{span.ContentRange(size)}
-			header["Content-Length"] = []string{strconv.FormatInt(span.Length, 10)}
-		case httpcache.Unsatisfiable:
-			code, body = http.StatusRequestedRangeNotSatisfiable, nil
-			header["Content-Range"] = []string{span.ContentRange(size)}
-			header["Content-Length"] = []string{"0"}
-		}
+	if len(r.Header["Range"]) > 0 && h.replayRanges(w, r, e, now, status) {
+		return
 	}
-	w.WriteHeader(code)
-	if r.Method != http.MethodHead && len(body) > 0 {
-		_, _ = w.Write(body) // the client is gone; nobody to tell
+	h.writeFields(header, s, now, status, nil)
+	w.WriteHeader(s.Status)
+	if r.Method != http.MethodHead && len(e.Body) > 0 {
+		_, _ = w.Write(e.Body) // the client is gone; nobody to tell
 	}
 }
 
