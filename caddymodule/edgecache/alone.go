@@ -67,12 +67,12 @@ func (a *aloneFetch) onHeader(status int) {
 		a.writer.client = nil // the content goes nowhere
 		return
 	}
-	h.count(a.client, result(a.want.forward))
 	refusal := h.storable(a.want.key, a.asked, status, a.writer, now)
 	switch {
 	case status == http.StatusNotModified: // tells nothing
 	case refusal != "":
 		h.state.flights.Remember(a.flightKey, now) // still not worth waiting for
+		h.metrics.refuse(refusal)
 	default:
 		h.state.flights.Forget(a.flightKey)
 		h.policy.Strip(a.writer.header)
@@ -80,11 +80,13 @@ func (a *aloneFetch) onHeader(status int) {
 		a.body = h.state.flights.NewBody(h.maxObject())
 		a.writer.body = a.body
 	}
+	h.count(a.client, account{result(a.want.forward), a.want.key, a.stored, now})
 	a.writer.sendHeader(status, httpcache.CacheStatus{
 		Cache: h.id, Forward: a.want.forward, Stored: refusal == "", Detail: string(refusal)})
 }
 
 func (a *aloneFetch) finish(err error) {
+	a.handler.metrics.exchange.Observe(time.Since(a.requested).Seconds())
 	a.writer.sendTrailers()
 	if a.body == nil {
 		return
@@ -92,16 +94,23 @@ func (a *aloneFetch) finish(err error) {
 	if err == nil {
 		err = a.writer.complete()
 	}
-	if content := a.body.End(err); err == nil && a.body.Whole() {
-		s := a.stored.WithLength(len(content))
-		a.handler.state.store.Put(a.handler.entry(a.want.key, s, content), a.generation, time.Now())
+	h := a.handler
+	switch content := a.body.End(err); {
+	case err != nil:
+		h.metrics.refuse(refusedBroken)
+	case !a.body.Whole():
+		h.metrics.refuse(httpcache.RefusedTooLarge)
+	default:
+		h.put(h.entry(a.want.key, a.stored.WithLength(len(content)), content), a.generation, time.Now())
 	}
+	a.body = nil
 }
 
 // end gives back what the body holds of the memory for unfinished ones. After
 // finish there is nothing left to do.
 func (a *aloneFetch) end() {
 	if a.body != nil {
+		a.handler.metrics.refuse(refusedBroken)
 		a.body.End(http.ErrAbortHandler)
 	}
 }

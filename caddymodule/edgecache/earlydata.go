@@ -20,7 +20,7 @@ func early(r *http.Request) bool {
 // are answered as always: from the store, or by the origin server, which
 // reverse_proxy tells with Early-Data and which may refuse by itself.
 func (h *Handler) tooEarly(w http.ResponseWriter, r *http.Request) error {
-	h.count(r, result(httpcache.ForwardMethod))
+	h.count(r, account{result: result(httpcache.ForwardMethod)})
 	setStatus(w.Header(), httpcache.CacheStatus{Cache: h.id, Detail: "too-early"}, "")
 	return caddyhttp.Error(http.StatusTooEarly, errors.New("an unsafe request in TLS early data"))
 }

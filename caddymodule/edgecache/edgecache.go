@@ -43,6 +43,9 @@ func init() {
 //
 // Placeholder | Description
 // ------------|------------
+// `{http.edgecache.age}` | The age, in seconds, of the stored or shared response that is the answer
+// `{http.edgecache.key_hash}` | A name for the cache key that tells nothing of the URL
+// `{http.edgecache.ttl}` | For how many seconds that response is fresh still; negative if stale
 // `{http.edgecache.status}` | What the cache did: `hit`, `hit-stale`, `collapsed`, or why the request was forwarded: `uri-miss`, `vary-miss`, `stale`, `method`, `request`, `bypass`
 type Handler struct {
 	// The name of the store that holds the responses. Handlers with the same

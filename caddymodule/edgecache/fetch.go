@@ -35,6 +35,10 @@ type want struct {
 	again   bool // it is the second attempt to reach the origin server
 }
 
+// account is what there is to say of a request that nothing stored or shared
+// answers.
+func (w want) account() account { return account{result: result(w.forward), key: w.key} }
+
 // mayBeStale reports whether what is stored may stand in for the response.
 func (w want) mayBeStale(now time.Time) bool {
 	return w.entry != nil && w.entry.Stored.StaleIfError(now)
@@ -115,11 +119,12 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		case collapse.Alone:
 			return h.own(w, r, next, want, flightKey, now)
 		case collapse.Refuse:
+			h.metrics.turnedAway.Inc()
 			if h.patience.stale && want.mayBeStale(now) {
 				h.standIn(w, r, want, now, "too-many-waiters")
 				return nil
 			}
-			h.count(r, result(want.forward))
+			h.count(r, want.account())
 			w.Header().Set("Retry-After", "1")
 			setStatus(w.Header(), httpcache.CacheStatus{
 				Cache: h.id, Forward: want.forward, Detail: "too-many-waiters"}, "")
@@ -134,6 +139,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		}
 		shared, outcome, err := flight.Wait(r.Context(), max(patience-flight.Age(now), 0))
 		now = time.Now()
+		h.metrics.waited[outcome].Inc()
 		switch outcome {
 		case collapse.Gone:
 			w.WriteHeader(statusClientClosed)
@@ -162,7 +168,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 				continue
 			}
 			if reader, ok := shared.attach(); ok {
-				h.count(r, resultCollapsed)
+				h.count(r, account{resultCollapsed, want.key, shared.stored, now})
 				return h.deliver(w, r, shared, reader, want.forward, true)
 			}
 			return h.own(w, r, next, want, flightKey, now)
@@ -188,7 +194,7 @@ func (h *Handler) own(w http.ResponseWriter, r *http.Request, next caddyhttp.Han
 
 // loop answers a request that went through this store too often.
 func (h *Handler) loop(r *http.Request, forward httpcache.Forward) error {
-	h.count(r, result(forward))
+	h.count(r, account{result: result(forward)})
 	return caddyhttp.Error(http.StatusLoopDetected, errors.New("the request goes round in a loop"))
 }
 
@@ -200,7 +206,7 @@ func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 		h.policyFor(r).Decide(r, e.Stored, now).Verdict == httpcache.Hit {
 		flight.Publish(&response{entry: e, stored: e.Stored, decided: now}, true)
 		flight.Done()
-		h.count(r, resultHit)
+		h.count(r, account{resultHit, e.Key, e.Stored, now})
 		h.replay(w, r, e, now, h.hitStatus(e.Stored, now))
 		return false, nil
 	}
@@ -238,7 +244,7 @@ func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	case collapse.Released:
 		return false, client.wait()
 	}
-	h.count(r, result(want.forward))
+	h.count(r, account{result(want.forward), want.key, shared.stored, time.Now()})
 	for name, values := range f.withheld {
 		addField(w.Header(), name, values)
 	}
@@ -252,7 +258,7 @@ func (h *Handler) failed(w http.ResponseWriter, r *http.Request, want want, err 
 		h.standIn(w, r, want, now, "stale-if-error")
 		return nil
 	}
-	h.count(r, result(want.forward))
+	h.count(r, want.account())
 	setStatus(w.Header(), httpcache.CacheStatus{Cache: h.id, Forward: want.forward}, "")
 	return err
 }
@@ -261,7 +267,7 @@ func (h *Handler) failed(w http.ResponseWriter, r *http.Request, want want, err 
 func (h *Handler) standIn(w http.ResponseWriter, r *http.Request, want want, now time.Time, detail string) {
 	status := h.hitStatus(want.entry.Stored, now)
 	status.Detail = detail
-	h.count(r, resultHitStale)
+	h.count(r, account{resultHitStale, want.key, want.entry.Stored, now})
 	h.replay(w, r, want.entry, now, status)
 }
 

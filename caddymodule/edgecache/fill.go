@@ -105,6 +105,9 @@ func (f *fill) run() {
 	defer f.watch.Stop()
 	err := f.exchange()
 	f.writer.end()
+	if f.writer.wrote {
+		f.handler.metrics.exchange.Observe(time.Since(f.requested).Seconds())
+	}
 	f.finish(err)
 	if f.client == nil && f.carried.complete() {
 		// Means nothing if the entry has a successor now.
@@ -173,6 +176,9 @@ func (f *fill) onHeader(status int) {
 	if f.refusal == "" && !f.carried.complete() {
 		f.refusal = httpcache.RefusedIncomplete
 	}
+	if f.refusal != "" {
+		h.metrics.refuse(f.refusal)
+	}
 	if f.refusal == "" || f.shareableError(status) {
 		f.publish(status, fwdStatus, now)
 		return
@@ -223,7 +229,7 @@ func (f *fill) notModified(entry *store.Entry, now time.Time) {
 		return
 	}
 	e := h.entry(entry.Key, fresh, entry.Body)
-	h.state.store.Put(e, f.generation, now)
+	h.putFreshened(e, f.generation, now)
 	f.flight.Publish(&response{entry: e, stored: fresh, decided: now, fwdStatus: http.StatusNotModified}, fresh.Fresh(now))
 	f.flight.Done()
 }
@@ -258,7 +264,7 @@ func (f *fill) claim() bool {
 	}
 	context.AfterFunc(f.client.r.Context(), f.cancel)
 	f.writer.client = w
-	f.handler.count(f.client.r, result(f.want.forward))
+	f.handler.count(f.client.r, f.want.account())
 	return true
 }
 
@@ -311,6 +317,7 @@ func (f *fill) commit(err error) {
 		err = f.writer.complete()
 	}
 	if err != nil {
+		h.metrics.refuse(refusedBroken)
 		f.body.End(err)
 		f.flight.Done()
 		if c := h.logger.Check(zap.DebugLevel, "response not stored"); c != nil {
@@ -324,11 +331,12 @@ func (f *fill) commit(err error) {
 		return
 	}
 	if !f.body.Whole() {
+		h.metrics.refuse(httpcache.RefusedTooLarge)
 		f.flight.Retire(time.Now()) // longer than what is stored
 		return
 	}
 	e := h.entry(f.want.key, f.stored.WithLength(len(content)), content)
-	h.state.store.Put(e, f.generation, time.Now())
+	h.put(e, f.generation, time.Now())
 	f.flight.Done()
 }
 

@@ -132,7 +132,7 @@ func TestMemoryStaysWithinTheBudget(t *testing.T) {
 func TestMetricsSurviveReloads(t *testing.T) {
 	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) { cacheable(w, "x") })
 	m := processMetrics()
-	hits, misses := testutil.ToFloat64(m.hits), testutil.ToFloat64(m.byResult["uri-miss"].counter)
+	hits, misses := testutil.ToFloat64(m.hits), testutil.ToFloat64(m.byResult["uri-miss"])
 	e.get("/")
 	eventually(t, "stored", func() bool { return theState(t).store.Objects() == 1 })
 	e.get("/")
@@ -143,7 +143,7 @@ func TestMetricsSurviveReloads(t *testing.T) {
 	if got := testutil.ToFloat64(m.hits) - hits; got != 2 {
 		t.Errorf("%v hits, want 2", got)
 	}
-	if got := testutil.ToFloat64(m.byResult["uri-miss"].counter) - misses; got != 1 {
+	if got := testutil.ToFloat64(m.byResult["uri-miss"]) - misses; got != 1 {
 		t.Errorf("%v misses, want 1", got)
 	}
 	ctx := caddy.ActiveContext()

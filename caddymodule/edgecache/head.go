@@ -32,10 +32,11 @@ func (h *Handler) head(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 		}
 	}
 	err := next.ServeHTTP(p, req)
+	p.end()
 	if err != nil && !p.wrote {
 		return h.failed(w, r, want{key: key, entry: entry, forward: d.Forward}, err)
 	}
-	h.count(r, result(d.Forward))
+	h.count(r, account{result: result(d.Forward), key: key})
 	return err
 }
 
@@ -46,7 +47,7 @@ func (h *Handler) freshenByHead(e *store.Entry, asked *http.Request, header http
 	case changed:
 		h.state.store.Remove(e)
 	case fresh != nil:
-		h.state.store.Put(h.entry(e.Key, fresh, e.Body), generation, now)
+		h.putFreshened(h.entry(e.Key, fresh, e.Body), generation, now)
 	}
 }
 

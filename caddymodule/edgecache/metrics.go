@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tandem-cdn/tandem/internal/collapse"
 	"github.com/tandem-cdn/tandem/internal/httpcache"
 )
 
@@ -27,23 +28,44 @@ var allResults = []result{
 	result(httpcache.ForwardRequest), result(httpcache.ForwardStale),
 }
 
+// Why a response that the rules allow to store is not stored in the end.
+const (
+	refusedBroken     httpcache.Refusal = "broken"     // its content broke off
+	refusedSuperseded httpcache.Refusal = "superseded" // by an invalidation or a newer response; or there was no room
+)
+
+// waits are the outcomes of waiting for another request's fetch, as labels.
+var waits = [...]string{
+	collapse.Published: "shared",
+	collapse.Released:  "released",
+	collapse.Failed:    "failed",
+	collapse.TimedOut:  "timeout",
+	collapse.Gone:      "left",
+}
+
 // metrics are the process's collectors. They are created once and registered
 // with the registry of every configuration, so that counters go on counting
-// across reloads.
+// across reloads. No label has a value that a client or an origin server made
+// up.
 type metrics struct {
-	hits     prometheus.Counter
-	requests *prometheus.CounterVec
-	upstream prometheus.Histogram
-	sizes    storeCollector
+	hits      prometheus.Counter
+	requests  *prometheus.CounterVec
+	collapsed *prometheus.CounterVec
+	upstream  prometheus.Histogram
+	exchange  prometheus.Histogram
+	stored    *prometheus.CounterVec
+	refused   *prometheus.CounterVec
+	sizes     storeCollector
 
-	byResult map[result]counted
+	// Of the vectors, resolved.
+	byResult   map[result]prometheus.Counter
+	waited     [len(waits)]prometheus.Counter
+	turnedAway prometheus.Counter
+	fetched    prometheus.Counter
+	freshened  prometheus.Counter
 }
 
-// counted is a result with all that counting it needs, ready.
-type counted struct {
-	counter prometheus.Counter
-	boxed   any // the word, for the placeholder
-}
+var latencyBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 
 var processMetrics = sync.OnceValue(func() *metrics {
 	m := &metrics{
@@ -55,24 +77,51 @@ var processMetrics = sync.OnceValue(func() *metrics {
 			Name: "cdn_cache_requests_total",
 			Help: "Requests by what the cache did with them.",
 		}, []string{"result"}),
+		collapsed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cdn_cache_collapsed_total",
+			Help: "Times that a request waited for the fetch of another, by what came of it.",
+		}, []string{"outcome"}),
 		upstream: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "cdn_upstream_latency_seconds",
 			Help:    "Time from forwarding a request to the header of its response.",
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+			Buckets: latencyBuckets,
 		}),
-		byResult: make(map[result]counted),
+		exchange: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "cdn_upstream_exchange_seconds",
+			Help:    "Time from forwarding a request to the end of its response.",
+			Buckets: append(latencyBuckets[:len(latencyBuckets):len(latencyBuckets)], 60, 300),
+		}),
+		stored: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cdn_cache_stored_total",
+			Help: "Responses stored, fetched whole or freshened by a validation.",
+		}, []string{"how"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cdn_cache_refused_total",
+			Help: "Responses to requests for the cache that were not stored, by why.",
+		}, []string{"reason"}),
+		byResult: make(map[result]prometheus.Counter),
 	}
 	for _, r := range allResults {
-		m.byResult[r] = counted{m.requests.WithLabelValues(string(r)), string(r)}
+		m.byResult[r] = m.requests.WithLabelValues(string(r))
+	}
+	for outcome, word := range waits {
+		m.waited[outcome] = m.collapsed.WithLabelValues(word)
+	}
+	m.turnedAway = m.collapsed.WithLabelValues("refused")
+	m.fetched, m.freshened = m.stored.WithLabelValues("fetched"), m.stored.WithLabelValues("freshened")
+	for _, reason := range append([]httpcache.Refusal{refusedBroken, refusedSuperseded}, httpcache.Refusals...) {
+		m.refused.WithLabelValues(string(reason))
 	}
 	return m
 })
+
+func (m *metrics) refuse(why httpcache.Refusal) { m.refused.WithLabelValues(string(why)).Inc() }
 
 func (m *metrics) register(registry *prometheus.Registry) error {
 	if registry == nil {
 		return nil
 	}
-	for _, c := range []prometheus.Collector{m.hits, m.requests, m.upstream, m.sizes} {
+	for _, c := range []prometheus.Collector{m.hits, m.requests, m.collapsed, m.upstream, m.exchange, m.stored, m.refused, m.sizes} {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
 			return err
@@ -81,28 +130,57 @@ func (m *metrics) register(registry *prometheus.Registry) error {
 	return nil
 }
 
-// storeCollector reads the sizes of all stores in use when it is asked.
+// storeCollector reads all stores in use when it is asked.
 type storeCollector struct{}
 
-var (
-	bytesDesc = prometheus.NewDesc("cdn_cache_bytes",
-		"Bytes of memory that stored responses take.", []string{"store"}, nil)
-	objectsDesc = prometheus.NewDesc("cdn_cache_objects",
-		"Stored responses, every variant counted.", []string{"store"}, nil)
-)
-
-// Describe sends the descriptions of the two gauges.
-func (storeCollector) Describe(ch chan<- *prometheus.Desc) {
-	ch <- bytesDesc
-	ch <- objectsDesc
+// storeMetric is one number of a store.
+type storeMetric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	of   func(*state) float64
 }
 
-// Collect sends two gauges for every store in use.
+var storeMetrics = []storeMetric{
+	storeGauge("cdn_cache_bytes", "Bytes of memory that stored responses take.",
+		func(s *state) int64 { return s.store.Bytes() }),
+	storeGauge("cdn_cache_objects", "Stored responses, every variant counted.",
+		func(s *state) int64 { return s.store.Objects() }),
+	storeGauge("cdn_cache_flights", "Fetches under way that requests may join.",
+		func(s *state) int64 { return int64(s.flights.Len()) }),
+	storeGauge("cdn_cache_waiters", "Requests that wait for the fetch of another.",
+		func(s *state) int64 { return int64(s.flights.Waiters()) }),
+	storeGauge("cdn_cache_memos", "Keys remembered as not worth waiting for.",
+		func(s *state) int64 { return int64(s.flights.Memos()) }),
+	storeGauge("cdn_cache_buffered_bytes", "Bytes of content that unfinished fills hold beside the store.",
+		func(s *state) int64 { return s.flights.Buffered() }),
+	{
+		prometheus.NewDesc("cdn_cache_evictions_total", "Stored responses that had to go for want of room.", []string{"store"}, nil),
+		prometheus.CounterValue,
+		func(s *state) float64 { return float64(s.store.Evictions()) },
+	},
+}
+
+func storeGauge(name, help string, of func(*state) int64) storeMetric {
+	return storeMetric{
+		prometheus.NewDesc(name, help, []string{"store"}, nil),
+		prometheus.GaugeValue,
+		func(s *state) float64 { return float64(of(s)) },
+	}
+}
+
+// Describe sends the descriptions of what there is to know of a store.
+func (storeCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range storeMetrics {
+		ch <- m.desc
+	}
+}
+
+// Collect sends it for every store in use.
 func (storeCollector) Collect(ch chan<- prometheus.Metric) {
 	states.Range(func(name, value any) bool {
-		s := value.(*state)
-		ch <- prometheus.MustNewConstMetric(bytesDesc, prometheus.GaugeValue, float64(s.store.Bytes()), name.(string))
-		ch <- prometheus.MustNewConstMetric(objectsDesc, prometheus.GaugeValue, float64(s.store.Objects()), name.(string))
+		for _, m := range storeMetrics {
+			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.of(value.(*state)), name.(string))
+		}
 		return true
 	})
 }

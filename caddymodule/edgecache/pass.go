@@ -14,11 +14,14 @@ import (
 // pass forwards a request the cache has no part in, notes so in Cache-Status
 // and, for unsafe methods, removes what the response makes invalid.
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, d httpcache.Decision) error {
-	h.count(r, result(d.Forward))
+	h.count(r, account{result: result(d.Forward)})
 	if len(r.Header["Upgrade"]) > 0 || r.Method == http.MethodConnect {
 		return next.ServeHTTP(w, r) // not HTTP for long: keep every writer out of its way
 	}
-	return next.ServeHTTP(h.passWriter(w, r, d), r)
+	p := h.passWriter(w, r, d)
+	err := next.ServeHTTP(p, r)
+	p.end()
+	return err
 }
 
 func (h *Handler) passWriter(w http.ResponseWriter, r *http.Request, d httpcache.Decision) *passWriter {
@@ -68,6 +71,13 @@ func (p *passWriter) ReadFrom(r io.Reader) (int64, error) {
 func (p *passWriter) FlushError() error {
 	p.implicitHeader()
 	return http.NewResponseController(p.ResponseWriter).Flush()
+}
+
+// end notes how long it took, if there was a response.
+func (p *passWriter) end() {
+	if p.wrote {
+		p.handler.metrics.exchange.Observe(time.Since(p.began).Seconds())
+	}
 }
 
 func (p *passWriter) implicitHeader() {

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/tandem-cdn/tandem/internal/httpcache"
@@ -45,14 +44,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	switch d.Verdict {
 	case httpcache.Hit:
-		h.count(r, resultHit)
+		h.count(r, account{resultHit, entry.Key, stored, now})
 		if h.policy.Ending(stored, now) && !h.hasCredentials(r) && !h.exempt(r) {
 			h.refresh(w.Header(), r, next, entry, string(key), now)
 		}
 		h.replay(w, r, entry, now, h.hitStatus(stored, now))
 		return nil
 	case httpcache.StaleHit:
-		h.count(r, resultHitStale)
+		h.count(r, account{resultHitStale, entry.Key, stored, now})
 		h.refresh(w.Header(), r, next, entry, string(key), now)
 		h.replay(w, r, entry, now, h.hitStatus(stored, now))
 		return nil
@@ -67,7 +66,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case httpcache.Head:
 		return h.head(w, r, next, string(key), entry, d)
 	case httpcache.OnlyIfCached:
-		h.count(r, result(d.Forward))
+		h.count(r, account{result: result(d.Forward), key: string(key)})
 		setStatus(w.Header(), httpcache.CacheStatus{
 			Cache: h.id, Forward: httpcache.ForwardRequest, Detail: "only-if-cached"}, "")
 		return caddyhttp.Error(http.StatusGatewayTimeout, errors.New("only-if-cached, and nothing fresh is stored"))
@@ -77,18 +76,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 func (h *Handler) hitStatus(s *httpcache.Stored, now time.Time) httpcache.CacheStatus {
 	return httpcache.CacheStatus{Cache: h.id, Hit: true, TTL: s.TTL(now)}
-}
-
-// count notes what became of a request, for the metrics and the placeholder.
-func (h *Handler) count(r *http.Request, what result) {
-	c := h.metrics.byResult[what]
-	c.counter.Inc()
-	if what == resultHit || what == resultHitStale {
-		h.metrics.hits.Inc()
-	}
-	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Set("http.edgecache.status", c.boxed)
-	}
 }
 
 // replay answers r with a stored response: with all of it, the ranges asked

@@ -85,6 +85,22 @@ func (h *Handler) entry(key string, s *httpcache.Stored, body []byte) *store.Ent
 	return &store.Entry{Key: key, Stored: s, Body: body, MaxVariants: h.MaxVariants}
 }
 
+// put stores a response that was fetched.
+func (h *Handler) put(e *store.Entry, generation uint64, now time.Time) {
+	if !h.state.store.Put(e, generation, now) {
+		h.metrics.refuse(refusedSuperseded)
+		return
+	}
+	h.metrics.fetched.Inc()
+}
+
+// putFreshened stores e, which is a stored response after a validation.
+func (h *Handler) putFreshened(e *store.Entry, generation uint64, now time.Time) {
+	if h.state.store.Put(e, generation, now) {
+		h.metrics.freshened.Inc()
+	}
+}
+
 func (s *Storing) apply(p *httpcache.Policy) (err error) {
 	if s.SetCookie != "" {
 		if p.SetCookie, err = httpcache.ParseSetCookie(s.SetCookie); err != nil {

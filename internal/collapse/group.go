@@ -180,6 +180,13 @@ func (g *Group[T]) reserve(n int64) bool {
 
 func (g *Group[T]) release(n int64) { g.buffered.Add(-n) }
 
+// Memos is the number of keys remembered as not worth waiting for.
+func (g *Group[T]) Memos() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.memos.latest.Len()
+}
+
 // Waiters is the number of requests that wait.
 func (g *Group[T]) Waiters() int {
 	g.mu.Lock()

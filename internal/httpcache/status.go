@@ -45,7 +45,7 @@ func (c CacheStatus) AppendTo(dst []byte, upstream string) []byte {
 	dst = append(dst, c.Cache...)
 	if c.Hit {
 		dst = append(dst, "; hit; ttl="...)
-		dst = strconv.AppendInt(dst, int64(floorSeconds(c.TTL)), 10)
+		dst = strconv.AppendInt(dst, FloorSeconds(c.TTL), 10)
 	}
 	if c.Forward != "" {
 		dst = append(dst, "; fwd="...)
@@ -71,9 +71,10 @@ func (c CacheStatus) AppendTo(dst []byte, upstream string) []byte {
 // String renders the member alone.
 func (c CacheStatus) String() string { return string(c.AppendTo(nil, "")) }
 
-// floorSeconds rounds down, so that a ttl just used up is never 0 but -1.
-func floorSeconds(d time.Duration) time.Duration {
-	s := d / time.Second
+// FloorSeconds are the whole seconds of d, rounded down, so that a ttl just
+// used up is never 0 but -1.
+func FloorSeconds(d time.Duration) int64 {
+	s := int64(d / time.Second)
 	if d%time.Second < 0 {
 		s--
 	}

@@ -27,6 +27,12 @@ const (
 	RefusedIncomplete Refusal = "incomplete"    // for the caller: the exchange lacked something, so that the response may be wrong
 )
 
+// Refusals are all of them.
+var Refusals = []Refusal{
+	RefusedMethod, RefusedStatus, RefusedNoStore, RefusedPrivate, RefusedAuth, RefusedSetCookie, RefusedCookie,
+	RefusedVary, RefusedFreshness, RefusedField, RefusedVariants, RefusedTooLarge, RefusedIncomplete,
+}
+
 // Storable decides whether a shared cache may, and this one wants to, store
 // the response to req (RFC 9111 §3). header is the response's; now is the
 // time it arrived.
