@@ -12,8 +12,9 @@
 //	                                 installed one, or one that is built for it
 //	go run build.go demo -check      the same unattended: asks, kills, restarts, and fails on any surprise
 //	go run build.go test [-long]     every test of the repository, and demo -check
-//	go run build.go bench [...]      what a steered answer costs here and in other name servers;
-//	                                 takes the arguments of bench/peers/dns
+//	go run build.go bench            what an answer costs here and in other name servers and caches
+//	go run build.go bench dns [...]  one of them alone, with the arguments of bench/peers/dns
+//	go run build.go bench http [...] or bench/peers/http
 //
 // Variables may stand in front, as with make, and go to the compiler:
 //
@@ -122,12 +123,7 @@ func run(ctx context.Context, args []string) error {
 		}
 		return test(ctx, b, *long)
 	case "bench":
-		if err := b.BuildLocked(ctx, binaries.CoreDNS, b.File(binaries.CoreDNS)); err != nil {
-			return err
-		}
-		env := append(os.Environ(), "GOWORK=off")
-		return command(ctx, filepath.Join(root, "bench", "peers"), env, "go",
-			append([]string{"run", "./dns", "-coredns", b.File(binaries.CoreDNS)}, args...)...)
+		return bench(ctx, b, args)
 	case "help", "-h", "-help", "--help":
 		fmt.Print(usage)
 		return nil
@@ -143,7 +139,9 @@ go run build.go caddy [...]      bin/caddy alone; takes the arguments of xcaddy 
 go run build.go demo [-check]    an origin, three edges and a name server on this machine
 go run build.go demo -etcd       the same with two name servers that share the feed over etcd
 go run build.go test [-long]     every test of the repository, and demo -check
-go run build.go bench [...]      what a steered answer costs here and in other name servers
+go run build.go bench            what an answer costs here and in other name servers and caches
+go run build.go bench dns [...]  one of them alone; takes the arguments of bench/peers/dns
+go run build.go bench http [...] or bench/peers/http
 
 GOOS=... and GOARCH=... may stand before the command.
 `
@@ -185,6 +183,39 @@ func buildAll(ctx context.Context, b *binaries.Builder) error {
 		if err := b.BuildLocked(ctx, p, b.File(p)); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// benches are the folders of bench/peers that measure, and the program of ours that
+// each measures.
+var benches = []struct {
+	name    string
+	program binaries.Program
+}{{"dns", binaries.CoreDNS}, {"http", binaries.Caddy}}
+
+// bench measures beside other programs: all there is, or what args begin with.
+func bench(ctx context.Context, b *binaries.Builder, args []string) error {
+	found := false
+	for _, m := range benches {
+		if len(args) > 0 && args[0] != m.name {
+			continue
+		}
+		found = true
+		file := b.File(m.program)
+		if err := b.BuildLocked(ctx, m.program, file); err != nil {
+			return err
+		}
+		run := []string{"run", "./" + m.name, "-" + m.program.Name, file}
+		if len(args) > 1 {
+			run = append(run, args[1:]...)
+		}
+		if err := command(ctx, filepath.Join(b.Root, "bench", "peers"), append(os.Environ(), "GOWORK=off"), "go", run...); err != nil {
+			return err
+		}
+	}
+	if !found {
+		return fmt.Errorf("nothing to measure is called %q; there are dns and http", args[0])
 	}
 	return nil
 }

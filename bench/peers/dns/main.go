@@ -26,6 +26,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/tandem-cdn/tandem/bench/peers/measure"
 )
 
 func main() {
@@ -102,7 +104,7 @@ func run(o options, out, progress io.Writer) error {
 		}
 		r := &row{peer: p}
 		rows = append(rows, r)
-		if r.file, err = find(p.program); err != nil {
+		if r.file, err = measure.Find(p.program); err != nil {
 			r.absent = true
 			fmt.Fprintf(progress, "%s: %s is not installed, left out\n", p.name, p.program)
 		}
@@ -112,24 +114,13 @@ func run(o options, out, progress io.Writer) error {
 			if r.absent {
 				continue
 			}
-			m, err := measure(w, r, dir, o.seconds)
+			t, err := turn(w, r, dir, o.seconds)
 			if err != nil {
 				return fmt.Errorf("%s: %w", r.peer.name, err)
 			}
-			fmt.Fprintf(progress, "round %d: %-16s %6.2f µs of CPU per query, %7.0f queries/s\n", round+1, r.peer.name, m.micros(), m.rate())
-			r.measured = append(r.measured, m)
+			fmt.Fprintf(progress, "round %d: %-16s %6.2f µs of CPU per query, %7.0f queries/s\n", round+1, r.peer.name, t.Micros(), t.Rate())
+			r.measured = append(r.measured, t)
 		}
 	}
 	return table(out, w, rows, o)
-}
-
-// find looks for a program, also where Debian puts servers and PATH may not.
-func find(program string) (string, error) {
-	if filepath.IsAbs(program) {
-		return program, nil
-	}
-	if file, err := exec.LookPath(program); err == nil {
-		return file, nil
-	}
-	return exec.LookPath("/usr/sbin/" + program)
 }

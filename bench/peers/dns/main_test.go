@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/tandem-cdn/tandem/bench/peers/measure"
 )
 
 // Every question is in the file for dnsperf, as a message with its subnet, and in
@@ -41,13 +43,13 @@ func TestWorld(t *testing.T) {
 }
 
 func TestTable(t *testing.T) {
-	turn := func(ms int) measurement {
-		return measurement{time.Duration(ms) * time.Millisecond, 1000, 1}
+	turn := func(ms int) measure.Turn {
+		return measure.Turn{CPU: time.Duration(ms) * time.Millisecond, Answered: 1000, Seconds: 1}
 	}
 	rows := []*row{
-		{peer: peer{name: "ours"}, file: "/nonexistent", measured: []measurement{turn(9), turn(2), turn(4)}},
+		{peer: peer{name: "ours"}, file: "/nonexistent", measured: []measure.Turn{turn(9), turn(2), turn(4)}},
 		{peer: peer{name: "theirs"}, absent: true},
-		{peer: peer{name: "slow"}, file: "/nonexistent", measured: []measurement{turn(8)}},
+		{peer: peer{name: "slow"}, file: "/nonexistent", measured: []measure.Turn{turn(8)}},
 	}
 	var out strings.Builder
 	if err := table(&out, &world{}, rows, options{}); err != nil {
