@@ -104,6 +104,39 @@ http://%s {
 	}
 }
 
+// Handlers in front of the cache may change values where they are, as header
+// does for a replacement: what they make of one answer is not in the next.
+func TestValuesAreChangedForOneClientOnly(t *testing.T) {
+	e := newEdge(t, `
+http://%s {
+	header >X-Origin origin "{http.request.header.X-Me}"
+	header >* secret "{http.request.header.X-Me}"
+	edgecache
+	reverse_proxy %s
+}`, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Origin", "origin")
+		w.Header().Set("X-More", "secret")
+		w.Header().Set("Etag", `"secret"`)
+		cacheable(w, "x")
+	})
+	want := func(r reply, me string) {
+		t.Helper()
+		for name, want := range map[string]string{"X-Origin": me, "X-More": me, "Etag": `"` + me + `"`} {
+			if got := r.header.Get(name); got != want {
+				t.Errorf("%s got %s: %s (%s)", me, name, got, r.cacheStatus())
+			}
+		}
+	}
+	want(e.get("/", "X-Me", "alice"), "alice")
+	eventually(t, "stored", func() bool { return theState(t).store.Objects() == 1 })
+	for _, me := range []string{"bob", "carol"} {
+		want(e.get("/", "X-Me", me), me)
+		if r := e.get("/", "X-Me", me, "If-None-Match", `"secret"`); r.status != 304 || r.header.Get("Etag") != `"`+me+`"` {
+			t.Errorf("%d %s", r.status, r.header.Get("Etag"))
+		}
+	}
+}
+
 func TestMemoryStaysWithinTheBudget(t *testing.T) {
 	const budget = 1 << 20
 	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {

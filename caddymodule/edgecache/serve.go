@@ -99,14 +99,25 @@ func (h *Handler) replay(w http.ResponseWriter, r *http.Request, e *store.Entry,
 
 // writeFields puts the stored fields that keep accepts (nil: all), Age and
 // Cache-Status into a response header. It costs two allocations: the text of
-// both values and the slices that hold them.
+// the last two, and the slice that holds all values. It holds the stored ones
+// too, as copies, because a handler in front of the cache may change them
+// where they are, as header does for a replacement.
 func (h *Handler) writeFields(header http.Header, s *httpcache.Stored, now time.Time, status httpcache.CacheStatus, keep func(string) bool) {
 	// Caddy presets Server for itself; what the origin's own is, or that it
 	// has none, was settled when the response was stored.
 	delete(header, "Server")
+	const own = 2 // Age and Cache-Status
+	n := own
+	for _, f := range s.Fields {
+		n += len(f.Values)
+	}
+	values := make([]string, n)
+	free := values[own:]
 	for _, f := range s.Fields {
 		if keep == nil || keep(f.Name) {
-			addField(header, f.Name, f.Values)
+			n := copy(free, f.Values)
+			addField(header, f.Name, free[:n:n])
+			free = free[n:]
 		}
 	}
 	if _, given := header["Content-Type"]; !given {
@@ -118,7 +129,7 @@ func (h *Handler) writeFields(header http.Header, s *httpcache.Stored, now time.
 	age := len(text)
 	text = status.AppendTo(text, s.CacheStatus)
 	all := string(text)
-	values := &[2]string{all[:age], all[age:]}
+	values[0], values[1] = all[:age], all[age:]
 	// An Age says that the origin server was not asked (RFC 9111 §5.1), by
 	// this cache or by one nearer to it.
 	if status.Hit || seconds > 0 {
@@ -130,8 +141,7 @@ func (h *Handler) writeFields(header http.Header, s *httpcache.Stored, now time.
 }
 
 // addField adds values to what an earlier handler may have set, as forwarding
-// without a cache would. The values themselves are shared and stay as they
-// are.
+// without a cache would.
 func addField(header http.Header, name string, values []string) {
 	if before := header[name]; len(before) > 0 {
 		values = append(before[:len(before):len(before)], values...)

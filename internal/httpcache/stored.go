@@ -9,9 +9,8 @@ import (
 	"time"
 )
 
-// Field is one header field of a stored response. The values are shared by
-// everyone who replays them: len and cap are equal, so that an append makes a
-// copy instead of writing into them.
+// Field is one header field of a stored response. The values are everybody's:
+// who replays them copies them first.
 type Field struct {
 	Name   string // canonical
 	Values []string
