@@ -68,8 +68,9 @@ type Coalesce struct {
 	// Then it gets that, and the fetch goes on. Default: 10s.
 	Wait caddy.Duration `json:"wait,omitempty"`
 
-	// How long a fetch may be without a header before one of those who wait
-	// starts another. Default: 30s.
+	// How long a fetch may stand still, without a header or amid the content,
+	// before another is started: by one of those who wait for the header, or
+	// by the next who comes. Default: 30s.
 	LockAge caddy.Duration `json:"lock_age,omitempty"`
 
 	// How many requests may wait for one fetch. One more gets what is stale,

@@ -16,8 +16,8 @@ import (
 	"github.com/tandem-cdn/tandem/internal/store"
 )
 
-// maxRounds is how often a request may join a fetch, because another was
-// stuck, failed or was for another variant, before it goes alone.
+// maxRounds is how often a request may join a fetch, because another failed or
+// was for another variant, before it goes alone.
 const maxRounds = 4
 
 // downTime is how long an origin server that could not be reached, also not
@@ -105,7 +105,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		// validated for each use may be personal, so each needs its own.
 		return h.own(w, r, next, want, flightKey, now)
 	}
-	for range maxRounds {
+	for round := 0; round < maxRounds; round++ {
 		joined := now
 		flight, role := h.state.flights.Join(flightKey, h.patience.terms, now)
 		switch role {
@@ -133,11 +133,11 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		// Who has nothing stale waits until the fetch is taken for stuck. Then
 		// one of them starts another and the rest follow that one, instead of
 		// all at once going where already one was too many.
-		patience, stale := h.patience.terms.LockAge, h.patience.stale && want.mayBeStale(now)
+		patience, stale := h.patience.terms.LockAge-flight.Idle(now), h.patience.stale && want.mayBeStale(now)
 		if stale {
-			patience = h.patience.wait
+			patience = h.patience.wait - flight.Age(now)
 		}
-		shared, outcome, err := flight.Wait(r.Context(), max(patience-flight.Age(now), 0))
+		shared, outcome, err := flight.Wait(r.Context(), max(patience, 0))
 		now = time.Now()
 		h.metrics.waited[outcome].Inc()
 		switch outcome {
@@ -154,6 +154,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 				h.standIn(w, r, want, now, "slow")
 				return nil
 			}
+			round-- // never so many that all go alone in the end
 			continue
 		case collapse.Released:
 			return h.own(w, r, next, want, flightKey, now)

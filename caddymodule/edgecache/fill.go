@@ -7,7 +7,6 @@ import (
 	"math"
 	"net/http"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -61,8 +60,7 @@ type fill struct {
 	refusal   httpcache.Refusal
 	reader    *collapse.Reader // of the client, taken before anybody else can; nil if there is no body
 
-	active atomic.Bool // there was progress since check last looked
-	watch  *time.Timer // runs check
+	watch *time.Timer // runs check
 }
 
 // newFill prepares a fill of what r is after; preset is the header of the
@@ -84,7 +82,7 @@ func (h *Handler) newFill(r *http.Request, next caddyhttp.Handler, want want, fl
 	if client != nil {
 		f.writer.waiting = client
 	}
-	f.writer.onWrite = func() { f.active.Store(true) }
+	f.writer.onWrite = func() { flight.Move(time.Now()) }
 	f.request = h.detached(f.ctx, r, f.writer, f.carried)
 	// Ask for the whole, or whether the stored whole still holds.
 	if want.entry != nil {
@@ -144,7 +142,7 @@ func (f *fill) exchange() (err error) {
 // onHeader decides what becomes of the response.
 func (f *fill) onHeader(status int) {
 	h, now := f.handler, time.Now()
-	f.active.Store(true)
+	f.flight.Move(now)
 	if f.ctx.Err() != nil {
 		// reverse_proxy answers a cancelled request with a status of its own.
 		f.fail(caddyhttp.Error(http.StatusGatewayTimeout, context.Cause(f.ctx)))
@@ -208,7 +206,7 @@ func (f *fill) publish(status, fwdStatus int, now time.Time) {
 	f.body = h.state.flights.NewBody(h.maxObject())
 	f.body.Expect(f.writer.length())
 	f.writer.body = f.body
-	if f.client != nil {
+	if f.client != nil && f.client.take() != nil {
 		f.reader, _ = f.body.NewReader()
 	}
 	open := f.refusal == "" && f.stored.Fresh(now)
@@ -288,10 +286,12 @@ func (f *fill) finish(err error) {
 			err = caddyhttp.Error(http.StatusGatewayTimeout, context.Canceled)
 		case errors.Is(err, http.ErrAbortHandler):
 			err = caddyhttp.Error(http.StatusBadGateway, err)
-		case errors.As(err, &handler) && handler.StatusCode < 500 && f.ctx.Err() == nil && f.claim():
+		case errors.As(err, &handler) && handler.StatusCode < 500 && f.ctx.Err() == nil:
 			// What is wrong with this request may be right with the next.
-			setStatus(f.writer.client.Header(), httpcache.CacheStatus{Cache: f.handler.id, Forward: f.want.forward}, "")
-			f.client.end(err)
+			if f.claim() {
+				setStatus(f.writer.client.Header(), httpcache.CacheStatus{Cache: f.handler.id, Forward: f.want.forward}, "")
+				f.client.end(err)
+			}
 			f.flight.Release(time.Now())
 			return
 		}
@@ -342,11 +342,14 @@ func (f *fill) commit(err error) {
 
 // check cancels a fill that stands still and that nobody waits for.
 func (f *fill) check() {
-	if f.active.Swap(false) || f.awaited() {
+	switch idle := f.flight.Idle(time.Now()); {
+	case idle < idleTimeout:
+		f.watch.Reset(idleTimeout - idle)
+	case f.awaited():
 		f.watch.Reset(idleTimeout)
-		return
+	default:
+		f.cancel()
 	}
-	f.cancel()
 }
 
 // awaited reports whether a client wants the response.

@@ -34,8 +34,8 @@ func (l *lease) lend(use func(http.ResponseWriter)) {
 	}
 }
 
-// take gives the fill the writer until it calls end, or nil if the client has
-// left.
+// take keeps the client from leaving and returns its writer, or nil if it has
+// left. Who writes to that calls end in the end.
 func (l *lease) take() http.ResponseWriter {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -76,8 +76,8 @@ func TestStuckFill(t *testing.T) {
 			t.Fatalf("outcome %d, cancelled: %v", outcome, ctx.Err())
 		}
 		for range 10 { // nobody waits, but there is progress
-			f.active.Store(true)
-			time.Sleep(idleTimeout)
+			flight.Move(time.Now())
+			time.Sleep(idleTimeout - time.Second)
 			synctest.Wait()
 			if ctx.Err() != nil {
 				t.Fatal("cancelled in spite of progress")

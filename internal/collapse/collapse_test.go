@@ -178,6 +178,35 @@ func TestMemosGrow(t *testing.T) {
 	join(t, g, "b", t0.Add(time.Hour+10*time.Second), Lead)
 }
 
+// A fetch counts as stuck while it stands still, with and without a decision.
+func TestSignsOfLife(t *testing.T) {
+	g := NewGroup[string](Limits{}, 0)
+	at := func(seconds int) time.Time { return t0.Add(time.Duration(seconds) * time.Second) }
+	f := join(t, g, "a", t0, Lead)
+	f.Move(at(20))
+	f.Publish("value", true)
+	if d := f.Idle(at(25)); d != 5*time.Second {
+		t.Errorf("idle for %v", d)
+	}
+	join(t, g, "a", at(49), Follow)
+	f.Move(at(40))
+	join(t, g, "a", at(69), Follow)
+	second := join(t, g, "a", at(70), Lead)
+	f.Move(at(71)) // too late
+	f.Done()
+	if join(t, g, "a", at(99), Follow) != second {
+		t.Error("joined the one that was stuck")
+	}
+	third := g.Lead("a", terms, at(100))
+	if third == nil {
+		t.Fatal("no refresh in place of one that is stuck")
+	}
+	third.Fail(io.EOF, time.Minute)
+	if join(t, g, "a", at(140), Follow) != third {
+		t.Error("a failure does not stand")
+	}
+}
+
 // An error that is left standing answers who comes within that time.
 func TestStandingError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

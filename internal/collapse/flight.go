@@ -3,6 +3,7 @@ package collapse
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,6 +27,7 @@ type Flight[T any] struct {
 	solo    bool
 	began   time.Time
 	decided chan struct{} // closed by decide
+	moved   atomic.Int64  // when there was the last sign of life, in nanoseconds after began
 
 	// Written once, before decided is closed.
 	outcome Outcome
@@ -119,6 +121,14 @@ func (f *Flight[T]) Result() (T, Outcome, error) { return f.value, f.outcome, f.
 // Age is how long the fetch has been under way.
 func (f *Flight[T]) Age(now time.Time) time.Duration { return now.Sub(f.began) }
 
+// Move notes a sign of life: a header, or more content.
+func (f *Flight[T]) Move(now time.Time) { f.moved.Store(int64(f.Age(now))) }
+
+// Idle is how long there has been no sign of life.
+func (f *Flight[T]) Idle(now time.Time) time.Duration {
+	return f.Age(now) - time.Duration(f.moved.Load())
+}
+
 // Solo reports whether nobody can join.
 func (f *Flight[T]) Solo() bool { return f.solo }
 
@@ -136,13 +146,15 @@ func (f *Flight[T]) decide(set func()) {
 	})
 }
 
-// overdue reports whether the flight has been without a decision for so long
-// that another may take its place.
+// overdue reports whether the flight has stood still for so long, without a
+// decision or amid the content, that another may take its place.
 func (f *Flight[T]) overdue(terms Terms, now time.Time) bool {
 	select {
 	case <-f.decided:
-		return false
+		if f.outcome == Failed { // and left standing, for a moment only
+			return false
+		}
 	default:
-		return f.Age(now) >= terms.LockAge
 	}
+	return f.Idle(now) >= terms.LockAge
 }

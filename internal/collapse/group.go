@@ -66,8 +66,8 @@ func (l Limits) withDefaults() Limits {
 type Terms struct {
 	// Waiters is how many requests may wait for one fetch.
 	Waiters int
-	// LockAge is how long a fetch may take to reach a decision before the next
-	// request for its key starts another.
+	// LockAge is how long a fetch may stand still, before the decision or amid
+	// the content, until the next request for its key starts another.
 	LockAge time.Duration
 }
 

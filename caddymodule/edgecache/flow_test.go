@@ -1,0 +1,174 @@
+package edgecache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// visit is one request to the handler itself by a client that stays for so
+// long.
+func visit(h *Handler, next caddyhttp.HandlerFunc, stay time.Duration) (w *httptest.ResponseRecorder, err error) {
+	ctx, leave := context.WithTimeout(context.Background(), stay)
+	defer leave()
+	r := httptest.NewRequest("GET", "http://example.com/visit", nil)
+	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, nil)
+	w = httptest.NewRecorder()
+	defer func() {
+		if p := recover(); p != nil {
+			err = http.ErrAbortHandler
+		}
+	}()
+	return w, h.ServeHTTP(w, r.WithContext(ctx), next)
+}
+
+// However long an origin server is silent, of a crowd that waits one asks
+// again after each lock_age, and the crowd does not run at it in the end.
+func TestSilentOriginIsAskedByOneAtATime(t *testing.T) {
+	h, _, _ := warmHandler(t)
+	synctest.Test(t, func(t *testing.T) {
+		var fetches atomic.Int64
+		next := func(_ http.ResponseWriter, r *http.Request) error {
+			fetches.Add(1)
+			<-r.Context().Done()
+			return r.Context().Err()
+		}
+		var clients sync.WaitGroup
+		for range 100 {
+			clients.Go(func() { _, _ = visit(h, next, 10*time.Minute+time.Second) })
+		}
+		clients.Wait()
+		if n := fetches.Load(); n != 21 { // at once, and after each of twenty times 30 s
+			t.Errorf("asked %d times", n)
+		}
+		time.Sleep(time.Hour)
+		if n := h.state.flights.Len(); n != 0 {
+			t.Errorf("%d fetches are left", n)
+		}
+	})
+}
+
+// Content that stops coming does not keep later requests from having it: one
+// of them asks again, and who reads already waits on.
+func TestContentThatStallsIsNotJoined(t *testing.T) {
+	h, _, _ := warmHandler(t)
+	synctest.Test(t, func(t *testing.T) {
+		var fetches atomic.Int64
+		next := func(w http.ResponseWriter, r *http.Request) error {
+			n := fetches.Add(1)
+			w.Header().Set("Cache-Control", "max-age=600")
+			fmt.Fprint(w, "first ")
+			switch n {
+			case 1:
+				time.Sleep(20 * time.Second) // slow, but there
+				fmt.Fprint(w, "more ")
+				<-r.Context().Done()
+				panic(http.ErrAbortHandler)
+			case 2:
+				time.Sleep(2 * time.Second)
+			}
+			fmt.Fprint(w, "rest")
+			return nil
+		}
+		began := time.Now()
+		var clients sync.WaitGroup
+		for _, at := range []time.Duration{0, 10, 31, 49, 50, 51, 60} {
+			at *= time.Second
+			clients.Go(func() {
+				time.Sleep(at)
+				w, err := visit(h, next, 5*time.Minute)
+				took := time.Since(began) - at
+				if at < 50*time.Second {
+					if w.Body.String() != "first more " || took != 5*time.Minute || err != nil {
+						t.Errorf("at %v: %q after %v, %v", at, w.Body, took, err)
+					}
+				} else if w.Body.String() != "first rest" || took > 2*time.Second || err != nil {
+					t.Errorf("at %v: %q after %v, %v", at, w.Body, took, err)
+				}
+			})
+		}
+		clients.Wait()
+		if n := fetches.Load(); n != 2 {
+			t.Errorf("asked %d times", n)
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
+// A fetch whose client got something stale instead ends when it stalls amid
+// the content: that client does not count as one who reads.
+func TestStalledFillWhoseClientLeft(t *testing.T) {
+	h, _, _ := warmHandler(t)
+	synctest.Test(t, func(t *testing.T) {
+		fetches, ended := 0, time.Time{}
+		next := func(w http.ResponseWriter, r *http.Request) error {
+			if fetches++; fetches == 1 {
+				w.Header().Set("Cache-Control", lasting)
+				_, err := io.WriteString(w, "old")
+				return err
+			}
+			time.Sleep(20 * time.Second)
+			cacheable(w, "half")
+			<-r.Context().Done()
+			ended = time.Now()
+			return r.Context().Err()
+		}
+		for _, want := range []string{"", "edgecache; hit; ttl=-11; detail=slow"} {
+			w, err := visit(h, next, time.Hour)
+			if got := w.Header().Get("Cache-Status"); w.Body.String() != "old" || err != nil || want != "" && want != got {
+				t.Errorf("%q %s %v", w.Body, got, err)
+			}
+			time.Sleep(time.Second)
+		}
+		began := time.Now()
+		time.Sleep(time.Hour)
+		if d := ended.Sub(began); fetches != 2 || d < time.Minute || d > 2*time.Minute {
+			t.Errorf("%d fetches, the last ended after %v", fetches, d)
+		}
+	})
+}
+
+// An error about the request goes to nobody but its client, also if that one
+// is not there any more to get it, or never was.
+func TestReturnedErrorOfARefreshIsNotShared(t *testing.T) {
+	h, _, _ := warmHandler(t)
+	synctest.Test(t, func(t *testing.T) {
+		fetches := 0
+		next := func(w http.ResponseWriter, r *http.Request) error {
+			switch fetches++; fetches {
+			case 1:
+				w.Header().Set("Cache-Control", "max-age=1, stale-while-revalidate=2, stale-if-error=0")
+				_, _ = io.WriteString(w, "old")
+			case 2:
+				time.Sleep(5 * time.Second)
+				return caddyhttp.Error(http.StatusForbidden, errors.New("not you"))
+			default:
+				_, _ = io.WriteString(w, "new")
+			}
+			return nil
+		}
+		began := time.Now()
+		for _, step := range []struct {
+			at   time.Duration
+			body string
+		}{{0, "old"}, {2 * time.Second, "old"}, {4 * time.Second, "new"}} {
+			time.Sleep(step.at - time.Since(began))
+			if w, err := visit(h, next, time.Hour); w.Body.String() != step.body || err != nil {
+				t.Errorf("after %v: %q, %v", step.at, w.Body, err)
+			}
+			synctest.Wait()
+		}
+		time.Sleep(time.Hour)
+	})
+}
