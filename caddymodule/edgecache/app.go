@@ -3,6 +3,7 @@ package edgecache
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
@@ -26,6 +27,7 @@ type App struct {
 
 	mu       sync.Mutex
 	acquired map[string]*state // mu; each holds one reference in the pool
+	handlers []*Handler        // mu; that use a store
 }
 
 // StoreConfig is the size of one store.
@@ -119,6 +121,20 @@ func (a *App) use(name string) (*state, error) {
 	}
 	a.acquired[name] = s
 	return s, nil
+}
+
+// add notes a handler that uses a store of this app.
+func (a *App) add(h *Handler) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.handlers = append(a.handlers, h)
+}
+
+// users are the handlers of this configuration.
+func (a *App) users() []*Handler {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.handlers)
 }
 
 // apply gives the stores the sizes of this configuration.

@@ -145,6 +145,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.metrics = processMetrics()
+	app.(*App).add(h)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tandem-cdn/tandem/internal/collapse"
 	"github.com/tandem-cdn/tandem/internal/httpcache"
@@ -89,6 +90,7 @@ type response struct {
 	decided   time.Time         // when the header came
 	refusal   httpcache.Refusal // why the body is not being stored, or empty
 	fwdStatus int               // of the exchange with the origin server, when validating
+	fill      trace.SpanContext // of the fill; invalid if nobody traces it
 }
 
 // fetch answers r with a response from the origin server, its own or one that
@@ -159,6 +161,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		case collapse.Released:
 			return h.own(w, r, next, want, flightKey, now)
 		}
+		linkTo(r.Context(), shared.fill)
 		if shared.stored.Shareable(r) {
 			switch {
 			case shared.stored.Fresh(now):
@@ -358,9 +361,16 @@ func (h *Handler) flightKey(r *http.Request, key string) string {
 	if early(r) {
 		class |= 4
 	}
-	flight := make([]byte, 0, 9+len(key))
+	flight := make([]byte, 0, 16+len(key))
 	flight = binary.BigEndian.AppendUint64(append(flight, class), h.state.store.Generation(key))
+	flight = binary.AppendUvarint(flight, uint64(len(key)))
 	return string(append(flight, key...))
+}
+
+// keyInFlight is the cache key in a flight key.
+func keyInFlight(flight string) string {
+	n, used := binary.Uvarint([]byte(flight[9:]))
+	return flight[9+used:][:n]
 }
 
 // variantKey adds to a flight key what the response will vary by, as far as

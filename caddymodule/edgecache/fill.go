@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/tandem-cdn/tandem/internal/collapse"
@@ -50,6 +51,7 @@ type fill struct {
 	asked      *http.Request // what the client asked, for the rules
 	carried    *carried
 	generation uint64
+	span       trace.Span
 
 	// Owned by run.
 	writer    *originWriter
@@ -75,7 +77,9 @@ func (h *Handler) newFill(r *http.Request, next caddyhttp.Handler, want want, fl
 		asked:      h.askedBy(r),
 		generation: h.state.store.Generation(want.key),
 	}
-	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(r.Context()))
+	detached, span := fillSpan(context.WithoutCancel(r.Context()), client == nil)
+	f.span = span
+	f.ctx, f.cancel = context.WithCancel(detached)
 	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	f.carried = h.placeholders.carry(repl)
 	f.writer = newOriginWriter(preset, f.onHeader)
@@ -84,6 +88,9 @@ func (h *Handler) newFill(r *http.Request, next caddyhttp.Handler, want want, fl
 	}
 	f.writer.onWrite = func() { flight.Move(time.Now()) }
 	f.request = h.detached(f.ctx, r, f.writer, f.carried)
+	if span != noSpan {
+		propagate(f.ctx, f.request.Header)
+	}
 	// Ask for the whole, or whether the stored whole still holds.
 	if want.entry != nil {
 		want.entry.Stored.Condition(f.request.Header)
@@ -107,6 +114,7 @@ func (f *fill) run() {
 		f.handler.metrics.exchange.Observe(time.Since(f.requested).Seconds())
 	}
 	f.finish(err)
+	f.endSpan(err)
 	if f.client == nil && f.carried.complete() {
 		// Means nothing if the entry has a successor now.
 		f.want.entry.Refresh.Failed(time.Now())
@@ -210,7 +218,7 @@ func (f *fill) publish(status, fwdStatus int, now time.Time) {
 		f.reader, _ = f.body.NewReader()
 	}
 	open := f.refusal == "" && f.stored.Fresh(now)
-	f.flight.Publish(&response{stored: f.stored, body: f.body, decided: now, refusal: f.refusal, fwdStatus: fwdStatus}, open)
+	f.flight.Publish(&response{stored: f.stored, body: f.body, decided: now, refusal: f.refusal, fwdStatus: fwdStatus, fill: f.span.SpanContext()}, open)
 }
 
 // notModified updates the stored response and shares it.
@@ -228,7 +236,7 @@ func (f *fill) notModified(entry *store.Entry, now time.Time) {
 	}
 	e := h.entry(entry.Key, fresh, entry.Body)
 	h.putFreshened(e, f.generation, now)
-	f.flight.Publish(&response{entry: e, stored: fresh, decided: now, fwdStatus: http.StatusNotModified}, fresh.Fresh(now))
+	f.flight.Publish(&response{entry: e, stored: fresh, decided: now, fwdStatus: http.StatusNotModified, fill: f.span.SpanContext()}, fresh.Fresh(now))
 	f.flight.Done()
 }
 

@@ -64,6 +64,7 @@ var Caddy = Program{
 	VersionVar:    "github.com/caddyserver/caddy/v2.CustomVersion",
 	VersionPrefix: "tandem-",
 	Modules: []string{
+		"admin.api.edgecache",
 		"admin.api.edgehealth",
 		"edgecache",
 		"edgehealth",

@@ -118,6 +118,9 @@ func (f *Flight[T]) Wait(ctx context.Context, timeout time.Duration) (v T, o Out
 // Result is the decision. Call it only after Decided is closed.
 func (f *Flight[T]) Result() (T, Outcome, error) { return f.value, f.outcome, f.err }
 
+// Key is what it fetches.
+func (f *Flight[T]) Key() string { return f.key }
+
 // Age is how long the fetch has been under way.
 func (f *Flight[T]) Age(now time.Time) time.Duration { return now.Sub(f.began) }
 

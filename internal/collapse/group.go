@@ -18,6 +18,8 @@
 package collapse
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -152,6 +154,13 @@ func (g *Group[T]) Len() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return len(g.flights)
+}
+
+// Flights are the fetches under way that requests may join, in no order.
+func (g *Group[T]) Flights() []*Flight[T] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Collect(maps.Values(g.flights))
 }
 
 // Remember notes that a response for key, fetched without the group, was not

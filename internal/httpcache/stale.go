@@ -45,6 +45,21 @@ func (p *Policy) windows(status int, c *caching, validator bool) windows {
 	return w
 }
 
+// Ends are the moments from which on a stored response is no longer good for
+// something. Each is Fresh if it never is beyond that.
+type Ends struct {
+	Fresh      time.Time // being used as it is
+	Revalidate time.Time // being used while it is validated
+	OnError    time.Time // standing in for an error of the origin server
+	Kept       time.Time // being stored
+}
+
+// Ends tells how long the stored response is good for what.
+func (s *Stored) Ends() Ends {
+	fresh := s.received.Add(s.lifetime - s.initialAge)
+	return Ends{fresh, fresh.Add(s.stale.revalidate), fresh.Add(s.stale.onError), fresh.Add(s.stale.kept)}
+}
+
 // Gone reports whether the stored response is of no more use at now: stale
 // for longer than anything permits, or than it is kept for being validated.
 func (s *Stored) Gone(now time.Time) bool { return -s.TTL(now) > s.stale.kept }

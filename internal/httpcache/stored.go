@@ -117,6 +117,10 @@ func (s *Stored) Supersedes(t *Stored, now time.Time) bool {
 	return newer && s.Fresh(now)
 }
 
+// Validators are the entity tag and the Last-Modified date of the stored
+// response, each empty if it has none.
+func (s *Stored) Validators() (etag, lastModified string) { return s.etag, s.lastModified }
+
 // Size is the number of bytes s keeps alive, about.
 func (s *Stored) Size() int {
 	const self = 424 // the struct and its allocation

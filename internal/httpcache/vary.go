@@ -63,6 +63,24 @@ func (v Vary) Equal(u Vary) bool {
 	return v.key == u.key && slices.Equal(v.names, u.names)
 }
 
+// Values are the names of v with the values that select the response, in the
+// form that is compared, for people: a field that has to be absent is "-".
+func (v Vary) Values() map[string]string {
+	if len(v.names) == 0 {
+		return nil
+	}
+	values, rest := make(map[string]string, len(v.names)), v.key
+	for _, name := range v.names {
+		if rest[0] == 0 {
+			values[name], rest = "-", rest[1:]
+			continue
+		}
+		n := binary.BigEndian.Uint32([]byte(rest[1:5]))
+		values[name], rest = rest[5:5+n], rest[5+n:]
+	}
+	return values
+}
+
 // Size is the number of bytes v keeps alive beyond itself.
 func (v Vary) Size() int {
 	n := len(v.key)

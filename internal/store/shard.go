@@ -60,6 +60,15 @@ func (s *shard) lookup(key []byte, request http.Header, now time.Time) (e *Entry
 	return nil, len(variants) > 0
 }
 
+func (s *shard) all(key string) (entries []*Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, el := range s.variants[key] {
+		entries = append(entries, el.Value.(*node).entry)
+	}
+	return entries
+}
+
 func (s *shard) vary(key string) httpcache.Vary {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -75,6 +75,12 @@ func (s *Store) Vary(key string) httpcache.Vary {
 	return s.shard(maphash.String(s.seed, key)).vary(key)
 }
 
+// Variants are the stored responses under key, the newest first. Looking at
+// them is no use of them.
+func (s *Store) Variants(key string) []*Entry {
+	return s.shard(maphash.String(s.seed, key)).all(key)
+}
+
 // Generation returns a number that changes when something under key may have
 // been invalidated. Take it before asking the origin server and hand it to
 // Put.
