@@ -153,8 +153,7 @@ func warnOfRules(ctx caddy.Context) {
 		return // no HTTP, no rules
 	}
 	for _, f := range scanRoutes(app.(*caddyhttp.App)) {
-		ctx.Logger().Warn("hits of a cache go round a handler; "+f.mend,
-			zap.String("handler", f.what), zap.String("at", f.at))
+		ctx.Logger().Warn(f.text, zap.String("directive", f.what), zap.String("at", f.at))
 	}
 }
 

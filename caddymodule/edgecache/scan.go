@@ -1,15 +1,19 @@
 package edgecache
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
 
 // A hit ends a request where the cache stands: handlers behind it do not see
@@ -21,41 +25,82 @@ import (
 //	              └── hit         └── only fills come here
 //
 // A rule whose matchers look at nothing but what is in the key is no such
-// rule: the fill meets it too, and what it answers is not stored.
+// rule: the fill meets it too, and what it answers is not stored. What such
+// other matchers choose, one origin server or another, is as bad: the first
+// request chooses for all that have its key.
 
-// finding is a rule that hits go round.
+// finding is a rule that hits go round, or what else mixes up responses.
 type finding struct {
 	at   string // path of the handler in the configuration
 	what string // the directive
-	mend string
+	text string // what is wrong, and the words that mend it
+
+	cache  *Handler // that a handler is behind, or nil
+	choice bool     // the handler answers one way or another, and denies nothing
 }
 
 // scanRoutes returns what is wrong in the routes of all servers.
 func scanRoutes(app *caddyhttp.App) []finding {
-	var found []finding
+	s := new(scan)
 	for name, server := range app.Servers {
-		s := &scan{named: server.NamedRoutes}
+		s.server, s.named = name, server.NamedRoutes
 		s.routes(server.Routes, "apps/http/servers/"+name+"/routes", position{})
-		found = append(found, s.found...)
 	}
-	slices.SortFunc(found, func(a, b finding) int {
-		if a.at < b.at {
-			return -1
-		}
-		return 1
+	all := slices.Clone(s.found)
+	s.found = slices.DeleteFunc(s.found, func(f finding) bool { // the other side of a rule is no news
+		return f.choice && slices.ContainsFunc(all, func(g finding) bool { return !g.choice && g.cache == f.cache })
 	})
-	return found
+	s.withoutHost()
+	slices.SortFunc(s.found, func(a, b finding) int { return strings.Compare(a.at, b.at) })
+	return s.found
 }
 
 type scan struct {
-	named map[string]*caddyhttp.Route
-	depth int
-	found []finding
+	server string
+	named  map[string]*caddyhttp.Route
+	depth  int
+	site   string // the server and the hosts of the route in it
+	under  string // the matchers of the route in the list at hand
+	caches []cacheAt
+	found  []finding
+}
+
+// cacheAt is a cache, where it is, and for which site.
+type cacheAt struct {
+	*Handler
+	at, site string
+}
+
+// withoutHost notes the caches of different sites that share a store and
+// have no host in the key: each would answer for the others.
+func (s *scan) withoutHost() {
+	for _, c := range s.caches {
+		if c.policy.Key.NoHost && slices.ContainsFunc(s.caches, func(d cacheAt) bool {
+			return d.policy.Key.NoHost && d.Store == c.Store && d.site != c.site
+		}) {
+			s.found = append(s.found, finding{at: c.at, what: "key",
+				text: "one site gets the responses of another: without host in the key, use a store for each"})
+		}
+	}
+}
+
+// hostsOf tells the routes of sites apart.
+func hostsOf(route caddyhttp.Route) string {
+	hosts := ""
+	for _, set := range route.MatcherSets {
+		for _, m := range set {
+			if host, ok := m.(*caddyhttp.MatchHost); ok {
+				hosts += fmt.Sprint(*host)
+			}
+		}
+	}
+	return hosts
 }
 
 // position is a place in the order of handlers.
 type position struct {
 	cache      *Handler                // behind which it is, nil if there is none
+	under      string                  // the matchers of the cache itself
 	guard      []caddyhttp.MatcherSets // between that cache and here
 	level      int                     // lists of routes between that cache and here
 	compressed bool                    // encode came before any cache
@@ -84,6 +129,9 @@ func (s *scan) routes(list caddyhttp.RouteList, at string, p position) position 
 	}
 	groups := make(map[string]*group)
 	for i, route := range list {
+		if s.depth == 1 {
+			s.site = s.server + " " + hostsOf(route)
+		}
 		in := p
 		if g := groups[route.Group]; route.Group != "" && g == nil {
 			groups[route.Group] = &group{entry: p, earlier: []caddyhttp.MatcherSets{route.MatcherSets}}
@@ -92,12 +140,13 @@ func (s *scan) routes(list caddyhttp.RouteList, at string, p position) position 
 			g.earlier = append(g.earlier, route.MatcherSets)
 		}
 		in = in.guarded(route.MatcherSets)
+		s.under = describe(route.MatcherSets)
 		out := s.handlers(route.Handlers, fmt.Sprintf("%s/%d/handle", at, i), in)
 		if route.Terminal {
 			continue
 		}
 		if out.cache != in.cache {
-			p = position{cache: out.cache}
+			p = position{cache: out.cache, under: out.under}
 		}
 		p.compressed = p.compressed || out.compressed
 	}
@@ -110,9 +159,11 @@ func (s *scan) handlers(list []caddyhttp.MiddlewareHandler, at string, p positio
 		switch h := handler.(type) {
 		case *Handler:
 			if p.compressed {
-				s.found = append(s.found, finding{at, "encode", "put encode behind edgecache, or it compresses every hit anew"})
+				s.found = append(s.found, finding{at: at, what: "encode",
+					text: "hits are compressed each time: use a route block that has edgecache before encode"})
 			}
-			p = position{cache: h}
+			s.caches = append(s.caches, cacheAt{h, at, s.site})
+			p = position{cache: h, under: s.under}
 		case *encode.Encode:
 			p.compressed = p.compressed || p.cache == nil
 		case *caddyhttp.Subroute:
@@ -141,9 +192,9 @@ func (s *scan) subroute(list caddyhttp.RouteList, at string, p position) positio
 	return out
 }
 
-// rule notes a handler that decides who may see a response.
+// rule notes a handler that decides who may see a response, or which one.
 func (s *scan) rule(handler caddyhttp.MiddlewareHandler, at string, p position) {
-	what, always := "", false
+	what, always, choice := "", false, false
 	switch h := handler.(type) {
 	case *caddyhttp.StaticResponse:
 		switch what = "respond"; {
@@ -159,21 +210,52 @@ func (s *scan) rule(handler caddyhttp.MiddlewareHandler, at string, p position) 
 	case *reverseproxy.Handler:
 		// What forward_auth becomes: a GET in place of the request, whose
 		// good responses are not copied.
-		if h.Rewrite == nil || h.Rewrite.Method != http.MethodGet || len(h.HandleResponse) == 0 {
+		if h.Rewrite != nil && h.Rewrite.Method == http.MethodGet && len(h.HandleResponse) > 0 {
+			what, always = "forward_auth", true
+		} else {
+			what, choice = "reverse_proxy", true
+		}
+	case *rewrite.Rewrite:
+		what, choice = "rewrite", true
+	case caddy.Module:
+		switch h.CaddyModule().ID {
+		case "http.handlers.file_server", "http.handlers.zerocopy":
+			what, choice = h.CaddyModule().ID.Name(), true
+		default:
 			return
 		}
-		what, always = "forward_auth", true
 	default:
 		return
 	}
-	if !always && !slices.ContainsFunc(p.guard, p.cache.looksElsewhere) {
+	elsewhere := func(sets caddyhttp.MatcherSets) bool {
+		return p.cache.looksElsewhere(sets) && describe(sets) != p.under
+	}
+	if !always && !slices.ContainsFunc(p.guard, elsewhere) {
 		return
 	}
 	mend := "a route block that has " + what + " before edgecache"
 	if !always && p.level == 0 {
 		mend = "the global option `order " + what + " before edgecache`, or " + mend
 	}
-	s.found = append(s.found, finding{at, what, "use " + mend})
+	text := "hits of a cache go round a handler: use " + mend
+	if choice {
+		text = "of requests with one key some come here and some do not, and the first decides for all: " +
+			"have `key` name what the matchers look at, or `bypass` them, or use a cache with a store of its own for each"
+	}
+	s.found = append(s.found, finding{at, what, text, p.cache, choice})
+}
+
+// describe is the same for the same matchers.
+func describe(sets caddyhttp.MatcherSets) string {
+	var b strings.Builder
+	for _, set := range sets {
+		for _, m := range set {
+			config, _ := json.Marshal(m)
+			fmt.Fprintf(&b, "%T%s", m, config)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
 }
 
 // looksElsewhere reports whether matchers look at something of a request that
@@ -199,8 +281,12 @@ func (h *Handler) inKey(matcher any) bool {
 		return !key.NoQuery && len(key.IgnoreQuery) == 0
 	case *caddyhttp.MatchHeader:
 		for name := range *m {
-			if !slices.Contains(key.Headers, http.CanonicalHeaderKey(name)) {
-				return false
+			switch name = http.CanonicalHeaderKey(name); name {
+			case "Connection", "Upgrade": // requests that these tell from others are not for the cache
+			default:
+				if !slices.Contains(key.Headers, name) {
+					return false
+				}
 			}
 		}
 		return true

@@ -16,7 +16,12 @@ import (
 // provisioned returns the HTTP app of a Caddyfile, ready but not started.
 func provisioned(t *testing.T, text string) *caddyhttp.App {
 	t.Helper()
-	text = "{\nadmin off\nauto_https off\nlog {\noutput discard\n}\n}\n" + text
+	options := "admin off\nauto_https off\nlog {\noutput discard\n}\n"
+	if rest, ok := strings.CutPrefix(text, "{\n"); ok {
+		text = "{\n" + options + rest
+	} else {
+		text = "{\n" + options + "}\n" + text
+	}
 	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -72,14 +77,35 @@ func TestScan(t *testing.T) {
 		{"forward-auth-in-order", "edgecache\nforward_auth a:2 {\nuri /check\n}\nreverse_proxy a:1", ""},
 		{"forward-auth-too-late", "route {\nedgecache\nforward_auth a:2 {\nuri /check\n}\nreverse_proxy a:1\n}", "forward_auth"},
 		{"redirection-in-route", "@phone header User-Agent *Phone*\nroute {\nedgecache\nredir @phone https://m.example\nreverse_proxy a:1\n}", "redir order"},
+		{"redirection-of-a-path", "edgecache\nredir /old /new\nreverse_proxy a:1", ""},
+		{"two-origins-by-address", "@in remote_ip 10.0.0.0/8\nedgecache\nreverse_proxy @in a:1\nreverse_proxy a:2", "reverse_proxy"},
+		{"two-origins-by-cookie", "@beta header_regexp Cookie beta=1\nedgecache\nhandle @beta {\nreverse_proxy a:1\n}\nhandle {\nreverse_proxy a:2\n}", "reverse_proxy reverse_proxy"},
+		{"two-origins-by-a-key-field", "@beta header X-Beta 1\nedgecache {\nkey {\nheader X-Beta\n}\n}\nreverse_proxy @beta a:1\nreverse_proxy a:2", ""},
+		{"two-origins-by-path", "edgecache\nreverse_proxy /api/* a:1\nreverse_proxy a:2", ""},
+		{"each-its-own-cache", "@in remote_ip 10.0.0.0/8\nhandle @in {\nedgecache\nreverse_proxy a:1\n}\nhandle {\nrespond 403\n}", ""},
+		{"files-by-field", "@webp header Accept *image/webp*\nroute {\nedgecache\nrewrite @webp {path}.webp\nfile_server\n}", "rewrite"},
+		{"files-for-staff", "@staff remote_ip 10.0.0.0/8\nedgecache\nfile_server @staff\nrespond 404", "file_server"},
+		{"rewrite-in-order", "@webp header Accept *image/webp*\nrewrite @webp {path}.webp\nedgecache\nfile_server", ""},
+		{"websocket", "@ws {\nheader Connection *Upgrade*\nheader Upgrade websocket\n}\nedgecache\nreverse_proxy @ws a:1\nreverse_proxy a:2", ""},
+		{"php", "root * /srv\nedgecache\nphp_fastcgi a:1\nfile_server", ""},
+		{"single-page-application", "root * /srv\nedgecache\ntry_files {path} /index.html\nfile_server", ""},
+		{"handle-path", "edgecache\nhandle_path /app/* {\nreverse_proxy a:1\n}\nreverse_proxy a:2", ""},
+		{"post-elsewhere", "@post method POST\nedgecache\nrespond @post 405\nreverse_proxy a:1", ""},
+		{"maintenance", "edgecache\n@down file /maintenance\nrespond @down 503\nreverse_proxy a:1", ""},
+		{"rule-in-a-snippet", "edgecache\nimport deny\nreverse_proxy a:1", "respond order"},
+		{"rule-by-method-and-address", "@x {\nmethod GET\nnot remote_ip 10.0.0.0/8\n}\nedgecache\nrespond @x 403\nreverse_proxy a:1", "respond order"},
+		{"rule-before-by-nesting", "@x not remote_ip 10.0.0.0/8\nroute {\nroute {\nrespond @x 403\n}\nedgecache\nreverse_proxy a:1\n}", ""},
+		{"cache-deep-rule-behind", "@x not remote_ip 10.0.0.0/8\nroute {\nroute {\nedgecache\n}\nabort @x\nreverse_proxy a:1\n}", "abort order"},
+		{"rule-for-error-pages", "edgecache\nreverse_proxy a:1\nhandle_errors {\n@x remote_ip 10.0.0.0/8\nrespond @x err\n}", ""},
+		{"matcher-of-the-cache", "@in remote_ip 10.0.0.0/8\nedgecache @in\nreverse_proxy @in a:1\nrespond 403", ""},
 		{"encode-in-order", "encode\nedgecache\nreverse_proxy a:1", ""},
 		{"encode-first", "route {\nencode\nedgecache\nreverse_proxy a:1\n}", "encode"},
 	} {
-		app := provisioned(t, "http://localhost:1234 {\n"+tc.site+"\n}")
+		app := provisioned(t, "(deny) {\n@out not remote_ip 10.0.0.0/8\nrespond @out 403\n}\nhttp://localhost:1234 {\n"+tc.site+"\n}")
 		var got []string
 		for _, f := range scanRoutes(app) {
 			what := f.what
-			if strings.Contains(f.mend, "`order "+f.what+" before edgecache`") {
+			if strings.Contains(f.text, "`order "+f.what+" before edgecache`") {
 				what += " order"
 			}
 			got = append(got, what)
@@ -110,6 +136,27 @@ http://localhost:1234 {
 }`)
 	if found := scanRoutes(app); len(found) == 0 || found[0].what != "respond" {
 		t.Errorf("found %v", found)
+	}
+}
+
+// Without host in the key a store is for one site.
+func TestScanOfKeysWithoutHost(t *testing.T) {
+	const key = " {\nedgecache {\nkey {\nscheme path query\n}\nstore %s\n}\n}\n"
+	for name, tc := range map[string]struct {
+		text string
+		want int
+	}{
+		"two-sites":      {fmt.Sprintf("http://a.example"+key+"http://b.example"+key, "default", "default"), 2},
+		"two-stores":     {fmt.Sprintf("http://a.example"+key+"http://b.example"+key, "default", "other"), 0},
+		"two-ports":      {fmt.Sprintf("http://:8001"+key+"http://:8002"+key, "default", "default"), 2},
+		"two-hosts":      {fmt.Sprintf("http://a.example http://b.example"+key, "default"), 0},
+		"the-other-has":  {fmt.Sprintf("http://a.example"+key, "default") + "http://b.example {\nedgecache\n}", 0},
+		"two-in-a-route": {"http://a.example {\n" + strings.Repeat("route /x {\nedgecache {\nkey {\nscheme path\n}\n}\n}\n", 2) + "}", 0},
+	} {
+		found := scanRoutes(provisioned(t, "{\nedgecache {\nstore other\n}\n}\n"+tc.text))
+		if len(found) != tc.want {
+			t.Errorf("%s: found %v", name, found)
+		}
 	}
 }
 
