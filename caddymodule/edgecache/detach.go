@@ -19,8 +19,9 @@ var unsafeOverrides = []string{
 // Some origin servers build links and redirections of them. reverse_proxy
 // settles X-Forwarded-For, -Host and -Proto; these it passes on from anybody.
 var forwardingFields = []string{
-	"Forwarded", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Scheme", "X-Forwarded-Server",
-	"X-Forwarded-Ssl", "X-Host",
+	"Forwarded", "Front-End-Https", "X-Forwarded-Path", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Protocol",
+	"X-Forwarded-Scheme", "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Forwarded-Uri", "X-Host", "X-Http-Host-Override",
+	"X-Original-Host", "X-Original-Uri", "X-Url-Scheme",
 }
 
 // forStoring returns a copy of r whose response may be stored: without what
@@ -57,8 +58,11 @@ func (h *Handler) detached(ctx context.Context, r *http.Request, w http.Response
 	own := req.Context()
 	copyMap[string, any](own, ctx, caddyhttp.VarsCtxKey)
 	copyMap[string, struct{}](own, ctx, routeGroupCtxKey)
+	caddyhttp.SetVar(own, metVar, true)
 	if original, ok := rewrittenFrom(r); ok {
-		// All of it is in the key. Otherwise what the key says is the original.
+		// What the key says of it. Otherwise the request itself is the original.
+		original.Method, original.URL = req.Method, h.policy.RewriteURL(original.URL)
+		original.RequestURI = original.URL.RequestURI()
 		own = context.WithValue(own, caddyhttp.OriginalRequestCtxKey, original)
 	}
 	own = caddyhttp.ContextWithIdleTimeouts(own, nil, nil) // those are of r's connection

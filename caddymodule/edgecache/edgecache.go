@@ -125,7 +125,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.settle(); err != nil {
 		return err
 	}
-	if err := h.StatusHeader.validate(); err != nil {
+	if err := h.StatusHeader.provision(); err != nil {
 		return err
 	}
 	if err := h.Exemptions.provision(ctx); err != nil {

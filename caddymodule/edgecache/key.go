@@ -3,8 +3,10 @@ package edgecache
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -152,9 +154,29 @@ func (h *Handler) parseKey(d *caddyfile.Dispenser) error {
 // make one path of two, and an application behind a rewrite to its index.php
 // answers by the original.
 func (h *Handler) appendKey(dst []byte, r *http.Request) []byte {
-	dst = h.policy.AppendKey(dst, r)
+	dst = appendListener(h.policy.AppendKey(dst, r), r)
 	if original, ok := rewrittenFrom(r); ok {
-		dst = httpcache.AppendKeyPart(dst, 'o', original.RequestURI)
+		dst = h.policy.AppendOriginal(dst, original.URL)
+	}
+	return dst
+}
+
+// appendListener appends the port that r came to, unless it is the one that
+// the host names. Sites on two ports may share a store, and whoever asks the
+// one under the name of the other must not fill it for the other.
+func appendListener(dst []byte, r *http.Request) []byte {
+	var port int
+	switch addr := r.Context().Value(http.LocalAddrContextKey).(type) {
+	case *net.TCPAddr:
+		port = addr.Port
+	case *net.UDPAddr: // HTTP/3
+		port = addr.Port
+	default:
+		return dst
+	}
+	var buf [8]byte
+	if text := strconv.AppendInt(buf[:0], int64(port), 10); string(text) != httpcache.Port(r) {
+		dst = httpcache.AppendKeyPart(dst, 'l', string(text))
 	}
 	return dst
 }
@@ -163,7 +185,7 @@ func (h *Handler) appendKey(dst []byte, r *http.Request) []byte {
 // target.
 func rewrittenFrom(r *http.Request) (original http.Request, ok bool) {
 	original, ok = r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
-	return original, ok && original.RequestURI != r.RequestURI
+	return original, ok && original.URL != nil && original.RequestURI != r.RequestURI
 }
 
 // contradicts reports whether r names two hosts, which the next server may

@@ -15,6 +15,7 @@ import (
 // and, for unsafe methods, removes what the response makes invalid.
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, d httpcache.Decision) error {
 	h.count(r, account{result: result(d.Forward)})
+	caddyhttp.SetVar(r.Context(), metVar, true)
 	if len(r.Header["Upgrade"]) > 0 || r.Method == http.MethodConnect {
 		return next.ServeHTTP(w, r) // not HTTP for long: keep every writer out of its way
 	}
@@ -97,7 +98,11 @@ func (p *passWriter) finish(status int) {
 	setStatus(header, own, strings.Join(header["Cache-Status"], ", "))
 	if httpcache.Invalidates(p.target.Method, status) {
 		for _, target := range httpcache.InvalidatedTargets(p.target, header) {
-			h.state.store.Invalidate(h.appendKey(nil, target))
+			if target == p.target {
+				h.state.store.Invalidate(h.appendKey(nil, target))
+			} else {
+				h.state.store.Invalidate(appendListener(h.policy.AppendKey(nil, target), p.target))
+			}
 		}
 	}
 }

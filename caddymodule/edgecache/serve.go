@@ -12,11 +12,18 @@ import (
 	"github.com/tandem-cdn/tandem/internal/store"
 )
 
+// metVar is the variable of a request that has been to a cache of this
+// configuration.
+const metVar = "edgecache.met"
+
 // ServeHTTP answers from the store or forwards, as the policy decides.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if r.Context().Value(caddyhttp.ErrorCtxKey) != nil {
 		// An error page is about this one failure, whatever its fields say.
 		return next.ServeHTTP(w, r)
+	}
+	if caddyhttp.GetVar(r.Context(), metVar) != nil {
+		return next.ServeHTTP(w, r) // of several caches in a row the first is the one
 	}
 	if early(r) && !httpcache.Safe(r.Method) {
 		return h.tooEarly(w, r)

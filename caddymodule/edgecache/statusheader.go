@@ -3,10 +3,12 @@ package edgecache
 import (
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -28,8 +30,18 @@ type StatusHeader struct {
 	StatusHeader string `json:"status_header,omitempty"`
 
 	// The value of the `Edgecache-Debug` request field that asks for the
-	// key. At least 8 characters.
+	// key. At least 8 characters; `{env.NAME}` and `{file.PATH}` stand for
+	// what is there.
 	DebugToken string `json:"debug_token,omitempty"`
+}
+
+// provision puts in what placeholders stand for.
+func (s *StatusHeader) provision() (err error) {
+	if s.DebugToken, err = caddy.NewReplacer().ReplaceOrErr(s.DebugToken, true, true); err != nil {
+		return fmt.Errorf("status_header debug: %w", err)
+	}
+	s.DebugToken = strings.TrimSpace(s.DebugToken) // a file ends in a line feed
+	return s.validate()
 }
 
 func (s *StatusHeader) validate() error {
@@ -54,6 +66,9 @@ func (s *StatusHeader) parseStatusHeader(d *caddyfile.Dispenser) error {
 		s.StatusHeader, s.DebugToken = args[0], args[1]
 	default:
 		return d.ArgErr()
+	}
+	if strings.Contains(s.DebugToken, "{") {
+		return nil // only provision can tell
 	}
 	if err := s.validate(); err != nil {
 		return d.Errf("bad %v", err)

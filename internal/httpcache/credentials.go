@@ -58,6 +58,21 @@ func ParseAuthenticated(word string) (Authenticated, error) {
 	return 0, fmt.Errorf("%q: want rfc, bypass or ignore", word)
 }
 
+// userFields are where authenticating proxies, and forward_auth with its
+// copy_headers, tell who the client is.
+var userFields = [...]string{"Remote-User", "X-Auth-Request-User", "X-Authentik-Username", "X-Forwarded-User", "X-Webauth-User"}
+
+// authenticated reports whether a request has credentials that count, or the
+// name of a user in place of them.
+func (p *Policy) authenticated(header http.Header) bool {
+	if p.Authenticated == IgnoreAuthenticated {
+		return false
+	}
+	return len(header["Authorization"]) > 0 || slices.ContainsFunc(userFields[:], func(name string) bool {
+		return len(header[name]) > 0
+	})
+}
+
 // RewriteFields makes the header of a request whose response may be stored
 // carry only the credentials that the policy lets it depend on.
 func (p *Policy) RewriteFields(header http.Header) {
@@ -89,7 +104,7 @@ func (p *Policy) RewriteFields(header http.Header) {
 // Credentials reports what a request carries that may make its response
 // personal: credentials, and cookies that are not part of the key.
 func (p *Policy) Credentials(header http.Header) (authorization, cookies bool) {
-	authorization = len(header["Authorization"]) > 0 && p.Authenticated != IgnoreAuthenticated
+	authorization = p.authenticated(header)
 	switch {
 	case len(header["Cookie"]) == 0 || p.Cookies == IgnoreCookies || p.Cookies == KeyCookies:
 	case len(p.Key.Cookies) == 0:
@@ -115,7 +130,7 @@ func (p *Policy) credentialsBypass(header http.Header) (Decision, bool) {
 	switch {
 	case p.Cookies == BypassCookies && len(header["Cookie"]) > 0:
 		return Decision{Bypass, ForwardBypass, "cookie"}, true
-	case p.Authenticated == BypassAuthenticated && len(header["Authorization"]) > 0:
+	case p.Authenticated == BypassAuthenticated && p.authenticated(header):
 		return Decision{Bypass, ForwardBypass, "authorization"}, true
 	}
 	return Decision{}, false

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -54,11 +55,7 @@ func (p *Policy) AppendKey(dst []byte, r *http.Request) []byte {
 			dst = AppendKeyPart(dst, 'h', line)
 		}
 	}
-	path := cmp.Or(normalPath(r.URL.EscapedPath()), "/") // RFC 9110 §4.2.3: the same
-	dst = AppendKeyPart(dst, '/', path)
-	if query, present := k.query(r.URL); present { // "/a" and "/a?" are not the same target
-		dst = AppendKeyPart(dst, '?', query)
-	}
+	dst = k.appendTarget(dst, '/', '?', r.URL)
 	for _, name := range k.Headers {
 		dst = AppendKeyPart(dst, 'x', name)
 		dst = binary.AppendUvarint(dst, uint64(len(r.Header[name])))
@@ -72,6 +69,21 @@ func (p *Policy) AppendKey(dst []byte, r *http.Request) []byte {
 				dst = AppendKeyPart(dst, 'c', pair)
 			}
 		}
+	}
+	return dst
+}
+
+// AppendOriginal appends to a key of AppendKey the target that the client
+// named, for a request that has been given another since.
+func (p *Policy) AppendOriginal(dst []byte, u *url.URL) []byte {
+	return p.Key.appendTarget(dst, 'o', 'q', u)
+}
+
+func (k *Recipe) appendTarget(dst []byte, pathKind, queryKind byte, u *url.URL) []byte {
+	path := cmp.Or(normalPath(u.EscapedPath()), "/") // RFC 9110 §4.2.3: the same
+	dst = AppendKeyPart(dst, pathKind, path)
+	if query, present := k.query(u); present { // "/a" and "/a?" are not the same target
+		dst = AppendKeyPart(dst, queryKind, query)
 	}
 	return dst
 }
@@ -92,6 +104,14 @@ func schemeOf(r *http.Request) (scheme, defaultPort string) {
 		return "https", ":443"
 	}
 	return "http", ":80"
+}
+
+// Port is the one that the target of r names: that of the host, or the default
+// one of the scheme.
+func Port(r *http.Request) string {
+	_, byDefault := schemeOf(r)
+	_, port := cutHost(r.Host, byDefault)
+	return cmp.Or(port, byDefault)[1:]
 }
 
 func appendHost(dst []byte, host, defaultPort string) []byte {
@@ -167,6 +187,10 @@ func KeyText(key []byte) string {
 				}
 				more.WriteString(next())
 			}
+		case 'o':
+			more.WriteString("; original=" + part)
+		case 'q': // behind it
+			more.WriteString("?" + part)
 		case 'p':
 			more.WriteString("; x-forwarded-proto=" + part)
 		case 'h':

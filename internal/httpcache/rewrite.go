@@ -19,20 +19,21 @@ func (p *Policy) Rewrite(r *http.Request) {
 	_, port := schemeOf(r)
 	name, port := cutHost(r.Host, port)
 	host := string(appendLower(nil, name)) + port
-	path := r.URL.EscapedPath()
-	normal := normalPath(path)
-	query, present := p.Key.query(r.URL)
-	if host == r.Host && normal == path && query == r.URL.RawQuery && r.URL.User == nil {
-		return
+	u := p.RewriteURL(r.URL)
+	r.Host, r.URL, r.RequestURI = host, u, u.RequestURI()
+}
+
+// RewriteURL returns what the key says of a target: path and query. What comes
+// before them in an absolute form is in the host of the request, or means
+// nothing (RFC 9110 §4.2.4).
+func (p *Policy) RewriteURL(target *url.URL) *url.URL {
+	query, present := p.Key.query(target)
+	return &url.URL{
+		Path:       target.Path,
+		RawPath:    normalPath(target.EscapedPath()),
+		RawQuery:   query,
+		ForceQuery: present && query == "",
 	}
-	u := *r.URL
-	u.User = nil // of an absolute-form target, where it means nothing (RFC 9110 §4.2.4)
-	u.RawPath = normal
-	u.RawQuery, u.ForceQuery = query, present && query == ""
-	if u.Host != "" {
-		u.Host = host
-	}
-	r.Host, r.URL, r.RequestURI = host, &u, u.RequestURI()
 }
 
 // normalPath undoes, in an escaped path, the escapes of characters that need

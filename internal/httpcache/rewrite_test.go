@@ -1,6 +1,7 @@
 package httpcache
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -143,8 +144,9 @@ func TestKeyRecipe(t *testing.T) {
 		}
 	}
 	r := get("X-A", "one", "X-A", "two", "Cookie", "c=1; e=5", "X-Forwarded-Proto", "https")
-	want := "http://example.com/; x-forwarded-proto=https; x-a=one, two; x-b=; cookie c=1; o=/was"
-	if got := KeyText(AppendKeyPart(p.AppendKey(nil, r), 'o', "/was")); got != want {
+	want := "http://example.com/; x-forwarded-proto=https; x-a=one, two; x-b=; cookie c=1; original=/~was?a=b; l=8080"
+	original := &url.URL{Path: "/~was", RawPath: "/%7Ewas", RawQuery: "a=b"}
+	if got := KeyText(AppendKeyPart(p.AppendOriginal(p.AppendKey(nil, r), original), 'l', "8080")); got != want {
 		t.Errorf("as text: %s\nwant     %s", got, want)
 	}
 	p.Key = Recipe{NoHost: true}
@@ -157,6 +159,20 @@ func TestKeyRecipe(t *testing.T) {
 	}
 	for _, bad := range []string{"", "x", "G/\xff", "Gx\x01a\xff\xff", "Gx\x01a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"} {
 		KeyText([]byte(bad)) // ends
+	}
+}
+
+// The port that a target names.
+func TestPort(t *testing.T) {
+	for host, want := range map[string]string{"a": "80", "a:80": "80", "a:": "80", "a:8080": "8080", "[::1]": "80", "[::1]:81": "81", "a.:82": "82", "": "80"} {
+		r := get()
+		if r.Host = host; Port(r) != want {
+			t.Errorf("%s: %s, want %s", host, Port(r), want)
+		}
+	}
+	r := get()
+	if r.TLS = new(tls.ConnectionState); Port(r) != "443" {
+		t.Error(Port(r))
 	}
 }
 
@@ -201,6 +217,11 @@ func FuzzKeyInjective(f *testing.F) {
 				headers = append(headers, fmt.Sprintf("%q", r.Header[name]))
 			}
 			return fmt.Sprintf("%q %q %s %s", r.Host, r.URL.RequestURI(), cookie, headers)
+		}
+		// The second target as the one that the client named before the first.
+		original1, original2 := string(p.AppendOriginal(nil, r1.URL)), string(p.AppendOriginal(nil, r2.URL))
+		if same := p.RewriteURL(r1.URL).RequestURI() == p.RewriteURL(r2.URL).RequestURI(); same != (original1 == original2) {
+			t.Fatalf("originals %q %q, same target: %v", original1, original2, same)
 		}
 		key1, key2 := string(p.AppendKey(nil, r1)), string(p.AppendKey(nil, r2))
 		was := []string{r1.URL.Path, r1.URL.RequestURI()}

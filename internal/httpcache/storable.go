@@ -60,7 +60,7 @@ func (p *Policy) Storable(req *http.Request, status int, header http.Header, now
 		return RefusedNoStore
 	case c.Private:
 		return RefusedPrivate
-	case len(req.Header["Authorization"]) > 0 && !c.shareable():
+	case p.authenticated(req.Header) && !c.shareable():
 		return RefusedAuth
 	case len(header["Set-Cookie"]) > 0 && p.SetCookie == SkipSetCookie && !c.withheld("Set-Cookie"):
 		return RefusedSetCookie
