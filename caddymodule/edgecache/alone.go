@@ -1,6 +1,7 @@
 package edgecache
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -61,12 +62,15 @@ type aloneFetch struct {
 
 func (a *aloneFetch) onHeader(status int) {
 	h, now := a.handler, time.Now()
-	h.metrics.upstream.Observe(now.Sub(a.requested).Seconds())
-	if a.writer.abandoned() && a.client.Context().Err() == nil {
+	if a.writer.abandoned() {
 		a.refused = caddyhttp.Error(http.StatusBadGateway, errAbandoned)
+		if a.client.Context().Err() != nil {
+			a.refused = caddyhttp.Error(statusClientClosed, context.Cause(a.client.Context()))
+		}
 		a.writer.client = nil // the content goes nowhere
 		return
 	}
+	h.metrics.upstream.Observe(now.Sub(a.requested).Seconds())
 	refusal := h.storable(a.want.key, a.asked, status, a.writer, now)
 	switch {
 	case status == http.StatusNotModified: // tells nothing

@@ -476,6 +476,8 @@ func TestHandlerFailures(t *testing.T) {
 			return caddyhttp.Error(404, errors.New("no such file"))
 		}, "404", "404"},
 		{"gives up with 499", func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(499); return nil }, "502", "old"},
+		// RFC 9110 §15.2.2: only to who asks for it.
+		{"switches protocols", func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(101); return nil }, "502", "old"},
 		{"writes nothing", func(http.ResponseWriter, *http.Request) error { return nil }, "200 ", "200 "},
 		{"writes less than announced", func(w http.ResponseWriter, _ *http.Request) error {
 			w.Header().Set("Content-Length", "100")

@@ -318,7 +318,8 @@ func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, shared *respon
 			return nil // the client left
 		case err != nil:
 			// A broken transfer is the only way left to say that the content is
-			// not whole.
+			// not whole. What there is of it arrives.
+			flush()
 			panic(http.ErrAbortHandler)
 		}
 		if _, err := w.Write(piece); err != nil {

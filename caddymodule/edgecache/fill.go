@@ -32,7 +32,7 @@ var (
 	// errRefresh ends a refresh that got a server error. Who has come to need
 	// the response since gets it by asking.
 	errRefresh = errors.New("origin server answered a refresh with an error")
-	// errAbandoned is a 499 in place of a response.
+	// errAbandoned is a 499 or 101 in place of a response.
 	errAbandoned = errors.New("exchange with the origin server was abandoned")
 )
 

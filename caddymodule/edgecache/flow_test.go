@@ -172,3 +172,83 @@ func TestReturnedErrorOfARefreshIsNotShared(t *testing.T) {
 		time.Sleep(time.Hour)
 	})
 }
+
+// Content that breaks off arrives as far as it came, and then breaks off.
+func TestWhatThereIsArrives(t *testing.T) {
+	h, _, _ := warmHandler(t)
+	synctest.Test(t, func(t *testing.T) {
+		w, err := visit(h, func(w http.ResponseWriter, r *http.Request) error {
+			cacheable(w, "half")
+			panic(http.ErrAbortHandler)
+		}, time.Hour)
+		if err != http.ErrAbortHandler || w.Body.String() != "half" || !w.Flushed {
+			t.Errorf("%q, flushed: %v, %v", w.Body, w.Flushed, err)
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
+// A client that leaves while it fetches by itself says nothing about what its
+// request would have got.
+func TestLeavingIsNoReasonNotToWait(t *testing.T) {
+	h, _, _ := warmHandler(t)
+	h.patience.alone = true
+	synctest.Test(t, func(t *testing.T) {
+		for range 2 {
+			_, err := visit(h, func(w http.ResponseWriter, r *http.Request) error {
+				<-r.Context().Done()
+				w.WriteHeader(statusClientClosed) // as reverse_proxy does
+				return nil
+			}, time.Second)
+			var e caddyhttp.HandlerError
+			if !errors.As(err, &e) || e.StatusCode != statusClientClosed {
+				t.Errorf("%v", err)
+			}
+		}
+		if n := h.state.flights.Memos(); n != 0 {
+			t.Errorf("%d remembered", n)
+		}
+	})
+}
+
+// What is forwarded as it is has a Cache-Status, whoever answers in the end,
+// and makes invalid what it makes invalid.
+func TestPassing(t *testing.T) {
+	answer := func(w http.ResponseWriter, r *http.Request) error {
+		if r.Method == http.MethodGet {
+			cacheable(w, "page")
+		}
+		return nil // and else write nothing: an empty 200
+	}
+	fails := func(http.ResponseWriter, *http.Request) error {
+		return caddyhttp.Error(http.StatusBadGateway, errors.New("down"))
+	}
+	e := newEdgeBefore(t, answer)
+	s := theState(t)
+	for _, tc := range []struct {
+		name   string
+		fields []string
+		next   func(http.ResponseWriter, *http.Request) error
+		status int
+		detail string
+		left   int64
+	}{
+		{"empty 200", nil, answer, 200, "method", 0},
+		{"with Upgrade", []string{"Connection", "Upgrade, HTTP2-Settings", "Upgrade", "h2c"}, answer, 200, "method", 0},
+		{"returned error", nil, fails, 502, "method", 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			nextDoes.Store(&answer)
+			e.get("/")
+			eventually(t, "stored", func() bool { return s.store.Objects() == 1 })
+			nextDoes.Store(&tc.next)
+			r := e.send("POST", "/", tc.fields...)
+			if got := r.cacheStatus(); r.status != tc.status || got != "edgecache; fwd="+tc.detail {
+				t.Errorf("%d %s", r.status, got)
+			}
+			if n := s.store.Objects(); n != tc.left {
+				t.Errorf("%d left", n)
+			}
+		})
+	}
+}

@@ -67,7 +67,7 @@ func (o *originWriter) Header() http.Header { return o.header }
 func (o *originWriter) WriteHeader(status int) {
 	switch {
 	case o.ended.Load() || o.wrote:
-	case status < 200:
+	case status < 200 && status != http.StatusSwitchingProtocols:
 		o.interim(status)
 	default:
 		o.wrote, o.status = true, status
@@ -134,9 +134,13 @@ func (o *originWriter) FlushError() error {
 // the client's writer and the body have gone their own ways then.
 func (o *originWriter) end() { o.ended.Store(true) }
 
-// abandoned reports whether the response is the 499 that reverse_proxy writes
-// for an exchange that was cancelled: it has no field of any origin server.
+// abandoned reports whether what came is no response at all: the 499 that
+// reverse_proxy writes for an exchange that was cancelled, which has no field
+// of any origin server, or a switch of protocols that nobody asked for.
 func (o *originWriter) abandoned() bool {
+	if o.status == http.StatusSwitchingProtocols {
+		return true
+	}
 	for name := range o.header {
 		if name != "Server" {
 			return false

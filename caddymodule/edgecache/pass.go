@@ -1,7 +1,9 @@
 package edgecache
 
 import (
+	"bufio"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -16,12 +18,12 @@ import (
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, d httpcache.Decision) error {
 	h.count(r, account{result: result(d.Forward)})
 	caddyhttp.SetVar(r.Context(), metVar, true)
-	if len(r.Header["Upgrade"]) > 0 || r.Method == http.MethodConnect {
+	if r.Method == http.MethodConnect {
 		return next.ServeHTTP(w, r) // not HTTP for long: keep every writer out of its way
 	}
 	p := h.passWriter(w, r, d)
 	err := next.ServeHTTP(p, r)
-	p.end()
+	p.end(err)
 	return err
 }
 
@@ -74,11 +76,29 @@ func (p *passWriter) FlushError() error {
 	return http.NewResponseController(p.ResponseWriter).Flush()
 }
 
-// end notes how long it took, if there was a response.
-func (p *passWriter) end() {
-	if p.wrote {
+// Hijack is for those who look for it rather than asking
+// http.ResponseController.
+func (p *passWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(p.ResponseWriter).Hijack()
+}
+
+// end notes how long it took, or completes the header of what is sent if the
+// next handler has sent nothing: the page of its error or, as net/http has it,
+// an empty 200.
+func (p *passWriter) end(err error) {
+	switch {
+	case p.wrote:
 		p.handler.metrics.exchange.Observe(time.Since(p.began).Seconds())
+	case err == nil:
+		p.finish(http.StatusOK)
+	default:
+		p.setStatus()
 	}
+}
+
+func (p *passWriter) setStatus() {
+	own := httpcache.CacheStatus{Cache: p.handler.id, Forward: p.decision.Forward, Detail: p.decision.Detail}
+	setStatus(p.Header(), own, strings.Join(p.Header()["Cache-Status"], ", "))
 }
 
 func (p *passWriter) implicitHeader() {
@@ -94,8 +114,7 @@ func (p *passWriter) finish(status int) {
 	if p.onHeader != nil {
 		p.onHeader(status, header)
 	}
-	own := httpcache.CacheStatus{Cache: h.id, Forward: p.decision.Forward, Detail: p.decision.Detail}
-	setStatus(header, own, strings.Join(header["Cache-Status"], ", "))
+	p.setStatus()
 	if httpcache.Invalidates(p.target.Method, status) {
 		for _, target := range httpcache.InvalidatedTargets(p.target, header) {
 			if target == p.target {
