@@ -33,8 +33,11 @@ const (
 	// for how long it takes no further ones when they were too many.
 	crowdTime = 10 * time.Second
 
-	// generationCount is the number of counters that invalidations share.
-	generationCount = 1024
+	// generationCount is the number of counters that invalidations share. It is
+	// large, since a fill whose counter moved because of another key is not
+	// stored, and not joined by later requests: with n invalidations while it is
+	// under way the odds of that are n to this.
+	generationCount = 1 << 16
 )
 
 // Store holds responses. Create it with New; all methods may be called at the
@@ -49,7 +52,7 @@ type Store struct {
 	bytes       atomic.Int64
 	objects     atomic.Int64
 	evictions   atomic.Uint64
-	generations [generationCount]atomic.Uint64
+	generations [generationCount]atomic.Uint32
 }
 
 // New returns an empty store for that many bytes.
@@ -85,7 +88,7 @@ func (s *Store) Variants(key string) []*Entry {
 // been invalidated. Take it before asking the origin server and hand it to
 // Put.
 func (s *Store) Generation(key string) uint64 {
-	return s.generation(maphash.String(s.seed, key)).Load()
+	return uint64(s.generation(maphash.String(s.seed, key)).Load())
 }
 
 // Put stores e, used at now, in place of the same variant, and evicts what
@@ -100,7 +103,7 @@ func (s *Store) Put(e *Entry, generation uint64, now time.Time) bool {
 		return false
 	}
 	hash := maphash.String(s.seed, e.Key)
-	fresh := func() bool { return s.generation(hash).Load() == generation }
+	fresh := func() bool { return uint64(s.generation(hash).Load()) == generation }
 	replaced, freed, ok := s.shard(hash).put(e, size, now, fresh)
 	if !ok {
 		s.bytes.Add(-size)
@@ -196,6 +199,6 @@ func (s *Store) evictOne() bool {
 
 func (s *Store) shard(hash uint64) *shard { return &s.shards[hash%shardCount] }
 
-func (s *Store) generation(hash uint64) *atomic.Uint64 {
+func (s *Store) generation(hash uint64) *atomic.Uint32 {
 	return &s.generations[hash/shardCount%generationCount]
 }

@@ -334,3 +334,26 @@ func TestVaryOfTheNewest(t *testing.T) {
 		t.Error("not the newest")
 	}
 }
+
+// Invalidations of other keys hardly ever keep a fill from being stored: a site
+// may have thousands of them while one fill is under way.
+func TestGenerationsAreTheirOwn(t *testing.T) {
+	s := New(1 << 20)
+	before := make(map[string]uint64)
+	for i := range 2000 {
+		key := fmt.Sprint("fill ", i)
+		before[key] = s.Generation(key)
+	}
+	for i := range 2000 {
+		s.Invalidate([]byte(fmt.Sprint("other ", i)))
+	}
+	changed := 0
+	for key, generation := range before {
+		if s.Generation(key) != generation {
+			changed++
+		}
+	}
+	if changed > len(before)/10 {
+		t.Errorf("%d of %d changed", changed, len(before))
+	}
+}
