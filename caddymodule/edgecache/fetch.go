@@ -223,30 +223,31 @@ func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	// The client stays until the header is decided even if it has left: until
 	// then the fill may ask for placeholders of its request. Unless something
 	// stale may stand in and it has waited long enough.
+	var enough <-chan time.Time
 	if h.patience.stale && want.mayBeStale(now) {
-		enough := time.NewTimer(h.patience.wait)
-		defer enough.Stop()
-		select {
-		case <-flight.Decided():
-		case <-enough.C:
-			if now := time.Now(); want.mayBeStale(now) && client.leave() {
-				f.carried.cut()
-				h.standIn(w, r, *want, now, "slow")
-				return false, nil
-			}
-		}
+		timer := time.NewTimer(h.patience.wait)
+		defer timer.Stop()
+		enough = timer.C
 	}
-	<-flight.Decided()
-	f.carried.cut()
+	if !client.wait(flight.Decided(), enough) {
+		if now := time.Now(); want.mayBeStale(now) && client.leave() {
+			f.carried.cut()
+			h.standIn(w, r, *want, now, "slow")
+			return false, nil
+		}
+		client.wait(flight.Decided(), nil)
+	}
 	shared, outcome, err := flight.Result()
-	switch outcome {
-	case collapse.Failed:
+	if outcome == collapse.Released {
+		defer f.carried.cut() // the client's handler stays until the end
+		return false, client.give()
+	}
+	f.carried.cut()
+	if outcome == collapse.Failed {
 		if want.tryAgain(err, time.Now()) {
 			return true, nil
 		}
 		return false, h.failed(w, r, *want, err)
-	case collapse.Released:
-		return false, client.wait()
 	}
 	h.count(r, account{result(want.forward), want.key, shared.stored, time.Now()})
 	for name, values := range f.withheld {

@@ -214,7 +214,7 @@ func (f *fill) publish(status, fwdStatus int, now time.Time) {
 	f.body = h.state.flights.NewBody(h.maxObject())
 	f.body.Expect(f.writer.length())
 	f.writer.body = f.body
-	if f.client != nil && f.client.take() != nil {
+	if f.client != nil && f.client.take() {
 		f.reader, _ = f.body.NewReader()
 	}
 	open := f.refusal == "" && f.stored.Fresh(now)
@@ -249,27 +249,22 @@ func refusesRequest(status int) bool {
 // live gives a response that cannot be shared to the client that caused it,
 // as it comes, and sends everybody else their own way.
 func (f *fill) live(status int, own httpcache.CacheStatus) {
+	f.flight.Release(time.Now())
 	if !f.claim() {
-		f.flight.Release(time.Now())
 		f.cancel()
 		return
 	}
-	f.flight.Release(time.Now())
 	f.writer.sendHeader(status, own)
 }
 
 // claim makes the exchange the client's alone from here on, if it is still
-// there.
+// there. Call it after Release: the client may be slow to give its writer.
 func (f *fill) claim() bool {
-	if f.client == nil {
+	if f.client == nil || !f.client.take() {
 		return false
 	}
-	w := f.client.take()
-	if w == nil {
-		return false
-	}
+	f.writer.client = f.client.writer()
 	context.AfterFunc(f.client.r.Context(), f.cancel)
-	f.writer.client = w
 	f.handler.count(f.client.r, f.want.account())
 	return true
 }
@@ -296,11 +291,11 @@ func (f *fill) finish(err error) {
 			err = caddyhttp.Error(http.StatusBadGateway, err)
 		case errors.As(err, &handler) && handler.StatusCode < 500 && f.ctx.Err() == nil:
 			// What is wrong with this request may be right with the next.
+			f.flight.Release(time.Now())
 			if f.claim() {
 				setStatus(f.writer.client.Header(), httpcache.CacheStatus{Cache: f.handler.id, Forward: f.want.forward}, "")
 				f.client.end(err)
 			}
-			f.flight.Release(time.Now())
 			return
 		}
 		f.fail(err)

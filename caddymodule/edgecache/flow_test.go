@@ -252,3 +252,82 @@ func TestPassing(t *testing.T) {
 		})
 	}
 }
+
+// deaf is a client that does not read interim responses before it hears.
+type deaf struct {
+	*httptest.ResponseRecorder // which takes them for final ones
+	hears                      chan struct{}
+	hints                      int
+}
+
+func (d *deaf) WriteHeader(status int) {
+	if status >= 200 {
+		d.ResponseRecorder.WriteHeader(status)
+		return
+	}
+	<-d.hears
+	if d.Header().Get("Link") != "" {
+		d.hints++
+	}
+}
+
+// A client that does not read its interim responses holds up nobody who waits
+// for the same fetch, whether they share the response or not.
+func TestDeafClientHoldsUpNobody(t *testing.T) {
+	h, _, _ := warmHandler(t)
+	for _, cacheControl := range []string{"max-age=60", "no-store"} {
+		synctest.Test(t, func(t *testing.T) {
+			var fetches atomic.Int64
+			next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+				n := fetches.Add(1)
+				w.Header().Set("Link", "</style.css>; rel=preload")
+				w.WriteHeader(103)
+				w.Header().Del("Link")
+				time.Sleep(2 * time.Second)
+				w.Header().Set("Cache-Control", cacheControl)
+				_, err := fmt.Fprint(w, n)
+				return err
+			})
+			visit := func(client *deaf) {
+				r := httptest.NewRequest("GET", "http://example.com/visit?"+cacheControl, nil)
+				if err := h.ServeHTTP(client, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, nil), next); err != nil {
+					t.Error(err)
+				}
+			}
+			first := &deaf{httptest.NewRecorder(), make(chan struct{}), 0}
+			var clients sync.WaitGroup
+			clients.Go(func() { visit(first) })
+			synctest.Wait()
+			second, began := &deaf{httptest.NewRecorder(), make(chan struct{}), 0}, time.Now()
+			close(second.hears)
+			visit(second)
+			if took, shared := time.Since(began), second.Body.String() == "1"; took > 4*time.Second || shared != (cacheControl == "max-age=60") {
+				t.Errorf("%s: %q after %v", cacheControl, second.Body, took)
+			}
+			close(first.hears)
+			clients.Wait()
+			if first.Body.String() != "1" || first.hints != 1 || first.Header().Get("Link") != "" {
+				t.Errorf("%q, %d interim responses, %v", first.Body, first.hints, first.Header())
+			}
+			time.Sleep(time.Hour)
+		})
+	}
+}
+
+// A status that is none is a panic of the handler's, as without a cache.
+func TestNoStatus(t *testing.T) {
+	h, _, _ := warmHandler(t)
+	synctest.Test(t, func(t *testing.T) {
+		for _, status := range []int{0, 42, 1000} {
+			_, err := visit(h, func(w http.ResponseWriter, r *http.Request) error {
+				w.WriteHeader(status)
+				return nil
+			}, time.Hour)
+			var e caddyhttp.HandlerError
+			if !errors.As(err, &e) || e.StatusCode != http.StatusBadGateway {
+				t.Errorf("%d: %v", status, err)
+			}
+		}
+		time.Sleep(time.Hour)
+	})
+}

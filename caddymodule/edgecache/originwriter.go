@@ -67,6 +67,8 @@ func (o *originWriter) Header() http.Header { return o.header }
 func (o *originWriter) WriteHeader(status int) {
 	switch {
 	case o.ended.Load() || o.wrote:
+	case status < 100 || status > 999:
+		panic(fmt.Sprintf("no HTTP status: %d", status)) // as net/http does, which may not be there to do it
 	case status < 200 && status != http.StatusSwitchingProtocols:
 		o.interim(status)
 	default:
@@ -211,19 +213,26 @@ func (o *originWriter) interim(status int) {
 	}
 	switch {
 	case o.client != nil:
-		o.sendInterim(o.client, status)
+		interim{status, o.header}.send(o.client)
 	case o.waiting != nil:
-		o.waiting.lend(func(w http.ResponseWriter) { o.sendInterim(w, status) })
+		o.waiting.interims <- interim{status, o.header.Clone()} // has room for all there may be
 	}
 }
 
-func (o *originWriter) sendInterim(w http.ResponseWriter, status int) {
+// interim is an interim response (RFC 9110 §15.2).
+type interim struct {
+	status int
+	header http.Header
+}
+
+// send writes the response and leaves the header of w as it was.
+func (i interim) send(w http.ResponseWriter) {
 	header := w.Header()
 	before := header.Clone()
-	for name, values := range o.header {
+	for name, values := range i.header {
 		header[name] = values
 	}
-	w.WriteHeader(status)
+	w.WriteHeader(i.status)
 	clear(header)
 	for name, values := range before {
 		header[name] = values
