@@ -130,9 +130,11 @@ func TestStalledFillWhoseClientLeft(t *testing.T) {
 				t.Errorf("%q %s %v", w.Body, got, err)
 			}
 			time.Sleep(time.Second)
+			synctest.Wait()
 		}
 		began := time.Now()
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if d := ended.Sub(began); fetches != 2 || d < time.Minute || d > 2*time.Minute {
 			t.Errorf("%d fetches, the last ended after %v", fetches, d)
 		}
