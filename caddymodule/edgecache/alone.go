@@ -15,6 +15,7 @@ import (
 // on the way if it may be stored after all. The client's own conditions go
 // along: the origin server may spare itself the content.
 func (h *Handler) alone(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want, flightKey string) error {
+	want.partial = nil // nobody asks for the rest of it
 	a := &aloneFetch{
 		handler:    h,
 		client:     r,
@@ -55,6 +56,7 @@ type aloneFetch struct {
 
 	writer *originWriter
 	stored *httpcache.Stored // what is being stored, or nil
+	part   *httpcache.Part   // which of the content it has, nil for all
 	body   *collapse.Body    // its content so far
 
 	refused error // why the response is not given to the client, or nil
@@ -71,7 +73,7 @@ func (a *aloneFetch) onHeader(status int) {
 		return
 	}
 	h.metrics.upstream.Observe(now.Sub(a.requested).Seconds())
-	refusal := h.storable(a.want.key, a.asked, status, a.writer, now)
+	refusal := h.storable(a.want, a.asked, status, a.writer, now)
 	switch {
 	case status == http.StatusNotModified: // tells nothing
 	case refusal != "":
@@ -79,8 +81,11 @@ func (a *aloneFetch) onHeader(status int) {
 		h.metrics.refuse(refusal)
 	default:
 		h.state.flights.Forget(a.flightKey)
-		h.policy.Strip(a.writer.header)
-		a.stored = h.policy.NewStored(a.asked, status, a.writer.header, a.requested, now)
+		a.stored = h.newStored(a.asked, status, a.writer.header, a.requested, now)
+		if status == http.StatusPartialContent {
+			part, _ := httpcache.PartOf(a.writer.header)
+			a.part = &part
+		}
 		a.body = h.state.flights.NewBody(h.maxObject())
 		a.writer.body = a.body
 	}
@@ -98,12 +103,17 @@ func (a *aloneFetch) finish(err error) {
 	if err == nil {
 		err = a.writer.complete()
 	}
+	if err == nil && a.part != nil && a.writer.written != a.part.Length {
+		err = errTruncated
+	}
 	h := a.handler
 	switch content := a.body.End(err); {
 	case err != nil:
 		h.metrics.refuse(refusedBroken)
 	case !a.body.Whole():
 		h.metrics.refuse(httpcache.RefusedTooLarge)
+	case a.part != nil:
+		h.storePart(a.want.key, a.asked, a.stored, a.part.First, content, a.generation)
 	default:
 		h.put(h.entry(a.want.key, a.stored.WithLength(len(content)), content), a.generation, time.Now())
 	}

@@ -76,6 +76,8 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        stale_to_waiters on|off
 //	    }
 //	    early_refresh <percent>|off
+//
+//	    range auto|full|pass
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive
@@ -122,6 +124,7 @@ var subdirectives = map[string]func(*Handler, *caddyfile.Dispenser) error{
 	"no_store":             (*Handler).parseNoStore,
 	"override_ttl":         func(h *Handler, d *caddyfile.Dispenser) error { return oneDuration(d, &h.OverrideTTL) },
 	"preset":               (*Handler).parsePreset,
+	"range":                func(h *Handler, d *caddyfile.Dispenser) error { return h.parseRange(d) },
 	"set_cookie":           func(h *Handler, d *caddyfile.Dispenser) error { return h.parseSetCookie(d) },
 	"stale_if_error":       func(h *Handler, d *caddyfile.Dispenser) error { return oneDurationOrZero(d, &h.StaleIfError) },
 	"stale_s_maxage":       func(h *Handler, d *caddyfile.Dispenser) error { return h.parseSMaxAge(d) },

@@ -87,7 +87,7 @@ func TestConformance(t *testing.T) {
 	var all []behaviour
 	for _, group := range [][]behaviour{
 		freshnessBehaviours(), directiveBehaviours(), dateBehaviours(), statusBehaviours(),
-		varyBehaviours(), conditionalBehaviours(), updateBehaviours(), invalidationBehaviours(),
+		varyBehaviours(), conditionalBehaviours(), updateBehaviours(), invalidationBehaviours(), rangeBehaviours(),
 		requestBehaviours(), staleBehaviours(), targetedBehaviours(), fieldBehaviours(),
 	} {
 		all = append(all, group...)

@@ -46,7 +46,7 @@ func init() {
 // `{http.edgecache.age}` | The age, in seconds, of the stored or shared response that is the answer
 // `{http.edgecache.key_hash}` | A name for the cache key that tells nothing of the URL
 // `{http.edgecache.ttl}` | For how many seconds that response is fresh still; negative if stale
-// `{http.edgecache.status}` | What the cache did: `hit`, `hit-stale`, `collapsed`, or why the request was forwarded: `uri-miss`, `vary-miss`, `stale`, `method`, `request`, `bypass`
+// `{http.edgecache.status}` | What the cache did: `hit`, `hit-stale`, `collapsed`, or why the request was forwarded: `uri-miss`, `vary-miss`, `stale`, `method`, `partial`, `request`, `bypass`
 type Handler struct {
 	// The name of the store that holds the responses. Handlers with the same
 	// store share what it holds. Any name but `default` must be defined in
@@ -76,6 +76,7 @@ type Handler struct {
 
 	Variants
 	Storing
+	Ranges
 	Exemptions
 	StatusHeader
 
@@ -156,7 +157,7 @@ func (h *Handler) settle() error {
 		return fmt.Errorf("preset %w", err)
 	}
 	h.policy = preset
-	for _, apply := range []func(*httpcache.Policy) error{h.Freshness.apply, h.Stale.apply, h.Coalescing.apply, h.Key.apply, h.Variants.apply, h.Storing.apply} {
+	for _, apply := range []func(*httpcache.Policy) error{h.Freshness.apply, h.Stale.apply, h.Coalescing.apply, h.Key.apply, h.Variants.apply, h.Storing.apply, h.Ranges.apply} {
 		if err := apply(&h.policy); err != nil {
 			return err
 		}

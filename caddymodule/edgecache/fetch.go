@@ -32,6 +32,9 @@ const statusClientClosed = 499
 type want struct {
 	key     string
 	entry   *store.Entry // to be validated, or nil
+	partial *store.Entry // to be completed, or nil
+
+	part    *httpcache.RangeSpec // to be asked for instead of the whole, or nil
 	forward httpcache.Forward
 	again   bool // it is the second attempt to reach the origin server
 }
@@ -52,7 +55,7 @@ func (w want) mayBeStale(now time.Time) bool {
 func (w *want) tryAgain(err error, now time.Time) bool {
 	switch {
 	case err == errMismatch:
-		w.entry = nil
+		w.entry, w.partial = nil, nil
 		return true
 	case err == errRefresh || err == errIncomplete: // nobody's attempt so far
 		return !w.mayBeStale(now)
@@ -86,6 +89,7 @@ type response struct {
 	entry  *store.Entry
 	stored *httpcache.Stored
 	body   *collapse.Body
+	part   *httpcache.Part // which of the content the body has, nil for all
 
 	decided   time.Time         // when the header came
 	refusal   httpcache.Refusal // why the body is not being stored, or empty
@@ -100,12 +104,15 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if passes >= maxPasses {
 		return h.loop(r, want.forward)
 	}
-	base := h.flightKey(r, want.key)
+	base := h.flightKey(r, want)
 	flightKey := h.variantKey(base, r, want)
 	if passes > 0 || h.patience.alone || want.entry != nil && !want.entry.Stored.Reusable() && h.hasCredentials(r) {
 		// Of a fetch for this very store it might wait for itself; and what is
 		// validated for each use may be personal, so each needs its own.
 		return h.own(w, r, next, want, flightKey, now)
+	}
+	if want.part != nil && h.joinWhole(w, r, want, now) {
+		return nil
 	}
 	for round := 0; round < maxRounds; round++ {
 		joined := now
@@ -307,11 +314,12 @@ func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, shared *respon
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	h.writeFields(w.Header(), s, now, status, nil)
-	w.WriteHeader(s.Status)
+	span := h.startPart(w, r, shared, now, status)
 	flush := func() { _ = http.NewResponseController(w).Flush() }
-	for {
+	for off := int64(0); off < span.End(); {
 		piece, err := reader.Next(r.Context(), flush)
+		before := off
+		off += int64(len(piece))
 		switch {
 		case err == io.EOF:
 			return nil
@@ -323,10 +331,15 @@ func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, shared *respon
 			flush()
 			panic(http.ErrAbortHandler)
 		}
+		piece = piece[min(max(span.First-before, 0), int64(len(piece))):min(span.End()-before, int64(len(piece)))]
+		if len(piece) == 0 {
+			continue
+		}
 		if _, err := w.Write(piece); err != nil {
 			return nil
 		}
 	}
+	return nil
 }
 
 // refresh fetches the successor of an entry in the background, if it is the
@@ -335,8 +348,8 @@ func (h *Handler) refresh(preset http.Header, r *http.Request, next caddyhttp.Ha
 	if early(r) || !e.Refresh.Take(now) {
 		return
 	}
-	want := want{key: key, entry: e, forward: httpcache.ForwardStale}
-	flight := h.state.flights.Lead(h.variantKey(h.flightKey(r, key), r, want), h.patience.terms, now)
+	want := want{key: key, entry: e, forward: httpcache.ForwardStale, part: somePart(e)}
+	flight := h.state.flights.Lead(h.variantKey(h.flightKey(r, want), r, want), h.patience.terms, now)
 	if flight == nil {
 		e.Refresh.Free() // somebody fetches it in the foreground
 		return
@@ -349,9 +362,9 @@ func (h *Handler) refresh(preset http.Header, r *http.Request, next caddyhttp.Ha
 // flightKey is what requests have in common that may share a fetch. It
 // separates those who could not share a response anyway: requests with
 // credentials or cookies do not make the others wait to find out, a request
-// from after an invalidation does not join a fetch from before, and one in
-// early data may be refused for that alone.
-func (h *Handler) flightKey(r *http.Request, key string) string {
+// from after an invalidation does not join a fetch from before, one in early
+// data may be refused for that alone, and each part is another response.
+func (h *Handler) flightKey(r *http.Request, want want) string {
 	class := byte('0')
 	authorization, cookies := h.policy.Credentials(r.Header)
 	if authorization {
@@ -363,10 +376,18 @@ func (h *Handler) flightKey(r *http.Request, key string) string {
 	if early(r) {
 		class |= 4
 	}
-	flight := make([]byte, 0, 16+len(key))
-	flight = binary.BigEndian.AppendUint64(append(flight, class), h.state.store.Generation(key))
-	flight = binary.AppendUvarint(flight, uint64(len(key)))
-	return string(append(flight, key...))
+	if want.part != nil {
+		class |= 8
+	}
+	flight := make([]byte, 0, 32+len(want.key))
+	flight = binary.BigEndian.AppendUint64(append(flight, class), h.state.store.Generation(want.key))
+	flight = binary.AppendUvarint(flight, uint64(len(want.key)))
+	flight = append(flight, want.key...)
+	if p := want.part; p != nil {
+		flight = binary.BigEndian.AppendUint64(flight, uint64(p.First))
+		flight = binary.BigEndian.AppendUint64(flight, uint64(p.Last))
+	}
+	return string(flight)
 }
 
 // keyInFlight is the cache key in a flight key.

@@ -57,7 +57,8 @@ type fill struct {
 	writer    *originWriter
 	requested time.Time
 	stored    *httpcache.Stored
-	withheld  http.Header // what only the client that caused it gets
+	part      *httpcache.Part // which of the content the response has, nil for all
+	withheld  http.Header     // what only the client that caused it gets
 	body      *collapse.Body
 	refusal   httpcache.Refusal
 	reader    *collapse.Reader // of the client, taken before anybody else can; nil if there is no body
@@ -91,13 +92,19 @@ func (h *Handler) newFill(r *http.Request, next caddyhttp.Handler, want want, fl
 	if span != noSpan {
 		propagate(f.ctx, f.request.Header)
 	}
-	// Ask for the whole, or whether the stored whole still holds.
-	if want.entry != nil {
+	// Ask for the whole or a part of it, for what is missing of it, or whether
+	// what is stored still holds.
+	for _, name := range httpcache.ConditionalFields {
+		delete(f.request.Header, name)
+	}
+	switch {
+	case want.entry != nil:
 		want.entry.Stored.Condition(f.request.Header)
-	} else {
-		for _, name := range httpcache.ConditionalFields {
-			delete(f.request.Header, name)
-		}
+	case want.partial != nil:
+		want.partial.Stored.ConditionMissing(f.request.Header)
+	}
+	if want.part != nil {
+		f.request.Header["Range"] = []string{"bytes=" + want.part.String()}
 	}
 	f.watch = time.AfterFunc(math.MaxInt64, f.check)
 	return f
@@ -178,9 +185,20 @@ func (f *fill) onHeader(status int) {
 			return
 		}
 	}
-	f.refusal = h.storable(f.want.key, f.asked, status, f.writer, now)
+	f.refusal = h.storable(f.want, f.asked, status, f.writer, now)
 	if f.refusal == "" && !f.carried.complete() {
 		f.refusal = httpcache.RefusedIncomplete
+	}
+	if f.refusal == "" && status == http.StatusPartialContent {
+		part, _ := httpcache.PartOf(f.writer.header)
+		f.part = &part
+	}
+	if f.want.partial != nil && aboutRanges(status) && !f.completes(now) {
+		// Whatever the reason, this is no answer to who wants the whole.
+		h.state.store.Remove(f.want.partial)
+		f.fail(errMismatch)
+		f.cancel()
+		return
 	}
 	if f.refusal != "" {
 		h.metrics.refuse(f.refusal)
@@ -208,17 +226,28 @@ func (f *fill) shareableError(status int) bool {
 // publish shares the response from its header on.
 func (f *fill) publish(status, fwdStatus int, now time.Time) {
 	h := f.handler
-	h.policy.Strip(f.writer.header)
-	f.stored = h.policy.NewStored(f.asked, status, f.writer.header, f.requested, now)
+	length := f.writer.length()
+	if f.stored == nil { // otherwise it completes what is stored
+		f.stored = h.newStored(f.asked, status, f.writer.header, f.requested, now)
+	} else {
+		length, fwdStatus = f.stored.PartSize(), status
+	}
 	f.withheld = h.policy.Withheld(f.writer.header)
 	f.body = h.state.flights.NewBody(h.maxObject())
-	f.body.Expect(f.writer.length())
+	f.body.Expect(length)
 	f.writer.body = f.body
 	if f.client != nil && f.client.take() {
 		f.reader, _ = f.body.NewReader()
 	}
 	open := f.refusal == "" && f.stored.Fresh(now)
-	f.flight.Publish(&response{stored: f.stored, body: f.body, decided: now, refusal: f.refusal, fwdStatus: fwdStatus, fill: f.span.SpanContext()}, open)
+	shared := &response{stored: f.stored, body: f.body, part: f.part, decided: now, refusal: f.refusal, fwdStatus: fwdStatus, fill: f.span.SpanContext()}
+	if f.want.partial != nil && f.part != nil {
+		shared.part = nil // all of it is there in the end
+		f.flight.Publish(shared, open)
+		f.copyStored(httpcache.Span{Length: f.part.First})
+		return
+	}
+	f.flight.Publish(shared, open)
 }
 
 // notModified updates the stored response and shares it.
@@ -234,7 +263,7 @@ func (f *fill) notModified(entry *store.Entry, now time.Time) {
 		f.fail(errMismatch)
 		return
 	}
-	e := h.entry(entry.Key, fresh, entry.Body)
+	e := h.successor(entry, fresh)
 	h.putFreshened(e, f.generation, now)
 	f.flight.Publish(&response{entry: e, stored: fresh, decided: now, fwdStatus: http.StatusNotModified, fill: f.span.SpanContext()}, fresh.Fresh(now))
 	f.flight.Done()
@@ -319,6 +348,12 @@ func (f *fill) commit(err error) {
 	if err == nil {
 		err = f.writer.complete()
 	}
+	if err == nil && f.part != nil && f.writer.written != f.part.Length {
+		err = errTruncated
+	}
+	if err == nil && f.part != nil && f.want.partial != nil {
+		f.copyStored(httpcache.Span{First: f.part.End(), Length: f.part.Size - f.part.End()})
+	}
 	if err != nil {
 		h.metrics.refuse(refusedBroken)
 		f.body.End(err)
@@ -338,8 +373,12 @@ func (f *fill) commit(err error) {
 		f.flight.Retire(time.Now()) // longer than what is stored
 		return
 	}
-	e := h.entry(f.want.key, f.stored.WithLength(len(content)), content)
-	h.put(e, f.generation, time.Now())
+	if f.part != nil && f.want.partial == nil {
+		h.storePart(f.want.key, f.asked, f.stored, f.part.First, content, f.generation)
+	} else {
+		e := h.entry(f.want.key, f.stored.WithLength(len(content)), content)
+		h.put(e, f.generation, time.Now())
+	}
 	f.flight.Done()
 }
 

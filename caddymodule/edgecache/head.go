@@ -47,7 +47,7 @@ func (h *Handler) freshenByHead(e *store.Entry, asked *http.Request, header http
 	case changed:
 		h.state.store.Remove(e)
 	case fresh != nil:
-		h.putFreshened(h.entry(e.Key, fresh, e.Body), generation, now)
+		h.putFreshened(h.successor(e, fresh), generation, now)
 	}
 }
 

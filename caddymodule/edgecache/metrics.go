@@ -25,7 +25,7 @@ var allResults = []result{
 	resultHit, resultHitStale, resultCollapsed,
 	result(httpcache.ForwardBypass), result(httpcache.ForwardMethod),
 	result(httpcache.ForwardURIMiss), result(httpcache.ForwardVaryMiss),
-	result(httpcache.ForwardRequest), result(httpcache.ForwardStale),
+	result(httpcache.ForwardRequest), result(httpcache.ForwardStale), result(httpcache.ForwardPartial),
 }
 
 // Why a response that the rules allow to store is not stored in the end.

@@ -2,6 +2,7 @@ package edgecache
 
 import (
 	"crypto/rand"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -13,7 +14,7 @@ import (
 // replayRanges answers r with those parts of a stored response that its Range
 // asks for. It returns false, having done nothing, if r gets the whole.
 func (h *Handler) replayRanges(w http.ResponseWriter, r *http.Request, e *store.Entry, now time.Time, status httpcache.CacheStatus) bool {
-	size := int64(len(e.Body))
+	size := e.ContentSize()
 	spans, result := e.Stored.SelectRanges(r, size, now)
 	header := w.Header()
 	switch result {
@@ -31,7 +32,7 @@ func (h *Handler) replayRanges(w http.ResponseWriter, r *http.Request, e *store.
 		header["Content-Range"] = []string{span.ContentRange(size)}
 		header["Content-Length"] = []string{strconv.FormatInt(span.Length, 10)}
 		w.WriteHeader(http.StatusPartialContent)
-		_, _ = w.Write(e.Body[span.First:span.End()]) // the client is gone; nobody to tell
+		writeContent(w, e, span)
 		return true
 	}
 	m := newByteranges(header["Content-Type"], spans, size)
@@ -42,11 +43,22 @@ func (h *Handler) replayRanges(w http.ResponseWriter, r *http.Request, e *store.
 		if _, err := w.Write(m.heads[i]); err != nil {
 			return true
 		}
-		if _, err := w.Write(e.Body[span.First:span.End()]); err != nil {
+		if !writeContent(w, e, span) {
 			return true
 		}
 	}
 	_, _ = w.Write(m.tail)
+	return true
+}
+
+// writeContent writes what e has stored of a span. It returns false if the
+// client is gone.
+func writeContent(w io.Writer, e *store.Entry, span httpcache.Span) bool {
+	for p := range e.Content(span) {
+		if _, err := w.Write(p); err != nil {
+			return false
+		}
+	}
 	return true
 }
 

@@ -2,13 +2,21 @@ package edgecache
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/tandem-cdn/tandem/internal/httpcache"
 )
 
 // TestRangesOfStored asks for parts of what is stored whole.
@@ -100,5 +108,250 @@ func TestMultipartRanges(t *testing.T) {
 	}
 	if e.asked.Load() != 1 {
 		t.Errorf("asked %d times", e.asked.Load())
+	}
+}
+
+// versioned is an origin server of one resource per path that changes when it
+// is told to; its tag names the version, and the version makes the content.
+type versioned struct {
+	size    int64
+	version atomic.Int64
+}
+
+func versionedContent(version, size int64) []byte {
+	rnd := rand.New(rand.NewPCG(uint64(version), uint64(size)))
+	content := make([]byte, size)
+	for i := range content {
+		content[i] = 'a' + byte(rnd.UintN(26))
+	}
+	return content
+}
+
+func (o *versioned) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	v := o.version.Load()
+	w.Header().Set("Etag", strconv.Quote(strconv.FormatInt(v, 10)))
+	w.Header().Set("Cache-Control", "max-age=600")
+	w.Header().Set("Content-Type", "text/plain")
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(versionedContent(v, o.size)))
+}
+
+// check compares a reply to a request for a range with a plain cut of the
+// version that it says it is of.
+func (o *versioned) check(r reply, spec string) error {
+	tag, err := strconv.Unquote(r.header.Get("Etag"))
+	if r.status == 416 {
+		if r.header.Get("Content-Range") != fmt.Sprintf("bytes */%d", o.size) {
+			return fmt.Errorf("%s: 416 with %q %v", spec, r.body, r.header)
+		}
+		return nil
+	}
+	version, err2 := strconv.ParseInt(tag, 10, 64)
+	if err != nil || err2 != nil || r.err != nil {
+		return fmt.Errorf("%s: %d %q: %v", spec, r.status, tag, r.err)
+	}
+	content := versionedContent(version, o.size)
+	plain := httptest.NewRecorder()
+	req := httptest.NewRequest("GET", "/", nil)
+	if spec != "" && r.status != 200 {
+		req.Header.Set("Range", spec)
+	}
+	http.ServeContent(plain, req, "", time.Time{}, bytes.NewReader(content))
+	if kind, params, _ := mime.ParseMediaType(plain.Header().Get("Content-Type")); kind == "multipart/byteranges" {
+		_, own, err := mime.ParseMediaType(r.header.Get("Content-Type"))
+		if err != nil {
+			return fmt.Errorf("%s: %v", spec, err)
+		}
+		theirs, ours := multipart.NewReader(plain.Body, params["boundary"]), multipart.NewReader(strings.NewReader(r.body), own["boundary"])
+		for {
+			a, errA := theirs.NextRawPart()
+			b, errB := ours.NextRawPart()
+			if errA == io.EOF && errB == io.EOF {
+				return nil
+			}
+			if errA != nil || errB != nil {
+				return fmt.Errorf("%s: %v, %v", spec, errA, errB)
+			}
+			bodyA, _ := io.ReadAll(a)
+			bodyB, _ := io.ReadAll(b)
+			if !bytes.Equal(bodyA, bodyB) || a.Header.Get("Content-Range") != b.Header.Get("Content-Range") {
+				return fmt.Errorf("%s: %s is %.20q, want %s %.20q", spec, b.Header.Get("Content-Range"), bodyB, a.Header.Get("Content-Range"), bodyA)
+			}
+		}
+	}
+	if plain.Code != r.status || plain.Body.String() != r.body || plain.Header().Get("Content-Range") != r.header.Get("Content-Range") {
+		return fmt.Errorf("%s: got %d %q %.40q of %d, want %d %q %.40q", spec, r.status, r.header.Get("Content-Range"), r.body, len(r.body),
+			plain.Code, plain.Header().Get("Content-Range"), plain.Body.String())
+	}
+	return nil
+}
+
+// randomRanges is a Range field, mostly of one range.
+func randomRanges(rnd *rand.Rand, size int64) string {
+	var specs []string
+	for range 1 + rnd.IntN(6)/5*rnd.IntN(3) {
+		first := rnd.Int64N(size + size/8 + 1)
+		switch rnd.IntN(6) {
+		case 0:
+			specs = append(specs, fmt.Sprintf("-%d", rnd.Int64N(size+5)))
+		case 1:
+			specs = append(specs, fmt.Sprintf("%d-", first))
+		default:
+			specs = append(specs, fmt.Sprintf("%d-%d", first, first+rnd.Int64N(size/4+1)))
+		}
+	}
+	return "bytes=" + strings.Join(specs, ",")
+}
+
+// TestPartsRandom asks for random parts of random resources that change now
+// and then. Every answer has to be the plain cut of one version, and what has
+// come before of the version that is stored is not asked for again.
+func TestPartsRandom(t *testing.T) {
+	for _, mode := range []string{"auto", "full", "pass"} {
+		t.Run(mode, func(t *testing.T) {
+			origin := new(versioned)
+			e := newEdge(t, strings.Replace(site, "edgecache", "edgecache {\nrange "+mode+"\n}", 1), origin.ServeHTTP)
+			for seed := range uint64(25) {
+				rnd := rand.New(rand.NewPCG(seed, 7))
+				origin.size = 1 + rnd.Int64N(3000)
+				path := fmt.Sprintf("/%d", seed)
+				have := make([]bool, origin.size)
+				version, whole := "", false
+				for range 30 {
+					if rnd.IntN(12) == 0 {
+						origin.version.Add(1)
+					}
+					spec := ""
+					var fields []string
+					if rnd.IntN(10) > 0 {
+						spec = randomRanges(rnd, origin.size)
+						fields = []string{"Range", spec}
+					}
+					before := e.asked.Load()
+					r := e.get(path, fields...)
+					if err := origin.check(r, spec); err != nil {
+						t.Fatalf("seed %d: %v\n%v", seed, err, r.header)
+					}
+					eventually(t, "the fetch ends", nothingIsFetched)
+					asked := e.asked.Load() > before
+					if asked && whole {
+						t.Fatalf("seed %d: %q was asked for although everything is stored", seed, spec)
+					}
+					// The model of what is stored, in the mode that puts parts together.
+					specs, ok := httpcache.ParseRanges(spec)
+					if spec != "" && (mode == "pass" || mode == "auto" && (!ok || len(specs) != 1)) || r.status == 416 && mode == "auto" {
+						continue
+					}
+					if r.status == 416 { // the whole came for it, and is stored
+						if asked {
+							version = strconv.Quote(strconv.FormatInt(origin.version.Load(), 10))
+							for i := range have {
+								have[i] = true
+							}
+							whole = true
+						}
+						continue
+					}
+					if tag := r.header.Get("Etag"); tag != version {
+						version = tag
+						clear(have)
+					}
+					span := httpcache.Span{Length: origin.size}
+					if spec != "" && mode == "auto" {
+						span, _ = specs[0].Of(origin.size)
+					}
+					covered := !slices.Contains(have[span.First:span.End()], false)
+					if asked == covered {
+						t.Fatalf("seed %d: %q: covered %v, asked %v", seed, spec, covered, asked)
+					}
+					for i := span.First; i < span.End(); i++ {
+						have[i] = true
+					}
+					whole = !slices.Contains(have, false)
+				}
+			}
+		})
+	}
+}
+
+// TestPartShared asks for one part many times at once.
+func TestPartShared(t *testing.T) {
+	hold := make(chan struct{})
+	origin := &versioned{size: 100_000}
+	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {
+		<-hold
+		origin.ServeHTTP(w, r)
+	})
+	replies := make(chan reply)
+	for i := range 30 {
+		go func() {
+			r, err := e.do(e.request("GET", "/", "Range", []string{"bytes=0-999", "bytes=5000-5999"}[i%2]))
+			if err != nil {
+				t.Error(err)
+			}
+			replies <- r
+		}()
+	}
+	eventually(t, "all wait", func() bool { return theState(t).flights.Waiters() == 28 })
+	close(hold)
+	content, lengths := versionedContent(0, origin.size), map[string]int{}
+	for range 30 {
+		r := <-replies
+		lengths[r.header.Get("Content-Range")]++
+		if p, ok := httpcache.PartOf(r.header); r.status != 206 || !ok || r.body != string(content[p.First:p.End()]) {
+			t.Errorf("got %d %v", r.status, r.header)
+		}
+	}
+	if e.asked.Load() != 2 || lengths["bytes 0-999/100000"] != 15 || lengths["bytes 5000-5999/100000"] != 15 {
+		t.Errorf("asked %d times, %v", e.asked.Load(), lengths)
+	}
+}
+
+// TestPartOfWholeUnderWay asks for a part of what is being fetched as a whole.
+func TestPartOfWholeUnderWay(t *testing.T) {
+	content := versionedContent(1, 100_000)
+	hold := make(chan struct{})
+	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Content-Length", "100000")
+		_, _ = w.Write(content[:50_000])
+		_ = http.NewResponseController(w).Flush()
+		<-hold
+		_, _ = w.Write(content[50_000:])
+	})
+	whole := make(chan reply)
+	go func() { whole <- e.get("/") }()
+	eventually(t, "half has come", func() bool { return theState(t).flights.Buffered() == 50_000 })
+	for _, span := range []httpcache.Span{{First: 0, Length: 10}, {First: 49_000, Length: 1000}} {
+		r := e.get("/", "Range", fmt.Sprintf("bytes=%d-%d", span.First, span.End()-1))
+		e.want(r, 206, "edgecache; fwd=uri-miss; collapsed", 1)
+		if r.body != string(content[span.First:span.End()]) {
+			t.Errorf("%v: other content", span)
+		}
+	}
+	close(hold)
+	if r := <-whole; r.body != string(content) {
+		t.Error("the whole is not whole")
+	}
+	e.want(e.get("/", "Range", "bytes=-10"), 206, "edgecache; hit; ttl=59", 1)
+}
+
+// TestPartTruncated stores nothing of a part that breaks off.
+func TestPartTruncated(t *testing.T) {
+	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Etag", `"a"`)
+		w.Header().Set("Content-Range", "bytes 0-999/5000")
+		w.Header().Set("Content-Length", "1000")
+		w.WriteHeader(206)
+		_, _ = io.WriteString(w, "only this")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	if r := e.get("/", "Range", "bytes=0-999"); r.err == nil {
+		t.Errorf("whole for its client: %d %q", r.status, r.body)
+	}
+	eventually(t, "the fetch ends", nothingIsFetched)
+	if n := theState(t).store.Objects(); n != 0 {
+		t.Errorf("%d objects", n)
 	}
 }

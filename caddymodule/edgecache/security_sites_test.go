@@ -225,7 +225,7 @@ http://%[1]s {
 	eventually(t, "stored", func() bool { return objects("images") == 1 })
 	e.want(e.get("/images/a"), 200, "images; hit; ttl=59", 1)
 	e.want(e.send("POST", "/images/b"), 200, "images; fwd=method", 2)
-	e.want(e.get("/images/c", "Range", "bytes=0-1"), 200, "images; fwd=bypass; detail=range", 3)
+	e.want(e.get("/images/c", "Range", "bytes=0-1,3-4"), 200, "images; fwd=bypass; detail=range", 3)
 	if n := objects(defaultStore); n != 0 {
 		t.Errorf("%d in the store of the second", n)
 	}

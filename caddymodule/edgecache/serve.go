@@ -66,10 +66,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		if d.Verdict == httpcache.Miss {
 			if entry != nil && stored.Gone(now) {
 				h.state.store.Remove(entry)
+				entry = nil
 			}
-			entry = nil // there may be one that this request must not see
 		}
-		return h.fetch(w, r, next, want{key: string(key), entry: entry, forward: d.Forward}, now)
+		return h.fetch(w, r, next, h.wanted(r, string(key), entry, d), now)
 	case httpcache.Head:
 		return h.head(w, r, next, string(key), entry, d)
 	case httpcache.OnlyIfCached:

@@ -1,6 +1,7 @@
 package edgecache
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
@@ -21,6 +22,8 @@ type state struct {
 	store     *store.Store
 	flights   *collapse.Group[*response]
 	maxObject atomic.Int64
+
+	combining sync.Mutex // held while a part is put together with what is stored
 }
 
 func acquireState(name string, c StoreConfig) (*state, error) {

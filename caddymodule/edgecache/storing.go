@@ -60,10 +60,17 @@ func (h *Handler) askedBy(r *http.Request) *http.Request {
 	return asked
 }
 
-// storable is why a response under key, on its way through w, is not stored:
-// for the rules, for its length, or for the number of its variants.
-func (h *Handler) storable(key string, asked *http.Request, status int, w *originWriter, now time.Time) httpcache.Refusal {
-	if refusal := h.policy.Storable(asked, status, w.header, now); refusal != "" {
+// storable is why a response, on its way through w, is not stored: for the
+// rules, for its length, or for the number of its variants. A part is stored
+// if it was asked for.
+func (h *Handler) storable(want want, asked *http.Request, status int, w *originWriter, now time.Time) httpcache.Refusal {
+	var refusal httpcache.Refusal
+	if status == http.StatusPartialContent && (want.part != nil || want.partial != nil) {
+		refusal = h.policy.StorablePart(asked, w.header, now)
+	} else {
+		refusal = h.policy.Storable(asked, status, w.header, now)
+	}
+	if refusal != "" {
 		return refusal
 	}
 	if status == http.StatusTooEarly && early(asked) {
@@ -73,11 +80,27 @@ func (h *Handler) storable(key string, asked *http.Request, status int, w *origi
 		return httpcache.RefusedTooLarge
 	}
 	if lines := w.header["Vary"]; len(lines) > 0 {
-		if v, _ := h.policy.NewVary(lines, asked.Header); !h.state.store.Admits(key, v, now) {
+		if v, _ := h.policy.NewVary(lines, asked.Header); !h.state.store.Admits(want.key, v, now) {
 			return httpcache.RefusedVariants
 		}
 	}
 	return ""
+}
+
+// newStored records a response that is storable.
+func (h *Handler) newStored(asked *http.Request, status int, header http.Header, requested, received time.Time) *httpcache.Stored {
+	h.policy.Strip(header)
+	if status == http.StatusPartialContent {
+		return h.policy.NewPart(asked, header, requested, received)
+	}
+	return h.policy.NewStored(asked, status, header, requested, received)
+}
+
+// successor is e with other fields.
+func (h *Handler) successor(e *store.Entry, s *httpcache.Stored) *store.Entry {
+	next := h.entry(e.Key, s, e.Body)
+	next.Pieces = e.Pieces
+	return next
 }
 
 // entry is what the handler puts into the store.

@@ -133,6 +133,25 @@ func (g *Group[T]) Lead(key string, terms Terms, now time.Time) *Flight[T] {
 	return g.start(key, now)
 }
 
+// Underway returns the fetch for key if it has published something and can
+// still be joined, else nil.
+func (g *Group[T]) Underway(key string) *Flight[T] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f := g.flights[key]
+	if f == nil {
+		return nil
+	}
+	select {
+	case <-f.decided:
+		if f.outcome == Published {
+			return f
+		}
+	default:
+	}
+	return nil
+}
+
 // Solo returns a fetch that nobody can join, whatever else is fetched for key.
 func (g *Group[T]) Solo(key string, now time.Time) *Flight[T] {
 	return &Flight[T]{group: g, key: key, solo: true, began: now, decided: make(chan struct{})}

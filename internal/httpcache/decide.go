@@ -48,6 +48,9 @@ func (p *Policy) Decide(r *http.Request, s *Stored, now time.Time) Decision {
 	}
 	asked := requestDirectives(r)
 	fwd := ForwardURIMiss
+	if s != nil && !s.Satisfies(r, now) {
+		s, fwd = nil, ForwardPartial
+	}
 	if s != nil {
 		fwd = ForwardStale
 		if !s.noCache {
@@ -72,14 +75,28 @@ func (p *Policy) Decide(r *http.Request, s *Stored, now time.Time) Decision {
 		return Decision{Bypass, ForwardRequest, "no-store"}
 	case r.Method == http.MethodHead:
 		return Decision{Head, fwd, "head"}
-	case len(r.Header["Range"]) > 0:
-		// A part can be cut from a whole in memory, but fetching the whole for
-		// one part might be gigabytes too many.
+	case len(r.Header["Range"]) > 0 && !p.fetchesFor(r, s):
 		return Decision{Bypass, ForwardBypass, "range"}
 	case s == nil || s.Gone(now):
 		return Decision{Miss, fwd, ""}
 	}
 	return Decision{Validate, fwd, ""}
+}
+
+// fetchesFor reports whether a request with Range is worth a fetch for the
+// cache. A whole that is stored and stale can be validated for any range of
+// it. Otherwise the part is asked for, if it is one that can be stored; to
+// fetch the whole for it might be gigabytes too many, unless the policy is to
+// do just that.
+func (p *Policy) fetchesFor(r *http.Request, s *Stored) bool {
+	switch {
+	case p.Ranges == PassRanges:
+		return false
+	case p.Ranges == FullRanges, s != nil && s.Whole():
+		return true
+	}
+	_, simple := AskedPart(r)
+	return simple
 }
 
 // requestDirectives are what the client asks of caches. Pragma counts only

@@ -66,6 +66,9 @@ type Policy struct {
 	// validated. 0 means 24 h; negative means not at all.
 	Keep time.Duration
 
+	// Ranges is what becomes of a request for a part of what is not stored.
+	Ranges Ranges
+
 	// PersonalPages stores also HTML answered to a request with cookies that
 	// is not marked as shareable.
 	PersonalPages bool

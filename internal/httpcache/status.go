@@ -18,6 +18,7 @@ const (
 	ForwardVaryMiss Forward = "vary-miss" // stored, but no variant for this request
 	ForwardRequest  Forward = "request"   // the request's own directives
 	ForwardStale    Forward = "stale"     // stored, but to be validated
+	ForwardPartial  Forward = "partial"   // parts are stored, but not all that is asked for
 )
 
 // CacheStatus is one member of a Cache-Status field (RFC 9211 §2).

@@ -40,6 +40,9 @@ type Stored struct {
 	noCache    bool // never without validation
 	immutable  bool // RFC 8246
 	shareable  bool // even to authenticated requests
+
+	have []Span // what of the content is stored; nil means all
+	size int64  // of the whole, if parts were stored of it
 }
 
 // NewStored records a response that Storable accepted. requested and received
@@ -113,8 +116,11 @@ func (s *Stored) TTL(now time.Time) time.Duration { return s.lifetime - s.Age(no
 // recent response, as its Date tells, is the one to use). Within one second,
 // which is all that Date tells, the one that was asked for later counts.
 func (s *Stored) Supersedes(t *Stored, now time.Time) bool {
-	newer := cmp.Or(s.generated.Compare(t.generated), s.requested.Compare(t.requested)) > 0
-	return newer && s.Fresh(now)
+	return s.newerThan(t) && s.Fresh(now)
+}
+
+func (s *Stored) newerThan(t *Stored) bool {
+	return cmp.Or(s.generated.Compare(t.generated), s.requested.Compare(t.requested)) > 0
 }
 
 // Validators are the entity tag and the Last-Modified date of the stored
@@ -123,8 +129,8 @@ func (s *Stored) Validators() (etag, lastModified string) { return s.etag, s.las
 
 // Size is the number of bytes s keeps alive, about.
 func (s *Stored) Size() int {
-	const self = 424 // the struct and its allocation
-	n := self + s.Vary.Size() + len(s.CacheStatus)
+	const self = 464 // the struct and its allocation
+	n := self + s.Vary.Size() + len(s.CacheStatus) + 16*len(s.have)
 	for _, f := range s.Fields {
 		n += len(f.Name) + 40 // the Field
 		for _, v := range f.Values {

@@ -81,7 +81,9 @@ func (p *Policy) updated(s *Stored, req *http.Request, header http.Header, reque
 	if p.Storable(req, s.Status, merged, received) != "" {
 		return nil, false
 	}
-	return p.NewStored(req, s.Status, merged, requested, received), true
+	fresh := p.NewStored(req, s.Status, merged, requested, received)
+	fresh.have, fresh.size = s.have, s.size // the content is the same
+	return fresh, true
 }
 
 // identifiedBy reports whether s is what a 304 with that header speaks of

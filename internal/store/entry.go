@@ -13,7 +13,8 @@ import (
 type Entry struct {
 	Key    string // primary key, in full
 	Stored *httpcache.Stored
-	Body   []byte
+	Body   []byte  // the content, if all of it is stored
+	Pieces []Piece // what is stored of it otherwise, in order
 
 	// MaxVariants bounds the variants of the key; zero stands for the
 	// package's own MaxVariants.
@@ -29,8 +30,15 @@ func (e *Entry) maxVariants() int { return cmp.Or(e.MaxVariants, MaxVariants) }
 // in the variants of its key, and its share of the map.
 const overhead = 256
 
+// pieceOverhead is what the list of pieces spends on each.
+const pieceOverhead = 64
+
 // Size is the number of bytes the entry costs: key, fields, content, whatever
-// the content's array has beyond it, and the index.
+// the content's arrays have beyond it, and the index.
 func (e *Entry) Size() int64 {
-	return int64(len(e.Key) + e.Stored.Size() + cap(e.Body) + overhead)
+	n := len(e.Key) + e.Stored.Size() + cap(e.Body) + overhead
+	for _, p := range e.Pieces {
+		n += cap(p.Content) + pieceOverhead
+	}
+	return int64(n)
 }
