@@ -88,7 +88,7 @@ func loadCaddyfile(text string) error {
 	return caddy.Load(cfg, true)
 }
 
-func freeAddr(t *testing.T) string {
+func freeAddr(t testing.TB) string {
 	port, err := freeport.On(freeport.Loopback)
 	if err != nil {
 		t.Fatal(err)

@@ -4,13 +4,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
@@ -218,88 +216,5 @@ http://%s {
 	}
 	if got := e.send("POST", "/").header.Get("X-Cache"); got != "method" {
 		t.Errorf("got %q", got)
-	}
-}
-
-// discard is a ResponseWriter that costs nothing.
-type discard struct {
-	header http.Header
-	status int
-	writes int
-}
-
-func (d *discard) Header() http.Header         { return d.header }
-func (d *discard) WriteHeader(status int)      { d.status = status }
-func (d *discard) Write(p []byte) (int, error) { d.writes++; return len(p), nil }
-
-// warmHandler returns a provisioned handler with one stored response, and a
-// request that hits it.
-func warmHandler(t testing.TB) (*Handler, *http.Request, caddyhttp.Handler) {
-	cfg := &caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}}
-	ctx, err := caddy.ProvisionContext(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := new(Handler)
-	if err := h.Provision(ctx); err != nil {
-		t.Fatal(err)
-	}
-	app, err := ctx.App("edgecache")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = app.(*App).Cleanup() })
-	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		for _, f := range []string{"Etag", "Content-Type", "Last-Modified", "X-A", "X-B", "Via"} {
-			w.Header().Set(f, "value")
-		}
-		w.Header().Set("Cache-Control", "max-age=3600")
-		_, err := w.Write(make([]byte, 64<<10))
-		return err
-	})
-	r := httptest.NewRequest("GET", "http://example.com/some/path?and=query", nil)
-	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, nil)
-	if err := h.ServeHTTP(httptest.NewRecorder(), r, next); err != nil {
-		t.Fatal(err)
-	}
-	for h.state.store.Objects() == 0 {
-	}
-	return h, r, next
-}
-
-func TestHitAllocations(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
-	h, r, next := warmHandler(t)
-	w := &discard{header: make(http.Header)}
-	got := testing.AllocsPerRun(1000, func() {
-		clear(w.header)
-		w.writes = 0
-		if err := h.ServeHTTP(w, r, next); err != nil {
-			t.Fatal(err)
-		}
-	})
-	if w.status != 200 || w.writes != 1 {
-		t.Fatalf("status %d, %d writes, want one", w.status, w.writes)
-	}
-	if !strings.Contains(w.header["Cache-Status"][0], "hit") {
-		t.Fatal("not a hit")
-	}
-	if got > 3 {
-		t.Errorf("%v allocations for a hit, want at most 3", got)
-	}
-	t.Logf("%v allocations", got)
-}
-
-func BenchmarkHit(b *testing.B) {
-	h, r, next := warmHandler(b)
-	w := &discard{header: make(http.Header)}
-	b.ReportAllocs()
-	for b.Loop() {
-		clear(w.header)
-		if err := h.ServeHTTP(w, r, next); err != nil {
-			b.Fatal(err)
-		}
 	}
 }

@@ -32,6 +32,7 @@ func (h *Handler) replayRanges(w http.ResponseWriter, r *http.Request, e *store.
 		header["Content-Range"] = []string{span.ContentRange(size)}
 		header["Content-Length"] = []string{strconv.FormatInt(span.Length, 10)}
 		w.WriteHeader(http.StatusPartialContent)
+		defer widen(r, span.Length)()
 		writeContent(w, e, span)
 		return true
 	}
@@ -39,6 +40,7 @@ func (h *Handler) replayRanges(w http.ResponseWriter, r *http.Request, e *store.
 	header["Content-Type"] = []string{m.contentType()}
 	header["Content-Length"] = []string{strconv.FormatInt(m.length(), 10)}
 	w.WriteHeader(http.StatusPartialContent)
+	defer widen(r, m.length())()
 	for i, span := range spans {
 		if _, err := w.Write(m.heads[i]); err != nil {
 			return true

@@ -97,9 +97,14 @@ func (h *Handler) replay(w http.ResponseWriter, r *http.Request, e *store.Entry,
 	if len(r.Header["Range"]) > 0 && h.replayRanges(w, r, e, now, status) {
 		return
 	}
-	h.writeFields(header, s, now, status, nil)
+	if knownLength(r, e.Body) {
+		h.writeFields(header, s, now, status, exceptLength)
+	} else {
+		h.writeFields(header, s, now, status, nil)
+	}
 	w.WriteHeader(s.Status)
 	if r.Method != http.MethodHead && len(e.Body) > 0 {
+		defer widen(r, int64(len(e.Body)))()
 		_, _ = w.Write(e.Body) // the client is gone; nobody to tell
 	}
 }
