@@ -25,7 +25,9 @@ func init() {
 }
 
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
-	handler := &Handler{matcherToken: h.MatcherToken}
+	handler := &Handler{matcherToken: h.MatcherToken, knowsStore: func(name string) bool {
+		return name == defaultStore || definesStore(h.Option("edgecache"), name)
+	}}
 	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
 }
 
@@ -93,13 +95,26 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		seen[option] = true
 		parse, ok := subdirectives[option]
 		if !ok {
-			return d.Errf("unrecognized subdirective %q", option)
+			return unrecognized(d)
 		}
 		if err := parse(h, d); err != nil {
 			return err
 		}
 	}
+	// What only all options together tell is said here, with the line, rather
+	// than when the handler is provisioned.
+	if err := h.check(); err != nil {
+		return d.WrapErr(err)
+	}
 	return nil
+}
+
+// unrecognized is the error for the word the dispenser stands on.
+func unrecognized(d *caddyfile.Dispenser) error {
+	if d.Val() == "{" {
+		return d.Err("unexpected block")
+	}
+	return d.Errf("unrecognized subdirective %q", d.Val())
 }
 
 // subdirectives read one subdirective each; the dispenser stands on its name.
@@ -117,12 +132,12 @@ var subdirectives = map[string]func(*Handler, *caddyfile.Dispenser) error{
 	"keep":                 func(h *Handler, d *caddyfile.Dispenser) error { return oneDurationOrZero(d, &h.Keep) },
 	"key":                  (*Handler).parseKey,
 	"max_object":           func(h *Handler, d *caddyfile.Dispenser) error { return oneSize(d, &h.MaxObject) },
-	"max_ttl":              func(h *Handler, d *caddyfile.Dispenser) error { return oneDuration(d, &h.MaxTTL) },
+	"max_ttl":              func(h *Handler, d *caddyfile.Dispenser) error { return onePositive(d, &h.MaxTTL) },
 	"max_variants":         func(h *Handler, d *caddyfile.Dispenser) error { return h.parseMaxVariants(d) },
 	"min_ttl":              func(h *Handler, d *caddyfile.Dispenser) error { return oneDuration(d, &h.MinTTL) },
 	"name":                 (*Handler).parseName,
 	"no_store":             (*Handler).parseNoStore,
-	"override_ttl":         func(h *Handler, d *caddyfile.Dispenser) error { return oneDuration(d, &h.OverrideTTL) },
+	"override_ttl":         func(h *Handler, d *caddyfile.Dispenser) error { return onePositive(d, &h.OverrideTTL) },
 	"preset":               (*Handler).parsePreset,
 	"range":                func(h *Handler, d *caddyfile.Dispenser) error { return h.parseRange(d) },
 	"set_cookie":           func(h *Handler, d *caddyfile.Dispenser) error { return h.parseSetCookie(d) },
@@ -132,7 +147,7 @@ var subdirectives = map[string]func(*Handler, *caddyfile.Dispenser) error{
 		return oneDuration(d, &h.StaleWhileRevalidate)
 	},
 	"status_header": func(h *Handler, d *caddyfile.Dispenser) error { return h.parseStatusHeader(d) },
-	"store":         func(h *Handler, d *caddyfile.Dispenser) error { return oneArg(d, &h.Store) },
+	"store":         (*Handler).parseStoreName,
 	"targeted":      func(h *Handler, d *caddyfile.Dispenser) error { return h.parseTargeted(d) },
 	"ttl":           func(h *Handler, d *caddyfile.Dispenser) error { return h.parseTTL(d) },
 	"vary_ignore":   func(h *Handler, d *caddyfile.Dispenser) error { return h.parseVaryIgnore(d) },
@@ -149,6 +164,26 @@ func (h *Handler) parsePreset(d *caddyfile.Dispenser) error {
 		return d.Errf("bad preset %v", err)
 	}
 	return nil
+}
+
+func (h *Handler) parseStoreName(d *caddyfile.Dispenser) error {
+	if err := oneArg(d, &h.Store); err != nil {
+		return err
+	}
+	if h.knowsStore != nil && !h.knowsStore(h.Store) {
+		return d.Errf("store %q is not defined in the global option edgecache", h.Store)
+	}
+	return nil
+}
+
+// definesStore reports whether what the global option became defines a store.
+func definesStore(option any, name string) bool {
+	var app App
+	if adapted, ok := option.(httpcaddyfile.App); !ok || json.Unmarshal(adapted.Value, &app) != nil {
+		return false
+	}
+	_, defined := app.Stores[name]
+	return defined
 }
 
 func (h *Handler) parseName(d *caddyfile.Dispenser) error {
@@ -183,7 +218,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	}
 	for d.NextBlock(0) {
 		if d.Val() != "store" {
-			return nil, d.Errf("unrecognized subdirective %q", d.Val())
+			return nil, unrecognized(d)
 		}
 		var name string
 		if err := oneArg(d, &name); err != nil {
@@ -215,7 +250,7 @@ func parseStore(d *caddyfile.Dispenser) (c StoreConfig, err error) {
 		case "max_object":
 			err = oneSize(d, &c.MaxObject)
 		default:
-			err = d.Errf("unrecognized subdirective %q", option)
+			err = unrecognized(d)
 		}
 		if err != nil {
 			return c, err

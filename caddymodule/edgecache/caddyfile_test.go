@@ -5,9 +5,11 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 )
 
@@ -41,7 +43,48 @@ func TestCaddyfile(t *testing.T) {
 			if got != want {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
+			if cfg := new(caddy.Config); strings.HasPrefix(got, "{") && json.Unmarshal([]byte(got), cfg) == nil {
+				cfg.Admin = &caddy.AdminConfig{Disabled: true}
+				if err := caddy.Validate(cfg); err != nil {
+					t.Errorf("the JSON is refused: %v", err)
+				}
+			}
 		})
+	}
+}
+
+// Every subdirective is in a file that is right and one that is wrong, and in
+// the README.
+func TestEverySubdirectiveIsShown(t *testing.T) {
+	var right, wrong strings.Builder
+	files, _ := filepath.Glob("testdata/*.caddyfiletest")
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		input, _, _ := strings.Cut(string(data), "----------\n")
+		if strings.HasPrefix(filepath.Base(file), "error_") {
+			wrong.WriteString(input)
+		} else {
+			right.WriteString(input)
+		}
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range subdirectives {
+		line := regexp.MustCompile(`(?m)^\s+` + name + `( |$)`)
+		if !line.MatchString(right.String()) {
+			t.Errorf("%s is in no file", name)
+		}
+		if !line.MatchString(wrong.String()) {
+			t.Errorf("%s is in no error file", name)
+		}
+		if !strings.Contains(string(readme), "**"+name+"**") {
+			t.Errorf("%s is not in the README", name)
+		}
 	}
 }
 

@@ -143,9 +143,9 @@ func (c *Coalescing) parseCoalesce(d *caddyfile.Dispenser) error {
 		}
 		switch option {
 		case "wait":
-			err = onePatience(d, &c.Coalesce.Wait)
+			err = onePositive(d, &c.Coalesce.Wait)
 		case "lock_age":
-			err = onePatience(d, &c.Coalesce.LockAge)
+			err = onePositive(d, &c.Coalesce.LockAge)
 		case "max_waiters":
 			c.Coalesce.MaxWaiters, err = oneCount(d)
 		case "stale_to_waiters":
@@ -153,26 +153,12 @@ func (c *Coalescing) parseCoalesce(d *caddyfile.Dispenser) error {
 				c.Coalesce.NoStaleToWaiters = !*on
 			}
 		default:
-			err = d.Errf("unrecognized subdirective %q", option)
+			err = unrecognized(d)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// onePatience reads exactly one positive duration.
-func onePatience(d *caddyfile.Dispenser, into *caddy.Duration) error {
-	option, arg := d.Val(), ""
-	if err := oneArg(d, &arg); err != nil {
-		return err
-	}
-	duration, err := caddy.ParseDuration(arg)
-	if err != nil || duration <= 0 {
-		return d.Errf("bad %s %q: want a positive duration such as 10s", option, arg)
-	}
-	*into = caddy.Duration(duration)
 	return nil
 }
 

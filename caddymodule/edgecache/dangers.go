@@ -31,6 +31,8 @@ func (h *Handler) dangers() (found []danger) {
 	add(p.SetCookie == httpcache.StoreSetCookie && h.Preset != "conformance", "set_cookie store",
 		"every client gets the cookies that the origin server set for one of them")
 	add(h.OverrideTTL > 0, "override_ttl", "what the origin server says about lifetimes does not count")
+	add(h.MinTTL > 0, "min_ttl", "what the origin server marks as good for no time (max-age=0) is used without asking it")
+	add(h.maxObjectOfStore > 0 && h.MaxObject > h.maxObjectOfStore, "max_object", "is larger than that of the store, which is what counts")
 	add(h.ClientCacheControl == "honor", "client_cache_control honor", "any client can aim requests at the origin server through the cache")
 	add(p.Key.NoHost, "key", "without host: the response that one host of this site got answers for all of them")
 	add(p.Key.NoScheme, "key", "without scheme: a redirection from http to https would answer https too")

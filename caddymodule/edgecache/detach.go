@@ -3,6 +3,7 @@ package edgecache
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -31,13 +32,16 @@ func (h *Handler) forStoring(ctx context.Context, r *http.Request) *http.Request
 	req.Method = http.MethodGet // a HEAD may cause a refresh
 	// Over HTTP/3 nobody knows yet whether there is content.
 	req.Body, req.ContentLength = http.NoBody, 0
-	for _, name := range unsafeOverrides {
-		delete(req.Header, name)
-	}
-	if trusted, _ := caddyhttp.GetVar(ctx, caddyhttp.TrustedProxyVarKey).(bool); !trusted {
-		for _, name := range forwardingFields {
-			delete(req.Header, name)
+	drop := func(names []string) {
+		for _, name := range names {
+			if !slices.Contains(h.policy.Key.Headers, name) {
+				delete(req.Header, name)
+			}
 		}
+	}
+	drop(unsafeOverrides)
+	if trusted, _ := caddyhttp.GetVar(ctx, caddyhttp.TrustedProxyVarKey).(bool); !trusted {
+		drop(forwardingFields)
 	}
 	delete(req.Header, debugField)
 	h.state.mark(req.Header)

@@ -80,18 +80,20 @@ type Handler struct {
 	Exemptions
 	StatusHeader
 
-	// Set by the Caddyfile directive: reads the next argument as a matcher.
-	matcherToken func() (caddy.ModuleMap, bool, error)
+	// Set by the Caddyfile directive.
+	matcherToken func() (caddy.ModuleMap, bool, error) // reads the next argument as a matcher
+	knowsStore   func(name string) bool
 
 	// Set by Provision.
-	policy        httpcache.Policy
-	trustedPolicy *httpcache.Policy // for requests of trusted proxies, if it is another
-	patience      patience
-	id            string // Name as written in Cache-Status
-	state         *state
-	metrics       *metrics
-	logger        *zap.Logger
-	placeholders  *placeholders
+	policy           httpcache.Policy
+	trustedPolicy    *httpcache.Policy // for requests of trusted proxies, if it is another
+	patience         patience
+	maxObjectOfStore int64  // as configured
+	id               string // Name as written in Cache-Status
+	state            *state
+	metrics          *metrics
+	logger           *zap.Logger
+	placeholders     *placeholders
 }
 
 // CaddyModule returns the Caddy module information.
@@ -145,6 +147,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	h.maxObjectOfStore = app.(*App).Stores[h.Store].withDefaults().MaxObject
 	h.metrics = processMetrics()
 	app.(*App).add(h)
 	return nil
@@ -168,6 +171,12 @@ func (h *Handler) settle() error {
 		h.trustedPolicy = &trusted
 	}
 	return nil
+}
+
+// check settles a copy.
+func (h *Handler) check() error {
+	written := *h
+	return written.settle()
 }
 
 // policyFor is the policy for what r asks.

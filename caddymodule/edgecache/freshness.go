@@ -206,6 +206,20 @@ func oneDuration(d *caddyfile.Dispenser, into *caddy.Duration) error {
 	return nil
 }
 
+// onePositive reads exactly one positive duration.
+func onePositive(d *caddyfile.Dispenser, into *caddy.Duration) error {
+	option, arg := d.Val(), ""
+	if err := oneArg(d, &arg); err != nil {
+		return err
+	}
+	duration, err := parseDuration(arg)
+	if err != nil || duration == 0 {
+		return d.Errf("bad %s %q: want a positive duration such as 10s", option, arg)
+	}
+	*into = duration
+	return nil
+}
+
 func parseDuration(arg string) (caddy.Duration, error) {
 	v, err := caddy.ParseDuration(arg)
 	if err != nil || v < 0 || v > math.MaxInt64/4 {

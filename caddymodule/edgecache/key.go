@@ -85,6 +85,10 @@ func (k *Key) checkWords() error {
 			return fmt.Errorf("key header %q: not a field name", name)
 		case canonical == "Cookie" || canonical == "Host":
 			return fmt.Errorf("key header %q: it has a word of its own, %s", name, strings.ToLower(name))
+		case canonical == "Accept-Encoding":
+			return fmt.Errorf("key header %q: it has a subdirective of its own, accept_encoding", name)
+		case slices.Contains(httpcache.ConditionalFields, canonical), canonical == "Connection", canonical == "Upgrade":
+			return fmt.Errorf("key header %q: it is not forwarded for the cache", name)
 		}
 	}
 	for _, name := range k.Cookies {
@@ -124,6 +128,8 @@ func (h *Handler) parseKey(d *caddyfile.Dispenser) error {
 			k.SortQuery = true
 		case word == "query" && len(args) > 0 && args[0] == "ignore":
 			return d.ArgErr()
+		case word == "query" && len(args) > 0 && !slices.Contains(keyParts, args[0]):
+			return d.Errf("bad query %q: want ignore NAME... or sort", args[0])
 		case word == "header" && len(args) > 0:
 			k.Headers = append(k.Headers, args...)
 		case word == "cookie" && len(args) > 0:

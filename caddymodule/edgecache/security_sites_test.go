@@ -257,3 +257,31 @@ func TestDebugTokenOfPlaceholder(t *testing.T) {
 		}
 	}
 }
+
+// A lifetime that nobody named is for nobody's account, whatever says whose it is.
+func TestSecurityTokensAndDefaultTTL(t *testing.T) {
+	e := newEdge(t, siteWith("default_ttl 1h", "key {", "header X-Tenant-Token", "}"), func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprint(w, r.Header["X-Api-Key"], r.Header["X-Session"], r.Header["X-Tenant-Token"])
+	})
+	for i, name := range []string{"X-Api-Key", "X-Session"} {
+		e.get(fmt.Sprint("/", i), name, poison)
+		e.clean(fmt.Sprint("/", i))
+		e.clean(fmt.Sprint("/", i), name, "mine")
+	}
+	stored(t, 2)
+	e.get("/tenant", "X-Tenant-Token", "a") // is in the key
+	stored(t, 3)
+	e.clean("/tenant", "X-Tenant-Token", "b")
+}
+
+// A field that the operator puts in the key reaches the origin server, also
+// one that others must not send.
+func TestKeyFieldIsForwarded(t *testing.T) {
+	e := newEdge(t, siteWith("key {", "header X-Forwarded-Prefix X-Original-Url", "}"), reflects("X-Forwarded-Prefix", "X-Original-Url"))
+	if r := e.get("/", "X-Forwarded-Prefix", "/a", "X-Original-Url", "/b"); !strings.HasSuffix(r.body, "|/a|/b|") {
+		t.Errorf("%q", r.body)
+	}
+	stored(t, 1)
+	e.want(e.get("/", "X-Forwarded-Prefix", "/c"), 200, "edgecache; fwd=uri-miss; stored", 2)
+}

@@ -46,7 +46,7 @@ func (p *Policy) caching(req *http.Request, status int, header http.Header, requ
 		if p.MinTTL > 0 {
 			c.lifetime = max(c.lifetime, c.age+p.MinTTL)
 		}
-	case !c.explicit && !c.NoCache && deceptionSafe(req, status, header):
+	case !c.explicit && !c.NoCache && p.deceptionSafe(req, status, header):
 		c.lifetime = p.implicit(status, header, &c, received)
 	}
 	if p.MaxTTL > 0 {

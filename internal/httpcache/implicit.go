@@ -3,6 +3,7 @@ package httpcache
 import (
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -15,19 +16,35 @@ import (
 //     into something else: ";", "\", encoded delimiters, dots or controls.
 //   - Where the last segment has the extension of a kind of file, content of
 //     a 2xx response is of that kind. A page under /account/x.css is not.
-//   - A request with a Cookie gets a lifetime only for content that says by
-//     both that it is no page.
+//   - A request with something that is not in the key and may tell who asks,
+//     a cookie or the token of an API, gets a lifetime only for content that
+//     says by both that it is no page.
 //
 // req has the target as the client named it.
-func deceptionSafe(req *http.Request, status int, header http.Header) bool {
+func (p *Policy) deceptionSafe(req *http.Request, status int, header http.Header) bool {
 	if req.URL == nil || ambiguous(req.URL.EscapedPath()) {
 		return false
 	}
 	kind, known := kindOf[strings.ToLower(path.Ext(req.URL.Path))]
-	if len(req.Header["Cookie"]) > 0 {
+	if p.unkeyedCookies(req.Header) || p.unkeyedSecrets(req.Header) {
 		return known && kind != page && kind != data && kind.has(header)
 	}
 	return !known || status >= 300 || kind.has(header)
+}
+
+// unkeyedSecrets reports whether a field outside the key looks like one in
+// which an API takes credentials, such as X-Api-Key, Private-Token or
+// X-Session-Id.
+func (p *Policy) unkeyedSecrets(header http.Header) bool {
+	for name := range header {
+		lower := strings.ToLower(name)
+		for _, part := range [...]string{"auth", "token", "session", "secret", "api-key", "apikey"} {
+			if strings.Contains(lower, part) && !slices.Contains(p.Key.Headers, name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // ambiguous reports whether servers may disagree about where the path ends.

@@ -2,12 +2,14 @@ package httpcache
 
 import (
 	"net/http/httptest"
+	"strings"
 	"testing"
 )
 
 func TestDeceptionSafe(t *testing.T) {
+	p := &Policy{Key: Recipe{Cookies: []string{"currency"}, Headers: []string{"X-Tenant-Token"}}}
 	for _, tc := range []struct {
-		target, contentType, cookie string
+		target, contentType, cookie string // or another field: value
 		status                      int
 		want                        bool
 	}{
@@ -49,6 +51,16 @@ func TestDeceptionSafe(t *testing.T) {
 		{"/a.html", "text/html", "a=b", 200, false},
 		{"/missing.css", "text/html", "a=b", 404, false},
 		{"/logo.png", "image/png", "a=b", 200, true},
+		// As with a cookie.
+		{"/api/me", "application/json", "X-Api-Key: a", 200, false},
+		{"/api/me", "application/json", "Private-Token: a", 200, false},
+		{"/api/me", "application/json", "X-Session-Id: a", 200, false},
+		{"/logo.png", "image/png", "X-Api-Key: a", 200, true},
+		{"/api/all", "application/json", "Accept: a", 200, true},
+		// What is in the key tells nothing more.
+		{"/about", "text/html", "currency=eur", 200, true},
+		{"/about", "text/html", "currency=eur; a=b", 200, false},
+		{"/api/me", "application/json", "X-Tenant-Token: a", 200, true},
 	} {
 		r := httptest.NewRequest("GET", tc.target, nil)
 		h := header()
@@ -56,9 +68,13 @@ func TestDeceptionSafe(t *testing.T) {
 			h.Set("Content-Type", tc.contentType)
 		}
 		if tc.cookie != "" {
-			r.Header.Set("Cookie", tc.cookie)
+			name, value, other := strings.Cut(tc.cookie, ": ")
+			if !other {
+				name, value = "Cookie", tc.cookie
+			}
+			r.Header.Set(name, value)
 		}
-		if got := deceptionSafe(r, tc.status, h); got != tc.want {
+		if got := p.deceptionSafe(r, tc.status, h); got != tc.want {
 			t.Errorf("%s as %q, cookie %q, status %d: got %v", tc.target, tc.contentType, tc.cookie, tc.status, got)
 		}
 	}
@@ -71,7 +87,7 @@ func FuzzDeceptionSafe(f *testing.F) {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.URL.Path, r.URL.RawPath = path, path
 		_ = ambiguous(path)
-		if deceptionSafe(r, 200, header("Content-Type", contentType)) && ambiguous(r.URL.EscapedPath()) {
+		if new(Policy).deceptionSafe(r, 200, header("Content-Type", contentType)) && ambiguous(r.URL.EscapedPath()) {
 			t.Fatal(path)
 		}
 	})

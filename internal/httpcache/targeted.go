@@ -21,6 +21,8 @@ func ParseTargeted(names []string) ([]string, error) {
 		switch {
 		case !isToken(name):
 			return nil, fmt.Errorf("%q: want a field name", name)
+		case canonical == "Off":
+			return nil, fmt.Errorf("%q: want it alone", name)
 		case canonical == "Cache-Control" || canonical == "Expires" || canonical == "Pragma":
 			return nil, fmt.Errorf("%q: not a targeted field", name)
 		case slices.Contains(list, canonical):
