@@ -2,10 +2,12 @@ package edgecache
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/tandem-cdn/tandem/internal/httpcache"
 )
@@ -150,9 +153,9 @@ type variantJSON struct {
 }
 
 // serveObject answers /edgecache/object. A key depends on the recipe of the
-// directive that made it, so every recipe of the running configuration is
-// tried; what a directive stores for a target that was rewritten before it is
-// not found by the URL.
+// directive that made it, and on the port of the listener where the URL has
+// another, so all of the running configuration are tried; what a directive
+// stores for a target that was rewritten before it is not found by the URL.
 func serveObject(w http.ResponseWriter, r *http.Request) error {
 	if err := onlyGet(w, r); err != nil {
 		return err
@@ -167,20 +170,51 @@ func serveObject(w http.ResponseWriter, r *http.Request) error {
 	}
 	now := time.Now()
 	answer, seen := []objectJSON{}, make(map[string]bool)
+	arrivals := []*http.Request{asked}
+	for _, port := range listenerPorts() {
+		to := context.WithValue(asked.Context(), http.LocalAddrContextKey, &net.TCPAddr{Port: port})
+		arrivals = append(arrivals, asked.WithContext(to))
+	}
 	for _, h := range v.(*App).users() {
-		key := string(h.appendKey(nil, asked))
-		if seen[h.Store+"\x00"+key] {
-			continue
-		}
-		seen[h.Store+"\x00"+key] = true
-		if variants := h.state.variants(key, asked, now); len(variants) > 0 {
-			answer = append(answer, objectJSON{h.Store, httpcache.KeyText([]byte(key)), keyHash(key), variants})
+		for _, asked := range arrivals {
+			key := string(h.appendKey(nil, asked))
+			if seen[h.Store+"\x00"+key] {
+				continue
+			}
+			seen[h.Store+"\x00"+key] = true
+			if variants := h.state.variants(key, asked, now); len(variants) > 0 {
+				answer = append(answer, objectJSON{h.Store, httpcache.KeyText([]byte(key)), keyHash(key), variants})
+			}
 		}
 	}
 	if len(answer) == 0 {
 		return notFound("nothing is stored for %s", asked.URL.Redacted())
 	}
 	return writeJSON(w, answer)
+}
+
+// maxListenerPorts bounds what one question about an object costs.
+const maxListenerPorts = 256
+
+// listenerPorts are the ports that the running configuration serves HTTP on.
+func listenerPorts() (ports []int) {
+	v, err := caddy.ActiveContext().AppIfConfigured("http")
+	if err != nil {
+		return nil
+	}
+	for _, server := range v.(*caddyhttp.App).Servers {
+		for _, listen := range server.Listen {
+			addr, err := caddy.ParseNetworkAddress(listen)
+			if err != nil || addr.IsUnixNetwork() {
+				continue
+			}
+			for port := addr.StartPort; port <= addr.EndPort && len(ports) < maxListenerPorts; port++ {
+				ports = append(ports, int(port))
+			}
+		}
+	}
+	slices.Sort(ports)
+	return slices.Compact(ports)
 }
 
 // requestFor is the request that a client would make for the URL in query,

@@ -182,7 +182,7 @@ func appendListener(dst []byte, r *http.Request) []byte {
 	}
 	var buf [8]byte
 	if text := strconv.AppendInt(buf[:0], int64(port), 10); string(text) != httpcache.Port(r) {
-		dst = httpcache.AppendKeyPart(dst, 'l', string(text))
+		dst = httpcache.AppendListener(dst, string(text))
 	}
 	return dst
 }

@@ -61,6 +61,11 @@ func TestMappedPort(t *testing.T) {
 	if got := ask("GET", "/a"); !strings.Contains(got, "; hit") {
 		t.Error(got)
 	}
+	var found []objectJSON
+	if code := admin(t, "GET", "/edgecache/object?url=http://shop.example/a", &found); code != 200 || len(found) != 1 ||
+		found[0].Key != "http://shop.example/a; listener="+port {
+		t.Errorf("%d %+v", code, found)
+	}
 	e.origin.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Location", "/b") })
 	ask("POST", "/a")
 	stored(t, 0)

@@ -88,6 +88,9 @@ func (k *Recipe) appendTarget(dst []byte, pathKind, queryKind byte, u *url.URL) 
 	return dst
 }
 
+// AppendListener appends to a key of AppendKey the port that a request came to.
+func AppendListener(dst []byte, port string) []byte { return AppendKeyPart(dst, 'l', port) }
+
 // AppendKeyPart appends to a key of AppendKey something else that the
 // response depends on; kind tells what, and is none that AppendKey uses.
 func AppendKeyPart(dst []byte, kind byte, part string) []byte {
@@ -191,6 +194,8 @@ func KeyText(key []byte) string {
 			more.WriteString("; original=" + part)
 		case 'q': // behind it
 			more.WriteString("?" + part)
+		case 'l':
+			more.WriteString("; listener=" + part)
 		case 'p':
 			more.WriteString("; x-forwarded-proto=" + part)
 		case 'h':
