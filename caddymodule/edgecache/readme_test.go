@@ -44,3 +44,49 @@ func TestREADME(t *testing.T) {
 		}
 	}
 }
+
+// TestREADMEComparison runs what the README names for words of other caches.
+func TestREADMEComparison(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "## Coming from")
+	section, _, _ = strings.Cut(section, "\n## ")
+	checked := 0
+	for row := range strings.Lines(section) {
+		cells := strings.Split(strings.TrimSpace(row), "|")
+		if len(cells) != 5 {
+			continue
+		}
+		for _, code := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(cells[3], -1) {
+			words, name := code[1], strings.Fields(code[1])[0]
+			option := "edgecache {\nstore img\n}\n"
+			directive := "edgecache {\n" + words + "\n}\n"
+			switch {
+			case strings.HasPrefix(words, "store") && strings.Contains(words, "{"):
+				option, directive = directive, "edgecache\n"
+			case subdirectives[name] == nil:
+				continue
+			}
+			config := strings.NewReplacer(" {", " {\n", " }", "\n}").Replace("{\n" + option + "}\n:80 {\n@s header Cookie *s=*\n" + directive + "}\n")
+			adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(config), nil)
+			if err != nil {
+				t.Errorf("%s: %v", words, err)
+				continue
+			}
+			cfg := new(caddy.Config)
+			if err := json.Unmarshal(adapted, cfg); err != nil {
+				t.Fatal(err)
+			}
+			cfg.Admin = &caddy.AdminConfig{Disabled: true}
+			if err := caddy.Validate(cfg); err != nil {
+				t.Errorf("%s: %v", words, err)
+			}
+			checked++
+		}
+	}
+	if checked < 15 {
+		t.Errorf("only %d are there", checked)
+	}
+}
