@@ -92,14 +92,18 @@ func example(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(copyFile(ts.MkAbs(args[0]), args[0]))
 }
 
-// origin serves any path for a minute's keeping, and /once, /private and /vary by
-// their names. Every answer carries the number of requests so far.
+// origin serves any path for a minute's keeping, /private and /vary by their
+// names, and takes 2 s for what begins with /slow. Every answer carries the number
+// of requests so far.
 func origin(ts *testscript.TestScript, neg bool, args []string) {
 	var served atomic.Int64
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := served.Add(1)
+		if strings.HasPrefix(r.URL.Path, "/slow") {
+			time.Sleep(2 * time.Second)
+		}
 		switch r.URL.Path {
-		case "/private":
+		case "/private", "/slow-private":
 			w.Header().Set("Cache-Control", "private")
 		case "/vary":
 			w.Header().Set("Vary", "Accept-Language")
