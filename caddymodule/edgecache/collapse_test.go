@@ -401,8 +401,8 @@ func TestStreamingIsNotHeldBack(t *testing.T) {
 		_, _ = io.WriteString(w, "two\n")
 		w.Header().Set("X-Sum", "42")
 	})
-	for range 2 { // detached first, alone then
-		res, err := e.client.Do(e.request("GET", "/"))
+	for _, path := range []string{"/", "/", "/cacheable", "/cacheable"} { // detached first, alone then
+		res, err := e.client.Do(e.request("GET", path))
 		if err != nil {
 			t.Fatal(err)
 		}
