@@ -98,7 +98,15 @@ type response struct {
 }
 
 // fetch answers r with a response from the origin server, its own or one that
-// several requests share.
+// several requests share:
+//
+//	Join ─┬─ Lead ───► lead: start a fill, be its first reader
+//	      ├─ Follow ─► Wait ─┬─ Published ─► deliver, or Join for another variant
+//	      │                  ├─ Released ──► own
+//	      │                  ├─ Failed ────► Join once more, then what is stale, or the error
+//	      │                  └─ TimedOut ──► what is stale, or Join
+//	      ├─ Alone ──► own
+//	      └─ Refuse ─► what is stale, or 503
 func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want, now time.Time) error {
 	passes := h.state.passes(r.Header)
 	if passes >= maxPasses {

@@ -38,6 +38,13 @@ var (
 
 // fill is one exchange with the origin server, apart from the client that
 // caused it: that client may leave and the fill goes on.
+//
+//	next sends a header ─► onHeader ─┬─► publish ─────► all read the body ─► commit: stored
+//	                                 ├─► notModified ─► all have what is stored, made fresh
+//	                                 ├─► fail ────────► all have what is stale, or the error
+//	                                 └─► live ────────► its client has it, as it comes
+//	next returns without ─► finish ──┬─► fail
+//	                                 └─► claim: an error below 500 is its client's
 type fill struct {
 	// Set at construction.
 	handler    *Handler

@@ -17,12 +17,15 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// visit is one request to the handler itself by a client that stays for so
-// long.
-func visit(h *Handler, next caddyhttp.HandlerFunc, stay time.Duration) (w *httptest.ResponseRecorder, err error) {
+// visit is one request to the handler itself, with these fields, by a client
+// that stays for so long.
+func visit(h *Handler, next caddyhttp.HandlerFunc, stay time.Duration, fields ...string) (w *httptest.ResponseRecorder, err error) {
 	ctx, leave := context.WithTimeout(context.Background(), stay)
 	defer leave()
 	r := httptest.NewRequest("GET", "http://example.com/visit", nil)
+	for i := 0; i < len(fields); i += 2 {
+		r.Header.Set(fields[i], fields[i+1])
+	}
 	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, nil)
 	w = httptest.NewRecorder()
 	defer func() {
@@ -102,6 +105,39 @@ func TestContentThatStallsIsNotJoined(t *testing.T) {
 		if n := fetches.Load(); n != 2 {
 			t.Errorf("asked %d times", n)
 		}
+		time.Sleep(time.Hour)
+	})
+}
+
+// Nor does it keep those from a part of it who come for that.
+func TestContentThatStallsIsNotWaitedForByParts(t *testing.T) {
+	h, _, _ := warmHandler(t)
+	synctest.Test(t, func(t *testing.T) {
+		next := func(w http.ResponseWriter, r *http.Request) error {
+			w.Header().Set("Cache-Control", "max-age=600")
+			w.Header().Set("Etag", `"e"`)
+			if r.Header.Get("Range") == "bytes=6-9" {
+				w.Header().Set("Content-Range", "bytes 6-9/10")
+				w.WriteHeader(http.StatusPartialContent)
+				_, err := io.WriteString(w, "rest")
+				return err
+			}
+			w.Header().Set("Content-Length", "10")
+			fmt.Fprint(w, "first ")
+			<-r.Context().Done()
+			panic(http.ErrAbortHandler)
+		}
+		var clients sync.WaitGroup
+		clients.Go(func() { _, _ = visit(h, next, 5*time.Minute) })
+		time.Sleep(29 * time.Second)
+		if w, err := visit(h, next, time.Minute, "Range", "bytes=0-4"); w.Body.String() != "first" || err != nil {
+			t.Errorf("%q, %v", w.Body, err)
+		}
+		time.Sleep(time.Second)
+		if w, err := visit(h, next, time.Minute, "Range", "bytes=6-9"); w.Body.String() != "rest" || err != nil {
+			t.Errorf("%q, %v", w.Body, err)
+		}
+		clients.Wait()
 		time.Sleep(time.Hour)
 	})
 }

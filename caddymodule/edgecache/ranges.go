@@ -130,7 +130,7 @@ const nearBy = 1 << 20
 func (h *Handler) joinWhole(w http.ResponseWriter, r *http.Request, want want, now time.Time) bool {
 	part := *want.part
 	want.part = nil
-	flight := h.state.flights.Underway(h.variantKey(h.flightKey(r, want), r, want))
+	flight := h.state.flights.Underway(h.variantKey(h.flightKey(r, want), r, want), h.patience.terms, now)
 	if flight == nil {
 		return false
 	}

@@ -1,20 +1,28 @@
 // Package collapse lets many requests for one key share one fetch.
 //
 //	Join(key) ─┬─ Lead ───► fetches, detached from its own client
-//	           │              │ at the response's header:
-//	           │              ├─ Publish ─► Body grows ─► Done     followers stream it
-//	           │              ├─ Release                           each follower goes alone
-//	           │              └─ Fail                              followers share the error
-//	           ├─ Follow ─► Wait ─► one of the three, or too long
-//	           ├─ Alone ──► the key was not shareable lately; do not even wait
+//	           ├─ Follow ─► Wait
+//	           ├─ Alone ──► the key was not shareable lately; does not even wait
 //	           └─ Refuse ─► as many wait as may wait
 //
-// The decision falls at the header, so nobody's first byte waits for the last
-// byte of the content. A key that turned out not to be shareable is remembered
-// for a while, so that requests for it do not queue up one behind the other;
-// an error may be left standing for a moment, so that an origin server that is
-// down is not asked at every request. The package knows nothing of HTTP: what
-// is published is the caller's.
+// Who leads decides at the header of the response, so that nobody's first byte
+// waits for the last byte of the content:
+//
+//	flight            who waits         who comes next         how long
+//	──────────────    ──────────────    ───────────────────    ───────────────────────
+//	no header yet     waits             follows                until it is overdue
+//	├─► Published     reads the body    reads it, if open      until Done, or overdue
+//	├─► Released      goes alone        goes alone             while the key has a memo
+//	└─► Failed        has the error     has the error          while it is left standing
+//	overdue           joins again       leads another flight
+//	Done              reads to its end  leads another flight
+//
+// A flight is overdue when nothing has come for LockAge, be it the header or
+// more content. A memo is kept of a key that turned out not to be shareable, so
+// that requests for it do not queue up one behind the other; an error may be
+// left standing for a moment, so that an origin server that is down is not
+// asked at every request. The package knows nothing of HTTP: what is published
+// is the caller's.
 package collapse
 
 import (
@@ -135,11 +143,11 @@ func (g *Group[T]) Lead(key string, terms Terms, now time.Time) *Flight[T] {
 
 // Underway returns the fetch for key if it has published something and can
 // still be joined, else nil.
-func (g *Group[T]) Underway(key string) *Flight[T] {
+func (g *Group[T]) Underway(key string, terms Terms, now time.Time) *Flight[T] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f := g.flights[key]
-	if f == nil {
+	if f == nil || f.overdue(terms, now) {
 		return nil
 	}
 	select {
