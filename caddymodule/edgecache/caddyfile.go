@@ -80,6 +80,7 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    early_refresh <percent>|off
 //
 //	    range auto|full|pass
+//	    slice <size> above <size>
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive
@@ -141,6 +142,7 @@ var subdirectives = map[string]func(*Handler, *caddyfile.Dispenser) error{
 	"preset":               (*Handler).parsePreset,
 	"range":                func(h *Handler, d *caddyfile.Dispenser) error { return h.parseRange(d) },
 	"set_cookie":           func(h *Handler, d *caddyfile.Dispenser) error { return h.parseSetCookie(d) },
+	"slice":                func(h *Handler, d *caddyfile.Dispenser) error { return h.parseSlice(d) },
 	"stale_if_error":       func(h *Handler, d *caddyfile.Dispenser) error { return oneDurationOrZero(d, &h.StaleIfError) },
 	"stale_s_maxage":       func(h *Handler, d *caddyfile.Dispenser) error { return h.parseSMaxAge(d) },
 	"stale_while_revalidate": func(h *Handler, d *caddyfile.Dispenser) error {
@@ -290,6 +292,10 @@ func oneSize(d *caddyfile.Dispenser, into *int64) error {
 	if err := oneArg(d, &arg); err != nil {
 		return err
 	}
+	return parseSize(d, arg, into)
+}
+
+func parseSize(d *caddyfile.Dispenser, arg string, into *int64) error {
 	n, err := humanize.ParseBytes(arg)
 	if last := arg[len(arg)-1]; last >= '0' && last <= '9' {
 		err = errors.New("no unit")

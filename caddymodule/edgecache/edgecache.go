@@ -148,6 +148,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.maxObjectOfStore = app.(*App).Stores[h.Store].withDefaults().MaxObject
+	if limit := min(h.maxObjectOfStore, cmp.Or(h.MaxObject, h.maxObjectOfStore)); h.Slice != nil && h.Slice.Size > limit {
+		return fmt.Errorf("slice size %d is larger than what is stored at most, %d bytes", h.Slice.Size, limit)
+	}
 	h.metrics = processMetrics()
 	app.(*App).add(h)
 	return nil

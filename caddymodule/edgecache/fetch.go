@@ -34,7 +34,10 @@ type want struct {
 	entry   *store.Entry // to be validated, or nil
 	partial *store.Entry // to be completed, or nil
 
-	part    *httpcache.RangeSpec // to be asked for instead of the whole, or nil
+	part   *httpcache.RangeSpec // to be asked for instead of the whole, or nil
+	sliced *store.Entry         // of which that part is a slice, or nil
+
+	next    caddyhttp.Handler // for what an answer lacks that is stored in slices
 	forward httpcache.Forward
 	again   bool // it is the second attempt to reach the origin server
 }
@@ -108,6 +111,7 @@ type response struct {
 //	      ├─ Alone ──► own
 //	      └─ Refuse ─► what is stale, or 503
 func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, want want, now time.Time) error {
+	want.next = next
 	passes := h.state.passes(r.Header)
 	if passes >= maxPasses {
 		return h.loop(r, want.forward)
@@ -138,8 +142,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		case collapse.Refuse:
 			h.metrics.turnedAway.Inc()
 			if h.patience.stale && want.mayBeStale(now) {
-				h.standIn(w, r, want, now, "too-many-waiters")
-				return nil
+				return h.standIn(w, r, want, now, "too-many-waiters")
 			}
 			h.count(r, want.account())
 			w.Header().Set("Retry-After", "1")
@@ -168,8 +171,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 			return h.failed(w, r, want, err)
 		case collapse.TimedOut:
 			if stale && want.mayBeStale(now) {
-				h.standIn(w, r, want, now, "slow")
-				return nil
+				return h.standIn(w, r, want, now, "slow")
 			}
 			round-- // never so many that all go alone in the end
 			continue
@@ -188,7 +190,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 			}
 			if reader, ok := shared.attach(); ok {
 				h.count(r, account{resultCollapsed, want.key, shared.stored, now})
-				return h.deliver(w, r, shared, reader, want.forward, true)
+				return h.deliver(w, r, shared, reader, want, true)
 			}
 			return h.own(w, r, next, want, flightKey, now)
 		}
@@ -226,8 +228,7 @@ func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 		flight.Publish(&response{entry: e, stored: e.Stored, decided: now}, true)
 		flight.Done()
 		h.count(r, account{resultHit, e.Key, e.Stored, now})
-		h.replay(w, r, e, now, h.hitStatus(e.Stored, now))
-		return false, nil
+		return false, h.replay(w, r, next, e, now, h.hitStatus(e.Stored, now))
 	}
 	client := newLease(w, r)
 	f := h.newFill(r, next, *want, flight, w.Header(), client)
@@ -247,8 +248,7 @@ func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	if !client.wait(flight.Decided(), enough) {
 		if now := time.Now(); want.mayBeStale(now) && client.leave() {
 			f.carried.cut()
-			h.standIn(w, r, *want, now, "slow")
-			return false, nil
+			return false, h.standIn(w, r, *want, now, "slow")
 		}
 		client.wait(flight.Decided(), nil)
 	}
@@ -268,15 +268,14 @@ func (h *Handler) lead(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	for name, values := range f.withheld {
 		addField(w.Header(), name, values)
 	}
-	return false, h.deliver(w, r, shared, f.reader, want.forward, false)
+	return false, h.deliver(w, r, shared, f.reader, *want, false)
 }
 
 // failed answers a request whose fetch came to nothing: with what is stored,
 // if that may stand in, else with the error.
 func (h *Handler) failed(w http.ResponseWriter, r *http.Request, want want, err error) error {
 	if now := time.Now(); want.mayBeStale(now) {
-		h.standIn(w, r, want, now, "stale-if-error")
-		return nil
+		return h.standIn(w, r, want, now, "stale-if-error")
 	}
 	h.count(r, want.account())
 	setStatus(w.Header(), httpcache.CacheStatus{Cache: h.id, Forward: want.forward}, "")
@@ -284,11 +283,11 @@ func (h *Handler) failed(w http.ResponseWriter, r *http.Request, want want, err 
 }
 
 // standIn answers with what is stored and stale, for the reason in detail.
-func (h *Handler) standIn(w http.ResponseWriter, r *http.Request, want want, now time.Time, detail string) {
+func (h *Handler) standIn(w http.ResponseWriter, r *http.Request, want want, now time.Time, detail string) error {
 	status := h.hitStatus(want.entry.Stored, now)
 	status.Detail = detail
 	h.count(r, account{resultHitStale, want.key, want.entry.Stored, now})
-	h.replay(w, r, want.entry, now, status)
+	return h.replay(w, r, want.next, want.entry, now, status)
 }
 
 // attach takes a place among the readers of a shared response; for a stored
@@ -301,19 +300,18 @@ func (s *response) attach() (*collapse.Reader, bool) {
 }
 
 // deliver answers r with a shared response, its content as it arrives.
-func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, shared *response, reader *collapse.Reader, forward httpcache.Forward, collapsed bool) error {
+func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, shared *response, reader *collapse.Reader, want want, collapsed bool) error {
 	now := time.Now()
 	status := httpcache.CacheStatus{
 		Cache:     h.id,
-		Forward:   forward,
+		Forward:   want.forward,
 		FwdStatus: shared.fwdStatus,
 		Stored:    shared.entry == nil && shared.refusal == "" && !collapsed,
 		Collapsed: collapsed,
 		Detail:    string(shared.refusal),
 	}
 	if shared.entry != nil {
-		h.replay(w, r, shared.entry, now, status)
-		return nil
+		return h.replay(w, r, want.next, shared.entry, now, status)
 	}
 	defer reader.Close()
 	s := shared.stored
@@ -387,6 +385,9 @@ func (h *Handler) flightKey(r *http.Request, want want) string {
 	if want.part != nil {
 		class |= 8
 	}
+	if want.sliced != nil {
+		class |= 16
+	}
 	flight := make([]byte, 0, 32+len(want.key))
 	flight = binary.BigEndian.AppendUint64(append(flight, class), h.state.store.Generation(want.key))
 	flight = binary.AppendUvarint(flight, uint64(len(want.key)))
@@ -394,6 +395,9 @@ func (h *Handler) flightKey(r *http.Request, want want) string {
 	if p := want.part; p != nil {
 		flight = binary.BigEndian.AppendUint64(flight, uint64(p.First))
 		flight = binary.BigEndian.AppendUint64(flight, uint64(p.Last))
+	}
+	if want.sliced != nil {
+		flight = binary.BigEndian.AppendUint64(flight, want.sliced.Sliced.ID())
 	}
 	return string(flight)
 }

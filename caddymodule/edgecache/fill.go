@@ -68,6 +68,7 @@ type fill struct {
 	withheld  http.Header     // what only the client that caused it gets
 	body      *collapse.Body
 	refusal   httpcache.Refusal
+	ahead     bool             // a slice that nobody waits for yet
 	reader    *collapse.Reader // of the client, taken before anybody else can; nil if there is no body
 
 	watch *time.Timer // runs check
@@ -129,10 +130,13 @@ func (f *fill) run() {
 	}
 	f.finish(err)
 	f.endSpan(err)
-	if f.client == nil && f.carried.complete() {
+	if f.want.entry == nil || f.client != nil {
+		return
+	}
+	if f.carried.complete() {
 		// Means nothing if the entry has a successor now.
 		f.want.entry.Refresh.Failed(time.Now())
-	} else if f.client == nil {
+	} else {
 		f.want.entry.Refresh.Free()
 	}
 }
@@ -175,6 +179,10 @@ func (f *fill) onHeader(status int) {
 		return
 	}
 	h.metrics.upstream.Observe(now.Sub(f.requested).Seconds())
+	if f.want.sliced != nil {
+		f.onSlice(status, now)
+		return
+	}
 	entry, fwdStatus := f.want.entry, 0
 	if entry != nil {
 		fwdStatus = status
@@ -205,6 +213,9 @@ func (f *fill) onHeader(status int) {
 		h.state.store.Remove(f.want.partial)
 		f.fail(errMismatch)
 		f.cancel()
+		return
+	}
+	if f.slices(status, fwdStatus, now) {
 		return
 	}
 	if f.refusal != "" {
@@ -380,7 +391,10 @@ func (f *fill) commit(err error) {
 		f.flight.Retire(time.Now()) // longer than what is stored
 		return
 	}
-	if f.part != nil && f.want.partial == nil {
+	if f.want.sliced != nil {
+		c := f.want.sliced.Sliced
+		h.state.store.PutSlice(c, f.part.First/c.Size, content, time.Now())
+	} else if f.part != nil && f.want.partial == nil {
 		h.storePart(f.want.key, f.asked, f.stored, f.part.First, content, f.generation)
 	} else {
 		e := h.entry(f.want.key, f.stored.WithLength(len(content)), content)

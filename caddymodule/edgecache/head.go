@@ -34,7 +34,7 @@ func (h *Handler) head(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	err := next.ServeHTTP(p, req)
 	p.end(err)
 	if err != nil && !p.wrote {
-		return h.failed(w, r, want{key: key, entry: entry, forward: d.Forward}, err)
+		return h.failed(w, r, want{key: key, entry: entry, forward: d.Forward, next: next}, err)
 	}
 	h.count(r, account{result: result(d.Forward), key: key})
 	return err

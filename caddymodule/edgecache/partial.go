@@ -2,7 +2,6 @@ package edgecache
 
 import (
 	"crypto/rand"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -11,9 +10,28 @@ import (
 	"github.com/tandem-cdn/tandem/internal/store"
 )
 
+// content is where the bytes of a representation come from.
+type content interface {
+	// writeTo writes a span to a client. It returns false if the client is
+	// gone, and panics with http.ErrAbortHandler if the content is.
+	writeTo(w http.ResponseWriter, span httpcache.Span) bool
+}
+
+// storedContent is content that is all in one entry.
+type storedContent struct{ *store.Entry }
+
+func (c storedContent) writeTo(w http.ResponseWriter, span httpcache.Span) bool {
+	for p := range c.Content(span) {
+		if _, err := w.Write(p); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // replayRanges answers r with those parts of a stored response that its Range
 // asks for. It returns false, having done nothing, if r gets the whole.
-func (h *Handler) replayRanges(w http.ResponseWriter, r *http.Request, e *store.Entry, now time.Time, status httpcache.CacheStatus) bool {
+func (h *Handler) replayRanges(w http.ResponseWriter, r *http.Request, e *store.Entry, now time.Time, status httpcache.CacheStatus, from content) bool {
 	size := e.ContentSize()
 	spans, result := e.Stored.SelectRanges(r, size, now)
 	header := w.Header()
@@ -33,7 +51,7 @@ func (h *Handler) replayRanges(w http.ResponseWriter, r *http.Request, e *store.
 		header["Content-Length"] = []string{strconv.FormatInt(span.Length, 10)}
 		w.WriteHeader(http.StatusPartialContent)
 		defer widen(r, span.Length)()
-		writeContent(w, e, span)
+		from.writeTo(w, span)
 		return true
 	}
 	m := newByteranges(header["Content-Type"], spans, size)
@@ -45,22 +63,11 @@ func (h *Handler) replayRanges(w http.ResponseWriter, r *http.Request, e *store.
 		if _, err := w.Write(m.heads[i]); err != nil {
 			return true
 		}
-		if !writeContent(w, e, span) {
+		if !from.writeTo(w, span) {
 			return true
 		}
 	}
 	_, _ = w.Write(m.tail)
-	return true
-}
-
-// writeContent writes what e has stored of a span. It returns false if the
-// client is gone.
-func writeContent(w io.Writer, e *store.Entry, span httpcache.Span) bool {
-	for p := range e.Content(span) {
-		if _, err := w.Write(p); err != nil {
-			return false
-		}
-	}
 	return true
 }
 

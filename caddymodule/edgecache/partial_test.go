@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -118,12 +119,19 @@ type versioned struct {
 	version atomic.Int64
 }
 
+var versionedContents sync.Map // the same again is not made again
+
 func versionedContent(version, size int64) []byte {
+	key := [2]int64{version, size}
+	if content, ok := versionedContents.Load(key); ok {
+		return content.([]byte)
+	}
 	rnd := rand.New(rand.NewPCG(uint64(version), uint64(size)))
 	content := make([]byte, size)
 	for i := range content {
 		content[i] = 'a' + byte(rnd.UintN(26))
 	}
+	versionedContents.Store(key, content)
 	return content
 }
 
@@ -184,6 +192,8 @@ func (o *versioned) check(r reply, spec string) error {
 	}
 	return nil
 }
+
+func isHit(r reply) bool { return strings.HasPrefix(r.cacheStatus(), "edgecache; hit; ttl=") }
 
 // randomRanges is a Range field, mostly of one range.
 func randomRanges(rnd *rand.Rand, size int64) string {
@@ -332,7 +342,9 @@ func TestPartOfWholeUnderWay(t *testing.T) {
 	if r := <-whole; r.body != string(content) {
 		t.Error("the whole is not whole")
 	}
-	e.want(e.get("/", "Range", "bytes=-10"), 206, "edgecache; hit; ttl=59", 1)
+	if r := e.get("/", "Range", "bytes=-10"); r.status != 206 || !isHit(r) || e.asked.Load() != 1 {
+		t.Errorf("afterwards: %d %s", r.status, r.cacheStatus())
+	}
 }
 
 // TestPartTruncated stores nothing of a part that breaks off.

@@ -51,17 +51,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	switch d.Verdict {
 	case httpcache.Hit:
-		h.count(r, account{resultHit, entry.Key, stored, now})
+		status := h.hitStatus(stored, now)
+		if entry.Sliced != nil && !h.hasFirstSlice(r, entry, now) {
+			h.count(r, account{result(httpcache.ForwardPartial), entry.Key, stored, now})
+			status = httpcache.CacheStatus{Cache: h.id, Forward: httpcache.ForwardPartial, Stored: true}
+		} else {
+			h.count(r, account{resultHit, entry.Key, stored, now})
+		}
 		if h.policy.Ending(stored, now) && !h.hasCredentials(r) && !h.exempt(r) {
 			h.refresh(w.Header(), r, next, entry, string(key), now)
 		}
-		h.replay(w, r, entry, now, h.hitStatus(stored, now))
-		return nil
+		return h.replay(w, r, next, entry, now, status)
 	case httpcache.StaleHit:
 		h.count(r, account{resultHitStale, entry.Key, stored, now})
 		h.refresh(w.Header(), r, next, entry, string(key), now)
-		h.replay(w, r, entry, now, h.hitStatus(stored, now))
-		return nil
+		return h.replay(w, r, next, entry, now, h.hitStatus(stored, now))
 	case httpcache.Miss, httpcache.Validate:
 		if d.Verdict == httpcache.Miss {
 			if entry != nil && stored.Gone(now) {
@@ -87,15 +91,19 @@ func (h *Handler) hitStatus(s *httpcache.Stored, now time.Time) httpcache.CacheS
 
 // replay answers r with a stored response: with all of it, the ranges asked
 // for, a 304 if the client's condition holds, or no content for HEAD.
-func (h *Handler) replay(w http.ResponseWriter, r *http.Request, e *store.Entry, now time.Time, status httpcache.CacheStatus) {
+// What of it is stored in slices and not there is fetched from next.
+func (h *Handler) replay(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, e *store.Entry, now time.Time, status httpcache.CacheStatus) error {
 	header, s := w.Header(), e.Stored
 	if s.NotModified(r, now) {
 		h.writeFields(header, s, now, status, httpcache.NotModifiedField)
 		w.WriteHeader(http.StatusNotModified)
-		return
+		return nil
 	}
-	if len(r.Header["Range"]) > 0 && h.replayRanges(w, r, e, now, status) {
-		return
+	if e.Sliced != nil && r.Method != http.MethodHead {
+		return h.replaySlices(w, r, next, e, now, status)
+	}
+	if len(r.Header["Range"]) > 0 && h.replayRanges(w, r, e, now, status, storedContent{e}) {
+		return nil
 	}
 	if knownLength(r, e.Body) {
 		h.writeFields(header, s, now, status, exceptLength)
@@ -107,6 +115,7 @@ func (h *Handler) replay(w http.ResponseWriter, r *http.Request, e *store.Entry,
 		defer widen(r, int64(len(e.Body)))()
 		_, _ = w.Write(e.Body) // the client is gone; nobody to tell
 	}
+	return nil
 }
 
 // writeFields puts the stored fields that keep accepts (nil: all), Age and

@@ -99,7 +99,7 @@ func (h *Handler) newStored(asked *http.Request, status int, header http.Header,
 // successor is e with other fields.
 func (h *Handler) successor(e *store.Entry, s *httpcache.Stored) *store.Entry {
 	next := h.entry(e.Key, s, e.Body)
-	next.Pieces = e.Pieces
+	next.Pieces, next.Sliced = e.Pieces, e.Sliced
 	return next
 }
 

@@ -218,12 +218,25 @@ func (s *Stored) Combine(t *Stored) *Stored {
 	return &both
 }
 
-// Only returns s with nothing of its content but the spans, which are in
-// order and do not meet.
-func (s *Stored) Only(size int64, have []Span) *Stored {
+// All returns s as what all of the content belongs to, for content that is
+// stored elsewhere.
+func (s *Stored) All() *Stored {
 	t := *s
-	t.partOf(size, have)
+	t.have = nil
 	return &t
+}
+
+// Sliceable reports whether parts of what s is a response of can be asked for
+// one by one: it says so, or is a part itself, its size is known, and it has
+// what tells that two parts are of the same.
+func (s *Stored) Sliceable() bool {
+	if s.Whole() {
+		v, _ := s.field("Accept-Ranges")
+		if len(v) != 1 || !strings.EqualFold(trimOWS(v[0]), "bytes") {
+			return false
+		}
+	}
+	return s.Status == http.StatusOK && s.strongValidator() != "" && s.ContentSize() > 0
 }
 
 // union is what either has, in order, with something missing between any two.

@@ -15,6 +15,7 @@ type Entry struct {
 	Stored *httpcache.Stored
 	Body   []byte  // the content, if all of it is stored
 	Pieces []Piece // what is stored of it otherwise, in order
+	Sliced *Sliced // where it is if it is not here, or nil
 
 	// MaxVariants bounds the variants of the key; zero stands for the
 	// package's own MaxVariants.
@@ -36,6 +37,9 @@ const pieceOverhead = 64
 // Size is the number of bytes the entry costs: key, fields, content, whatever
 // the content's arrays have beyond it, and the index.
 func (e *Entry) Size() int64 {
+	if e.Stored == sliceFields {
+		return int64(len(e.Key) + cap(e.Body) + overhead) // the fields are nobody's
+	}
 	n := len(e.Key) + e.Stored.Size() + cap(e.Body) + overhead
 	for _, p := range e.Pieces {
 		n += cap(p.Content) + pieceOverhead

@@ -28,7 +28,8 @@ type Piece struct {
 
 func (p Piece) end() int64 { return p.First + int64(len(p.Content)) }
 
-// Content returns the bytes of span, which are stored, in a few pieces.
+// Content returns the bytes of span, which are stored with the entry, in a few
+// pieces.
 func (e *Entry) Content(span httpcache.Span) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		if e.Stored.Whole() {
@@ -58,10 +59,13 @@ func (e *Entry) Content(span httpcache.Span) iter.Seq[[]byte] {
 
 // ContentSize is the length of the whole content, stored or not.
 func (e *Entry) ContentSize() int64 {
-	if e.Stored.Whole() {
-		return int64(len(e.Body))
+	switch {
+	case !e.Stored.Whole():
+		return e.Stored.PartSize()
+	case e.Sliced != nil:
+		return e.Stored.ContentSize()
 	}
-	return e.Stored.PartSize()
+	return int64(len(e.Body))
 }
 
 // Combine returns one entry with the content of both, which are of the same
@@ -72,10 +76,10 @@ func (e *Entry) Combine(other *Entry, limit int64) (*Entry, bool) {
 	both := &Entry{Key: e.Key, Stored: s, MaxVariants: e.MaxVariants}
 	switch {
 	case e.Stored.Whole():
-		both.Body = e.Body
+		both.Body, both.Sliced = e.Body, e.Sliced
 		return both, true
 	case other.Stored.Whole():
-		both.Body = other.Body
+		both.Body, both.Sliced = other.Body, other.Sliced
 		return both, true
 	}
 	sum := s.PartSize()

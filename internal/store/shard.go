@@ -161,7 +161,7 @@ func (s *shard) removeEntry(e *Entry) (freed int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, el := range s.variants[e.Key] {
-		if el.Value.(*node).entry == e {
+		if stored := el.Value.(*node).entry; stored == e || e.Sliced != nil && stored.Sliced == e.Sliced {
 			freed = s.drop(el)
 			s.publishOldest()
 			return freed, true

@@ -52,6 +52,7 @@ type Store struct {
 	bytes       atomic.Int64
 	objects     atomic.Int64
 	evictions   atomic.Uint64
+	slicings    atomic.Uint64 // numbers given to Sliced
 	generations [generationCount]atomic.Uint32
 }
 
@@ -131,7 +132,8 @@ func (s *Store) Invalidate(key []byte) int {
 	return n
 }
 
-// Remove removes e, if it is still the one stored for its variant.
+// Remove removes e, if it is still the one stored for its variant, or if
+// that has the same slices.
 func (s *Store) Remove(e *Entry) {
 	if freed, ok := s.shard(maphash.String(s.seed, e.Key)).removeEntry(e); ok {
 		s.objects.Add(-1)

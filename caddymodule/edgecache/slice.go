@@ -1,0 +1,316 @@
+package edgecache
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/tandem-cdn/tandem/internal/collapse"
+	"github.com/tandem-cdn/tandem/internal/httpcache"
+	"github.com/tandem-cdn/tandem/internal/store"
+)
+
+// errChanged ends an answer of slices when the origin server has another
+// representation by now.
+var errChanged = errors.New("the response has changed since its first slice was fetched")
+
+// slices makes of a response that is larger than what is stored as a whole
+// one that is stored in slices, gives the exchange up and shares it: who
+// waits gets it slice by slice. It returns false for any other response.
+func (f *fill) slices(status, fwdStatus int, now time.Time) bool {
+	h, c := f.handler, f.handler.Slice
+	switch {
+	case c == nil || f.refusal != "" && f.refusal != httpcache.RefusedTooLarge:
+		return false
+	case status == http.StatusPartialContent && f.want.part != nil:
+	case status != http.StatusOK || f.want.part != nil: // who ignores a range once will do it again
+		return false
+	}
+	s := h.newStored(f.asked, status, f.writer.header, f.requested, now)
+	if !s.Sliceable() || s.ContentSize() <= c.Above || !f.carried.complete() {
+		return false
+	}
+	f.withheld = h.policy.Withheld(f.writer.header)
+	e := h.putSliced(f.want.key, f.asked, s.All(), f.generation, now)
+	f.flight.Publish(&response{entry: e, stored: e.Stored, decided: now, fwdStatus: fwdStatus, fill: f.span.SpanContext()}, e.Stored.Fresh(now))
+	f.flight.Done()
+	f.writer.end()
+	f.cancel()
+	return true
+}
+
+// putSliced stores a response without its content. If it is the one that is
+// stored in slices already, as for two who asked for different parts of it at
+// the same time, the slices are the same too.
+func (h *Handler) putSliced(key string, asked *http.Request, s *httpcache.Stored, generation uint64, now time.Time) *store.Entry {
+	e := h.entry(key, s, nil)
+	h.state.combining.Lock()
+	defer h.state.combining.Unlock()
+	old, _ := h.state.store.Lookup([]byte(key), asked.Header, now)
+	if old != nil && old.Sliced != nil && old.Sliced.Size == h.Slice.Size && old.Stored.SameAs(s) {
+		e.Sliced = old.Sliced
+	} else {
+		e.Sliced = h.state.store.NewSliced(h.Slice.Size)
+	}
+	h.put(e, generation, now)
+	return e
+}
+
+// onSlice decides what becomes of the response to a request for a slice. Only
+// that very slice of that very representation will do; anything else but an
+// error that may pass says that there is no such representation any more.
+func (f *fill) onSlice(status int, now time.Time) {
+	h, e := f.handler, f.want.sliced
+	switch {
+	case status >= 500 || refusesRequest(status):
+		f.fail(caddyhttp.Error(http.StatusBadGateway, fmt.Errorf("origin server answered %d to a request for a slice", status)))
+	case !f.carried.complete():
+		f.fail(errIncomplete)
+	case !f.isSlice(status, now):
+		h.state.store.Remove(e)
+		f.fail(errChanged)
+	default:
+		f.body = h.state.flights.NewBody(f.part.Length)
+		f.body.Expect(f.part.Length)
+		f.writer.body = f.body
+		if !f.ahead {
+			f.reader, _ = f.body.NewReader()
+		}
+		f.flight.Publish(&response{stored: f.stored, body: f.body, part: f.part, decided: now, fill: f.span.SpanContext()}, true)
+		return
+	}
+	f.writer.end()
+	f.cancel()
+}
+
+// isSlice reports whether the response is the slice that was asked for, and
+// records it.
+func (f *fill) isSlice(status int, now time.Time) bool {
+	h, whole := f.handler, f.want.sliced.Stored
+	if status != http.StatusPartialContent || h.storable(f.want, f.asked, status, f.writer, now) != "" {
+		return false
+	}
+	part, _ := httpcache.PartOf(f.writer.header)
+	if asked, _ := f.want.part.Of(whole.ContentSize()); part.Span != asked {
+		return false
+	}
+	f.part = &part
+	f.stored = h.newStored(f.asked, status, f.writer.header, f.requested, now)
+	return f.stored.SameAs(whole)
+}
+
+// hasFirstSlice reports whether the first slice that r gets of e is stored.
+func (h *Handler) hasFirstSlice(r *http.Request, e *store.Entry, now time.Time) bool {
+	if r.Method == http.MethodHead || e.Stored.NotModified(r, now) {
+		return true
+	}
+	first := int64(0)
+	spans, result := e.Stored.SelectRanges(r, e.ContentSize(), now)
+	if result == httpcache.PartialContent {
+		first = spans[0].First
+	}
+	return result == httpcache.Unsatisfiable || h.state.store.Slice(e.Sliced, first/e.Sliced.Size, now) != nil
+}
+
+// replaySlices answers r with a response that is stored in slices: with all
+// of it or the ranges asked for. If there is no way to the first slice the
+// answer is not begun; if the representation has changed by then, r goes on
+// as if there were no cache.
+func (h *Handler) replaySlices(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, e *store.Entry, now time.Time, status httpcache.CacheStatus) error {
+	s := &slicedContent{handler: h, r: r, next: next, entry: e}
+	defer s.close()
+	size := e.ContentSize()
+	spans, result := e.Stored.SelectRanges(r, size, now)
+	first := int64(0)
+	if result == httpcache.PartialContent {
+		first = spans[0].First
+	}
+	if result != httpcache.Unsatisfiable {
+		err := s.open(first / e.Sliced.Size)
+		if errors.Is(err, errChanged) {
+			return h.pass(w, r, next, httpcache.Decision{Forward: httpcache.ForwardStale, Detail: "changed"})
+		}
+		if err != nil {
+			setStatus(w.Header(), httpcache.CacheStatus{Cache: h.id, Forward: httpcache.ForwardPartial}, "")
+			return err
+		}
+	}
+	if h.replayRanges(w, r, e, now, status, s) {
+		return nil
+	}
+	h.writeFields(w.Header(), e.Stored, now, status, nil)
+	w.WriteHeader(e.Stored.Status)
+	s.writeTo(w, httpcache.Span{Length: size})
+	return nil
+}
+
+// slicedContent reads the slices of a response for one client, one at a time:
+// what is stored, what somebody is fetching, or what it fetches itself. While
+// it writes one, the next may be on its way already.
+type slicedContent struct {
+	handler *Handler
+	r       *http.Request
+	next    caddyhttp.Handler
+	entry   *store.Entry
+
+	n      int64            // number of the open slice
+	is     bool             // there is one
+	stored []byte           // its content, or
+	reader *collapse.Reader // where it comes from
+}
+
+func (s *slicedContent) writeTo(w http.ResponseWriter, span httpcache.Span) bool {
+	size := s.entry.Sliced.Size
+	for span.Length > 0 {
+		n := span.First / size
+		from := span.First % size
+		to := min(size, from+span.Length)
+		if err := s.open(n); err != nil {
+			s.abort(err)
+			return false
+		}
+		if span.Length > to-from {
+			s.ahead(n + 1)
+		}
+		if !s.write(w, from, to) {
+			return false
+		}
+		span.First += to - from
+		span.Length -= to - from
+	}
+	return true
+}
+
+// write writes the bytes from..to of the open slice.
+func (s *slicedContent) write(w http.ResponseWriter, from, to int64) bool {
+	if s.stored != nil {
+		_, err := w.Write(s.stored[from:to])
+		return err == nil
+	}
+	defer s.close() // a reader goes only forward
+	flush := func() { _ = http.NewResponseController(w).Flush() }
+	for off := int64(0); off < to; {
+		piece, err := s.reader.Next(s.r.Context(), flush)
+		if err != nil {
+			s.abort(err)
+			return false
+		}
+		before := off
+		off += int64(len(piece))
+		piece = piece[min(max(from-before, 0), int64(len(piece))):min(to-before, int64(len(piece)))]
+		if len(piece) == 0 {
+			continue
+		}
+		if _, err := w.Write(piece); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// abort breaks the transfer off: the only way left to say that the content is
+// not whole. If the client has left there is nobody to tell.
+func (s *slicedContent) abort(err error) {
+	if err == io.EOF || s.r.Context().Err() == nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func (s *slicedContent) close() {
+	if s.reader != nil {
+		s.reader.Close()
+	}
+	s.stored, s.reader, s.is = nil, nil, false
+}
+
+// open finds slice n, or fetches it.
+func (s *slicedContent) open(n int64) error {
+	if s.is && s.n == n {
+		return nil
+	}
+	s.close()
+	h, want := s.handler, s.want(n)
+	key := h.flightKey(s.r, want)
+	again := true
+	for range maxRounds {
+		now := time.Now()
+		if e := h.state.store.Slice(s.entry.Sliced, n, now); e != nil {
+			s.n, s.is, s.stored = n, true, e.Body
+			return nil
+		}
+		var flight *collapse.Flight[*response]
+		role := collapse.Alone
+		if !h.patience.alone && h.state.passes(s.r.Header) == 0 {
+			flight, role = h.state.flights.Join(key, h.patience.terms, now)
+		}
+		switch role {
+		case collapse.Refuse:
+			return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("too many requests wait for this slice"))
+		case collapse.Alone: // which may also mean that there are too many fetches
+			flight = h.state.flights.Solo(key, now)
+			fallthrough
+		case collapse.Lead:
+			f := h.newFill(s.r, s.next, want, flight, nil, nil)
+			go f.run()
+			<-flight.Decided()
+			f.carried.cut()
+			if s.reader = f.reader; s.reader != nil {
+				s.n, s.is = n, true
+				return nil
+			}
+		default:
+			if _, outcome, err := flight.Wait(s.r.Context(), max(h.patience.terms.LockAge-flight.Idle(now), 0)); outcome == collapse.Gone {
+				return err
+			} else if outcome == collapse.TimedOut {
+				continue
+			}
+		}
+		shared, _, err := flight.Result()
+		switch {
+		case err == nil:
+			if reader, ok := shared.attach(); ok {
+				s.n, s.is, s.reader = n, true, reader
+				return nil
+			}
+			// Its beginning is gone already, and it may not be stored in the end.
+		case errors.Is(err, errIncomplete):
+		case isUnreachable(err) && again:
+			again = false
+		default:
+			return err
+		}
+	}
+	return caddyhttp.Error(http.StatusBadGateway, errors.New("there is no getting at this slice"))
+}
+
+// ahead has slice n fetched if it is not there, for when its time comes.
+func (s *slicedContent) ahead(n int64) {
+	h, now, want := s.handler, time.Now(), s.want(n)
+	if h.state.store.Slice(s.entry.Sliced, n, now) != nil {
+		return
+	}
+	flight := h.state.flights.Lead(h.flightKey(s.r, want), h.patience.terms, now)
+	if flight == nil {
+		return
+	}
+	f := h.newFill(s.r, s.next, want, flight, nil, nil)
+	f.ahead = true
+	f.carried.cut()
+	go f.run()
+}
+
+// want is what a fetch of slice n is after.
+func (s *slicedContent) want(n int64) want {
+	size := s.entry.Sliced.Size
+	last := min((n+1)*size, s.entry.ContentSize()) - 1
+	return want{
+		key:     s.entry.Key,
+		forward: httpcache.ForwardPartial,
+		part:    &httpcache.RangeSpec{First: n * size, Last: last},
+		sliced:  s.entry,
+	}
+}
