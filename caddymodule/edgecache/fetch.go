@@ -1,6 +1,7 @@
 package edgecache
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -316,6 +317,7 @@ func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, shared *respon
 	defer reader.Close()
 	s := shared.stored
 	if s.NotModified(r, now) {
+		status.FwdStatus = cmp.Or(status.FwdStatus, s.Status) // not what the client gets
 		h.writeFields(w.Header(), s, now, status, httpcache.NotModifiedField)
 		w.WriteHeader(http.StatusNotModified)
 		return nil

@@ -87,8 +87,13 @@ http://%s {
 func TestProxyToItself(t *testing.T) {
 	e := newEdge(t, "http://%[1]s {\nedgecache\nreverse_proxy %[1]s\n}\n# %[2]s", nil)
 	began := time.Now()
-	if r := e.get("/"); r.status != 508 {
-		t.Errorf("status %d", r.status)
+	for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS"} {
+		if r := e.send(method, "/"); r.status != 508 {
+			t.Errorf("%s: status %d", method, r.status)
+		}
+	}
+	if r := e.get("/", "Cache-Control", "no-store"); r.status != 508 {
+		t.Errorf("no-store: status %d", r.status)
 	}
 	if d := time.Since(began); d > 10*time.Second {
 		t.Errorf("after %v", d)

@@ -16,6 +16,10 @@ import (
 // pass forwards a request the cache has no part in, notes so in Cache-Status
 // and, for unsafe methods, removes what the response makes invalid.
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, d httpcache.Decision) error {
+	if h.state.passes(r.Header) >= maxPasses {
+		return h.loop(r, d.Forward)
+	}
+	h.state.mark(r.Header)
 	h.count(r, account{result: result(d.Forward)})
 	caddyhttp.SetVar(r.Context(), metVar, true)
 	if r.Method == http.MethodConnect {

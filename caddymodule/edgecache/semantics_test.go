@@ -176,7 +176,7 @@ func TestConditionalFromClient(t *testing.T) {
 	})
 	// On a miss the whole is fetched and stored, and the client gets its 304.
 	r := e.get("/", "If-None-Match", `W/"v1"`)
-	e.want(r, 304, "edgecache; fwd=uri-miss; stored", 1)
+	e.want(r, 304, "edgecache; fwd=uri-miss; fwd-status=200; stored", 1)
 	eventually(t, "stored", func() bool { return theState(t).store.Objects() == 1 })
 	for _, tc := range []struct {
 		name, field, value string
