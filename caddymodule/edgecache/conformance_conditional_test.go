@@ -78,6 +78,8 @@ func conditionalBehaviours() (all []behaviour) {
 				"Content-Location", "/x", "Expires", tuesday, "Date", date40, "Age", "~40", "Content-Length", "", "Content-Type", ""}}}},
 		behaviour{"cond-status", "RFC 9110 §13.2.1", must, []step{{status: 404, say: append(strong, cacheControl, fresh)}, {ask: []string{"If-None-Match", `"abc"`}, want: cache}}},
 		behaviour{"cond-on-miss", "RFC 9111 §4.3.2", may, []step{{ask: []string{"If-None-Match", `"abc"`}, say: append(strong, cacheControl, fresh), code: 304, asked: []string{"If-None-Match", ""}}, {want: cache}}},
+		behaviour{"cond-on-miss-fwd-status", "RFC 9211 §2.3", must, []step{{ask: []string{"If-None-Match", `"abc"`}, say: append(strong, cacheControl, fresh), code: 304,
+			get: []string{"Cache-Status", "edgecache; fwd=uri-miss; fwd-status=200; stored"}}}},
 		behaviour{"cond-on-miss-other", "RFC 9111 §4.3.2", must, []step{{ask: []string{"If-None-Match", `"x"`}, say: append(strong, cacheControl, fresh)}, {want: cache}}},
 		behaviour{"cond-304-does-not-reach-others", "RFC 9111 §4.3.3", must, []step{{ask: []string{"If-None-Match", `"abc"`}, say: append(strong, cacheControl, fresh), code: 304}, {want: cache}, {want: cache}}},
 		behaviour{"cond-if-match-goes-on", "RFC 9111 §4.3.2", must, []step{{say: append(strong, cacheControl, fresh)}, {ask: []string{"If-Match", `"abc"`}, asked: []string{"If-Match", `"abc"`}}}},
@@ -143,6 +145,18 @@ func updateBehaviours() (all []behaviour) {
 	identified("none", may, validated, []string{"Etag", `"abc"`}, nil)
 	identified("date", must, validated, []string{"Last-Modified", monday}, []string{"Last-Modified", monday})
 	identified("date-none", may, validated, []string{"Last-Modified", monday}, nil)
+	for id, c := range map[string]struct{ stored, response []string }{
+		"other-strong":         {[]string{"Etag", `"abc"`}, []string{"Etag", `"x"`}},
+		"other-weak":           {[]string{"Etag", `W/"abc"`}, []string{"Etag", `W/"x"`}},
+		"other-date":           {[]string{"Last-Modified", monday}, []string{"Last-Modified", tuesday}},
+		"other-date-and-tag":   {[]string{"Etag", `"abc"`, "Last-Modified", monday}, []string{"Last-Modified", tuesday}},
+		"tag-for-a-date":       {[]string{"Last-Modified", monday}, []string{"Etag", `"x"`}},
+		"tag-and-another-date": {[]string{"Last-Modified", monday}, []string{"Etag", `"x"`, "Last-Modified", tuesday}},
+	} {
+		all = append(all, behaviour{"identify-not-" + id, "RFC 9111 §4.3.4", must, []step{
+			{say: with([]string{cacheControl, fresh, "Age", "200"}, c.stored...)},
+			{want: mismatched, say: with([]string{cacheControl, fresh}, c.response...)}, {want: cache, of: 2}}})
+	}
 
 	stored := []string{cacheControl, fresh, "Age", "200", "Etag", `"abc"`, "Last-Modified", monday}
 	for _, c := range []struct {

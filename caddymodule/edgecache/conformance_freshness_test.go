@@ -119,7 +119,8 @@ func dateBehaviours() (all []behaviour) {
 	good := map[string]string{
 		"imf": imf, "rfc850": rfc850, "asctime": asctime,
 		"lower-case": strings.ToLower(imf), "upper-case": strings.ToUpper(imf), // RFC 9111 §4.2
-		"far": "Fri, 31 Dec 9999 23:59:59 GMT",
+		"far":       "Fri, 31 Dec 9999 23:59:59 GMT",
+		"wrong-day": t.AddDate(0, 0, 1).Format("Mon") + imf[3:],
 	}
 	day, year := t.Format("02"), t.Format("2006")
 	bad := map[string]string{
@@ -137,7 +138,7 @@ func dateBehaviours() (all []behaviour) {
 		"two-digit-year":    t.Format("Mon, 02 Jan 06 15:04:05 GMT"),
 		"long-day":          t.Format("Monday, 02 Jan 2006 15:04:05 GMT"),
 		"long-month":        t.Format("Mon, 02 January 2006 15:04:05 GMT") + ".",
-		"wrong-day":         t.AddDate(0, 0, 1).Format("Mon") + imf[3:],
+		"no-such-day":       "Abc" + imf[3:],
 		"no-seconds":        t.Format("Mon, 02 Jan 2006 15:04 GMT"),
 		"quoted":            `"` + imf + `"`,
 		"trailing":          imf + "x",

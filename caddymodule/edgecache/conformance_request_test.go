@@ -30,6 +30,8 @@ func requestBehaviours() (all []behaviour) {
 	immutable := []string{cacheControl, "max-age=100, immutable", "Age", "50", "Etag", `"a"`}
 	asks("max-age-0-of-immutable", "; RFC 8246 §2", should, immutable, cache, unset, cacheControl, "max-age=0")
 	asks("no-cache-of-immutable", "; RFC 8246 §2", should, immutable, validated, cache, cacheControl, "no-cache")
+	swr := []string{cacheControl, fresh + ", stale-while-revalidate=1000", "Age", "150"}
+	asks("max-age-is-not-for-stale", ".1", should, swr, origin, refreshing, cacheControl, "max-age=1000")
 	stale := []string{cacheControl, fresh, "Age", "150"}
 	asks("max-stale", ".2", may, stale, cache, origin, cacheControl, "max-stale")
 	asks("max-stale-enough", ".2", may, stale, cache, origin, cacheControl, "max-stale=1000")

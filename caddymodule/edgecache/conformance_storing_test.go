@@ -100,13 +100,16 @@ func directiveBehaviours() []behaviour {
 }
 
 // blamed are statuses that say something about the form of the request.
-var blamed = []int{400, 413, 414, 431}
+var blamed = []int{400, 413, 414}
+
+// never are statuses that no cache may store.
+var never = []int{428, 429, 431, 511}
 
 // statusBehaviours: what may be stored by status, and what may be guessed.
 func statusBehaviours() (all []behaviour) {
 	every := []int{200, 201, 202, 203, 204, 226, 299, 300, 301, 302, 303, 305, 307, 308, 399,
-		400, 401, 402, 403, 404, 405, 406, 407, 409, 410, 411, 413, 414, 415, 417, 418, 421, 422, 425, 429, 431, 451, 499,
-		500, 501, 502, 503, 504, 505, 507, 511, 599}
+		400, 401, 402, 403, 404, 405, 406, 407, 409, 410, 411, 413, 414, 415, 417, 418, 421, 422, 425, 451, 499,
+		500, 501, 502, 503, 504, 505, 507, 599}
 	guessed := []int{200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501}
 	modified := []string{"Last-Modified", at(-10 * 24 * 3600)}
 	for _, status := range every {
@@ -136,7 +139,12 @@ func statusBehaviours() (all []behaviour) {
 	for _, status := range []int{500, 502, 503, 504} { // an old error is no better than a new one
 		all = append(all, noReuseStatus(fmt.Sprint("status-", status, "-stale-silent"), "RFC 5861 §4", should, status, cacheControl, fresh, "Age", "200"))
 	}
+	for _, status := range never {
+		all = append(all, noReuseStatus(fmt.Sprint("status-", status, "-never"), "RFC 6585 §3 to §6", must, status, cacheControl, fresh))
+	}
 	return append(all,
+		noReuseStatus("must-understand-226", "RFC 9111 §5.2.2.3", must, 226, cacheControl, fresh+", must-understand"),
+		behaviour{"public-tag-is-validated", "RFC 9111 §3", may, []step{{status: 403, say: []string{"Etag", `"a"`, cacheControl, "public"}}, {status: 403, want: validated, safe: origin, say: []string{"Etag", `"a"`, cacheControl, "public"}}}},
 		noReuseStatus("status-206-unsolicited", "RFC 9111 §3.3", must, 206, cacheControl, fresh, "Content-Range", "bytes 0-3/100"),
 		noReuseStatus("status-304-unsolicited", "RFC 9111 §4.3.3", must, 304, cacheControl, fresh),
 		behaviour{"heuristic-public-403", "RFC 9111 §4.2.2", may, []step{{status: 403, say: append(modified, cacheControl, "public")}, {status: 403, want: cache, safe: origin}}},
@@ -201,6 +209,11 @@ func varyBehaviours() []behaviour {
 		pair("vary-accept-encoding-refused", must, "Accept-Encoding", f("Accept-Encoding", "gzip"), f("Accept-Encoding", "gzip;q=0"), origin),
 		pair("vary-accept-language", must, "Accept-Language", f("Accept-Language", "en"), f("Accept-Language", "de"), origin),
 		pair("vary-accept-language-case", should, "Accept-Language", f("Accept-Language", "en-GB, DE"), f("Accept-Language", "EN-gb,de"), cache),
+		pair("vary-accept-language-space", should, "Accept-Language", f("Accept-Language", "en-GB,de;q=0.5"), f("Accept-Language", "en-gb , de ; q=0.5"), cache),
+		pair("vary-accept-language-weight-order", should, "Accept-Language", f("Accept-Language", "en, de;q=0.5"), f("Accept-Language", "de;q=0.50, en;q=1.0"), cache),
+		pair("vary-accept-language-weight", must, "Accept-Language", f("Accept-Language", "en, de;q=0.5"), f("Accept-Language", "en;q=0.5, de"), origin),
+		{"vary-accept-language-order", section, may, []step{{ask: f("Accept-Language", "en, de"), say: say("Accept-Language")},
+			{ask: f("Accept-Language", "de, en"), say: say("Accept-Language"), want: cache, safe: origin}}},
 		pair("vary-cookie", must, "Cookie", f("Cookie", "a=1"), f("Cookie", "a=2"), origin),
 		pair("vary-cookie-same", should, "Cookie", f("Cookie", "a=1"), f("Cookie", "a=1"), cache),
 		pair("vary-user-agent", must, "User-Agent", f("User-Agent", "a"), f("User-Agent", "b"), origin),
@@ -217,6 +230,13 @@ func varyBehaviours() []behaviour {
 			{ask: f("Foo", "1"), want: cache, of: 2}}},
 		{"vary-most-recent", "RFC 9111 §4", should, []step{
 			{ask: f("Foo", "1"), say: say("Foo")}, {ask: f("Foo", "2", "Bar", "1"), say: say("Bar")}, {ask: f("Foo", "1", "Bar", "1"), want: cache, of: 2}}},
+		{"vary-most-recent-by-date", "RFC 9111 §4", must, []step{
+			{ask: f("Foo", "1", "Bar", "1"), say: append(say("Foo"), "Date", at(-10))}, {ask: f("Foo", "2", "Bar", "1"), say: append(say("Bar"), "Date", at(-60))},
+			{ask: f("Foo", "1", "Bar", "1"), want: cache, of: 1}, {ask: f("Foo", "3", "Bar", "1"), want: cache, of: 2}}},
+		{"vary-missing-from-the-most-recent", section, should, []step{
+			{ask: f("Foo", "1"), say: say("Foo")}, {ask: f("Foo", "2"), say: say()}, {ask: f("Foo", "1"), want: cache, of: 1}, {ask: f("Foo", "3"), want: cache, of: 2}}},
+		{"vary-missing-since-it-is-stale", section, should, []step{
+			{ask: f("Foo", "1"), say: append(say("Foo"), "Age", "150", "Etag", `"a"`)}, {ask: f("Foo", "2"), say: say()}, {ask: f("Foo", "1"), want: cache, of: 2}}},
 		{"vary-field-sent", section, must, []step{{ask: f("Foo", "1"), say: say("Foo"), asked: f("Foo", "1")}}},
 		{"query-counts", "RFC 9111 §2", must, []step{{target: "?a=1", say: say()}, {target: "?a=2", say: say()}, {target: "?a=1", want: cache}}},
 		{"query-order-counts", "RFC 9111 §2", must, []step{{target: "?a=1&b=2", say: say()}, {target: "?b=2&a=1", say: say()}}},

@@ -35,13 +35,14 @@ const (
 	origin                    // forwarded, and answered with what came
 	cache                     // answered without asking
 	validated                 // forwarded as a conditional request, and answered with what was stored
+	mismatched                // the same, but the 304 is about something else: forwarded again without condition
 	stood                     // forwarded, and answered with what was stored because that failed
 	refreshing                // answered with what was stored, and forwarded behind the client's back
 	failure                   // answered with an error of this cache
 )
 
 func (o outcome) String() string {
-	return [...]string{"origin", "origin", "cache", "validated", "stood", "refreshing", "failure"}[o]
+	return [...]string{"origin", "origin", "cache", "validated", "mismatched", "stood", "refreshing", "failure"}[o]
 }
 
 // behaviour is one thing that a cache has to do.
@@ -147,7 +148,7 @@ func (s *scripted) serve(w http.ResponseWriter, r *http.Request) {
 	status := max(step.status, http.StatusOK)
 	content := step.content(b, i)
 	// As an origin server of static files would.
-	if conditional := r.Header.Get("If-None-Match") != "" || r.Header.Get("If-Modified-Since") != ""; conditional && step.want == validated {
+	if conditional := r.Header.Get("If-None-Match") != "" || r.Header.Get("If-Modified-Since") != ""; conditional && (step.want == validated || step.want == mismatched) {
 		status = http.StatusNotModified
 	}
 	if bodyAllowed(status) {
@@ -234,6 +235,8 @@ func (s *scripted) judge(b *behaviour, i int, method string, want outcome, got r
 		asks, from = 0, max(step.of, 1)-1
 	case validated, stood, refreshing:
 		from = max(step.of, 1) - 1
+	case mismatched:
+		asks = 2
 	case failure:
 		asks = len(seen)
 	}
@@ -241,7 +244,7 @@ func (s *scripted) judge(b *behaviour, i int, method string, want outcome, got r
 		return fmt.Sprintf("want an answer of %v, the origin server was asked %d times", want, len(seen))
 	}
 	conditional := len(seen) > 0 && (seen[0].Get("If-None-Match") != "" || seen[0].Get("If-Modified-Since") != "")
-	if want == validated && !conditional {
+	if (want == validated || want == mismatched) && !conditional {
 		return "the request to the origin server was not conditional"
 	}
 	code := step.code

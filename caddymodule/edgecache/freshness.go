@@ -3,7 +3,6 @@ package edgecache
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -117,8 +116,8 @@ func badClientCacheControl(word string) error {
 
 // checkStatus refuses what no response has that could be stored.
 func checkStatus(status int) error {
-	if status < 200 || status > 599 || slices.Contains([]int{206, 304, 412, 416}, status) {
-		return fmt.Errorf("%d: want the status of a whole response, 200 to 599", status)
+	if status > 599 || !httpcache.StorableStatus(status) {
+		return fmt.Errorf("%d: want the status of a response that may be stored, 200 to 599", status)
 	}
 	return nil
 }

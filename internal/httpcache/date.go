@@ -13,9 +13,10 @@ const (
 )
 
 // ParseDate reads an HTTP-date strictly: exactly one of the three shapes of
-// RFC 9110 §5.6.7, two-digit hours, single spaces, a day name that fits the
-// date, names in any case. net/http accepts more than that, and a field that
-// is not a date has to make its response stale (RFC 9111 §5.3).
+// RFC 9110 §5.6.7, two-digit hours, single spaces, names in any case. net/http
+// accepts more than that, and a field that is not a date has to make its
+// response stale (RFC 9111 §5.3). Which day of the week it is, which many who
+// write dates by hand get wrong, the date tells itself.
 //
 // now decides the century of a two-digit year: a date more than 50 years
 // ahead is taken to be in the past.
@@ -23,12 +24,14 @@ func ParseDate(s string, now time.Time) (time.Time, bool) {
 	if len(s) < len(asctime) || len(s) > len("Wednesday, 02-Jan-06 15:04:05 GMT") {
 		return time.Time{}, false
 	}
-	layout := asctime
+	layout, day := asctime, len("Mon")
 	switch {
 	case len(s) == len(imfFixdate) && s[3] == ',':
 		layout = imfFixdate
 	case strings.Contains(s, ", "):
-		layout = rfc850
+		layout, day = rfc850, strings.IndexByte(s, ',')
+	case s[8] == '0': // asctime has a space there, and either will do
+		s = s[:8] + " " + s[9:]
 	}
 	t, err := time.Parse(layout, canonicalDate(s))
 	if err != nil {
@@ -39,8 +42,9 @@ func ParseDate(s string, now time.Time) (time.Time, bool) {
 	}
 	t = t.UTC()
 	// What cannot be written back the same way was not in that shape:
-	// time.Parse lets through short hours, extra spaces and wrong day names.
-	if !strings.EqualFold(t.Format(layout), s) {
+	// time.Parse lets through short hours and extra spaces.
+	written := t.Format(layout)
+	if len(written) < len(s)-day || !strings.EqualFold(written[len(written)-len(s)+day:], s[day:]) {
 		return time.Time{}, false
 	}
 	return t, true

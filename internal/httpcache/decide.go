@@ -63,7 +63,7 @@ func (p *Policy) Decide(r *http.Request, s *Stored, now time.Time) Decision {
 				fwd = ForwardRequest
 			case p.HonorClient && s.stale.onRequest && !asked.NoCache && -ttl < asked.MaxStale.Duration && !asked.tooOld(s, now):
 				return Decision{Verdict: Hit}
-			case -ttl < s.stale.revalidate && !insists:
+			case -ttl < s.stale.revalidate && !insists && !(p.HonorClient && asked.MaxAge.Present): // RFC 9111 §5.2.1.1
 				return Decision{Verdict: StaleHit}
 			}
 		}

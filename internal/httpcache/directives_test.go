@@ -90,6 +90,8 @@ func TestParseDate(t *testing.T) {
 		"TUE, 03 FEB 2026 04:05:06 GMT",
 		"Tuesday, 03-Feb-26 04:05:06 GMT",
 		"Tue Feb  3 04:05:06 2026",
+		"Tue Feb 03 04:05:06 2026",
+		"Mon, 03 Feb 2026 04:05:06 GMT", "Sunday, 03-Feb-26 04:05:06 GMT", "Wednesday, 03-Feb-26 04:05:06 GMT", "Fri Feb  3 04:05:06 2026",
 	} {
 		if got, ok := ParseDate(s, now); !ok || !got.Equal(want) {
 			t.Errorf("%q: got %v %v", s, got, ok)
@@ -102,8 +104,8 @@ func TestParseDate(t *testing.T) {
 		"", "0", "-1", "now", "Tue, 3 Feb 2026 04:05:06 GMT", "Tue, 03 Feb 2026 4:05:06 GMT",
 		"Tue,  03 Feb 2026 04:05:06 GMT", "Tue, 03 Feb 2026  04:05:06 GMT", " Tue, 03 Feb 2026 04:05:06 GMT",
 		"Tue, 03 Feb 2026 04:05:06 UTC", "Tue, 03 Feb 2026 04:05:06 +0000", "Tue, 03 Feb 2026 04:05:06",
-		"Mon, 03 Feb 2026 04:05:06 GMT", "Tue, 03-Feb-2026 04:05:06 GMT", "Tue, 30 Feb 2026 04:05:06 GMT",
-		"Tue, 03 Feb 2026 24:05:06 GMT", "Tue, 03 Feb 2026 04:65:06 GMT", "Tue Feb 03 04:05:06 2026",
+		"Xyz, 03 Feb 2026 04:05:06 GMT", "Tue, 03-Feb-2026 04:05:06 GMT", "Tue, 30 Feb 2026 04:05:06 GMT", "Someday, 03-Feb-26 04:05:06 GMT",
+		"Tue, 03 Feb 2026 24:05:06 GMT", "Tue, 03 Feb 2026 04:65:06 GMT", "Tue Feb 003 04:05:06 2026", "Tue Feb 00 04:05:06 2026", "Tue Feb  0 04:05:06 2026",
 		"Tue, 03 Feb 2026 04.05.06 GMT", "2026-02-03T04:05:06Z", "Tuesday, 03 Feb 2026 04:05:06 GMT",
 	} {
 		if got, ok := ParseDate(s, now); ok {

@@ -152,11 +152,13 @@ func (p *Policy) jitter(req *http.Request, ttl time.Duration, received time.Time
 
 // initialAge is the age of a response at the moment it arrived, as the
 // larger of what the clocks say and what the caches on the way say
-// (RFC 9111 §4.2.3).
+// (RFC 9111 §4.2.3). It stays small enough to be added to: a Date of the year
+// 1, which is what a program says that has none, is not young again one day
+// (§1.2.2).
 func initialAge(header http.Header, requested, received time.Time) time.Duration {
 	apparent := received.Sub(dateOf(header, received))
 	corrected := ageOf(header) + received.Sub(requested)
-	return max(apparent, corrected, 0)
+	return min(max(apparent, corrected, 0), MaxDelta*time.Second)
 }
 
 // dateOf is the time of generation, or the time of receipt if the response

@@ -208,7 +208,9 @@ func TestDecideForClientsThatAreHeeded(t *testing.T) {
 		{"max-stale, no-cache", "max-age=60", stale, outdated},
 		{"max-stale", "max-age=60, must-revalidate", stale, Decision{Miss, ForwardStale, ""}},
 		{"max-stale", "s-maxage=60", stale, Decision{Miss, ForwardStale, ""}},
-		{"max-age=1000", "max-age=60, stale-while-revalidate=60", stale, Decision{Verdict: StaleHit}},
+		{"max-age=1000", "max-age=60, stale-while-revalidate=60", stale, outdated},
+		{"max-age=1000, max-stale", "max-age=60, stale-while-revalidate=60", stale, hit},
+		{"min-fresh=0", "max-age=60, stale-while-revalidate=60", stale, outdated},
 		{"max-age=1", "max-age=60, stale-while-revalidate=60", stale, outdated},
 		{"no-cache", "max-age=60, stale-while-revalidate=60", stale, outdated},
 		{"only-if-cached, no-cache", "max-age=60", fresh, Decision{OnlyIfCached, ForwardRequest, ""}},
@@ -234,6 +236,25 @@ func TestDecideForClientsThatAreHeeded(t *testing.T) {
 		if got := p.Decide(get(tc.fields...), s, fresh); got != tc.want {
 			t.Errorf("%v: got %+v, want %+v", tc.fields, got, tc.want)
 		}
+	}
+}
+
+// However old a response is, it gets no younger.
+func TestAgeOfVeryOldResponses(t *testing.T) {
+	p := &Policy{MinTTL: 0}
+	for _, old := range []string{"Mon, 01 Jan 0001 00:00:00 GMT", "Sat, 01 Jan 1700 00:00:00 GMT"} {
+		s := p.NewStored(get(), 200, header("Cache-Control", "max-age=60", "Etag", `"a"`, "Date", old), t0, t0)
+		for _, after := range []time.Duration{0, time.Second, time.Minute, time.Hour, 10 * 365 * 24 * time.Hour} {
+			if now := t0.Add(after); s.Fresh(now) || s.Age(now) < MaxDelta*time.Second {
+				t.Errorf("%s, after %v: fresh %v, age %v", old, after, s.Fresh(now), s.Age(now))
+			}
+		}
+	}
+	// And what counts from receipt counts from receipt.
+	p.OverrideTTL = time.Hour
+	s := p.NewStored(get(), 200, header("Cache-Control", "max-age=60", "Date", "Mon, 01 Jan 0001 00:00:00 GMT"), t0, t0)
+	if ttl := s.TTL(t0); ttl != time.Hour {
+		t.Errorf("override: ttl %v", ttl)
 	}
 }
 

@@ -199,7 +199,7 @@ func (s *Stored) ContentSize() int64 {
 // of the one that is newer, completed by the other's (RFC 9111 §3.4).
 func (s *Stored) Combine(t *Stored) *Stored {
 	newer, older := t, s
-	if s.newerThan(t) {
+	if s.NewerThan(t) {
 		newer, older = s, t
 	}
 	both := *newer

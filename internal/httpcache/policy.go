@@ -73,7 +73,12 @@ type Policy struct {
 	// is not marked as shareable.
 	PersonalPages bool
 
-	// RequestErrors stores also 400, 413, 414 and 431 if they carry a lifetime.
+	// UnorderedLanguages makes no difference between Accept-Language fields
+	// that name languages of equal weight in another order, although some
+	// servers do (RFC 9110 §12.5.4).
+	UnorderedLanguages bool
+
+	// RequestErrors stores also 400, 413 and 414 if they carry a lifetime.
 	RequestErrors bool
 }
 
@@ -98,7 +103,7 @@ func orDefault(d, byDefault time.Duration) time.Duration {
 //   - safe is the zero Policy.
 //   - conformance does all that RFC 9111 allows, whether or not it is wise in
 //     front of strangers: it stores Set-Cookie, pages for requests with
-//     cookies, and 400, 413, 414 and 431, guesses lifetimes, and heeds what clients ask for.
+//     cookies, and 400, 413 and 414, guesses lifetimes, and heeds what clients ask for.
 //   - nginx does what proxy_cache does with no further words: no targeted
 //     fields, every status with a lifetime whatever cookies the request had,
 //     nothing stale unless the origin server allows it.
@@ -115,6 +120,8 @@ func Preset(name string) (Policy, error) {
 			RequestErrors: true,
 			StrictSMaxAge: true,
 			EarlyRefresh:  -1,
+
+			UnorderedLanguages: true,
 		}, nil
 	case "nginx":
 		return Policy{

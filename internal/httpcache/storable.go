@@ -41,7 +41,7 @@ var Refusals = []Refusal{
 // otherwise; HTML answered to a request with a Cookie unless it is marked
 // public or s-maxage, or speaks to shared caches in a field of theirs, since
 // that is what a personal page with a forgotten private looks like; and
-// statuses that blame the form of the request (400, 413, 414, 431), because
+// statuses that blame the form of the request (400, 413, 414), because
 // that form is not in the key and one bad request would deny the page to
 // everybody, unless the policy names them.
 func (p *Policy) Storable(req *http.Request, status int, header http.Header, now time.Time) Refusal {
@@ -72,11 +72,11 @@ func (p *Policy) Storable(req *http.Request, status int, header http.Header, now
 	if _, ok := p.varyNames(header["Vary"]); !ok {
 		return RefusedVary
 	}
-	validator := len(header["Etag"]) > 0 || len(header["Last-Modified"]) > 0
-	useful := c.lifetime > 0 && !c.NoCache || validator ||
+	etag, lastModified := validators(header)
+	useful := c.lifetime > 0 && !c.NoCache || etag != "" || lastModified != "" ||
 		c.StaleWhileRevalidate.Duration > 0 || c.StaleIfError.Duration > 0
 	meant := c.explicit || c.NoCache || c.lifetime > 0 ||
-		p.Heuristic && heuristicallyCacheable(status) // to be validated before every use
+		p.Heuristic && (c.Public || heuristicallyCacheable(status)) // to be validated before every use
 	if !meant || !useful {
 		return RefusedFreshness
 	}
@@ -89,23 +89,37 @@ func (c *caching) shareable() bool {
 	return c.Public || c.MustRevalidate || c.SMaxAge.Present
 }
 
-func (p *Policy) storableStatus(status int) bool {
+// StorableStatus reports whether there are responses with that status that a
+// cache may store whole: final ones, but for those about a part or about the
+// condition of one request, and those that RFC 6585 forbids (§3 to §6: 428,
+// 429, 431 and 511).
+func StorableStatus(status int) bool {
 	switch status {
 	case http.StatusPartialContent, http.StatusNotModified,
-		http.StatusRequestedRangeNotSatisfiable, http.StatusPreconditionFailed:
+		http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable,
+		http.StatusPreconditionRequired, http.StatusTooManyRequests,
+		http.StatusRequestHeaderFieldsTooLarge, http.StatusNetworkAuthenticationRequired:
 		return false
-	case http.StatusBadRequest, http.StatusRequestEntityTooLarge,
-		http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge:
-		_, named := p.StatusTTL[status]
-		return p.RequestErrors || named
 	}
 	return status >= 200 && status <= 999
 }
 
+func (p *Policy) storableStatus(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong:
+		_, named := p.StatusTTL[status]
+		return p.RequestErrors || named
+	}
+	return StorableStatus(status)
+}
+
 // understood reports whether this cache knows what a status asks of caches
-// (RFC 9111 §3, "understands"): it does for all that are registered and that
-// it stores at all.
-func understood(status int) bool { return http.StatusText(status) != "" }
+// (RFC 9111 §3, "understood"): it does for all that are registered and that
+// it stores at all, but for 226, whose instances (RFC 3229) it cannot tell
+// apart.
+func understood(status int) bool {
+	return http.StatusText(status) != "" && status != http.StatusIMUsed
+}
 
 func isHTML(header http.Header) bool {
 	v := header["Content-Type"]

@@ -62,13 +62,8 @@ func (p *Policy) NewStored(req *http.Request, status int, header http.Header, re
 		shareable:   c.shareable() || p.Authenticated == IgnoreAuthenticated,
 	}
 	s.Vary, _ = p.NewVary(header["Vary"], req.Header)
-	if v := header["Etag"]; len(v) == 1 && validETag(v[0]) {
-		s.etag = v[0]
-	}
-	if v := header["Last-Modified"]; len(v) == 1 {
-		s.lastModified = v[0]
-		s.lastModifiedTime, _ = ParseDate(v[0], received)
-	}
+	s.etag, s.lastModified = validators(header)
+	s.lastModifiedTime, _ = ParseDate(s.lastModified, received)
 	s.stale = p.windows(status, &c, s.etag != "" || s.lastModified != "")
 	s.Fields = fieldsOf(header, &c.Directives)
 	if _, ok := s.field("Date"); !ok {
@@ -116,10 +111,12 @@ func (s *Stored) TTL(now time.Time) time.Duration { return s.lifetime - s.Age(no
 // recent response, as its Date tells, is the one to use). Within one second,
 // which is all that Date tells, the one that was asked for later counts.
 func (s *Stored) Supersedes(t *Stored, now time.Time) bool {
-	return s.newerThan(t) && s.Fresh(now)
+	return s.NewerThan(t) && s.Fresh(now)
 }
 
-func (s *Stored) newerThan(t *Stored) bool {
+// NewerThan reports whether s is the more recent of two responses, as
+// Supersedes counts.
+func (s *Stored) NewerThan(t *Stored) bool {
 	return cmp.Or(s.generated.Compare(t.generated), s.requested.Compare(t.requested)) > 0
 }
 

@@ -88,22 +88,21 @@ func (p *Policy) updated(s *Stored, req *http.Request, header http.Header, reque
 
 // identifiedBy reports whether s is what a 304 with that header speaks of
 // (RFC 9111 §4.3.4). A strong entity tag has to be the stored one, strong as
-// well; a weak one matches weakly; and a date counts if there is no tag. A
-// 304 without any answers the validators it was asked with, those of s.
+// well; a weak one matches weakly; and a date counts where one of the two has
+// no tag. A 304 without any answers the validators it was asked with, those
+// of s.
 func (s *Stored) identifiedBy(header http.Header) bool {
-	if v := header["Etag"]; len(v) > 0 {
-		switch {
-		case s.etag == "":
-			return s.lastModified != "" // the tag is new; what was asked with is the date
-		case strings.HasPrefix(v[0], "W/"):
-			return weakEqual(v[0], s.etag)
+	tag, date := header["Etag"], header["Last-Modified"]
+	switch {
+	case len(tag) > 0 && s.etag != "":
+		if strings.HasPrefix(tag[0], "W/") {
+			return weakEqual(tag[0], s.etag)
 		}
-		return v[0] == s.etag || s.tagBeforeCoding(v[0])
+		return tag[0] == s.etag || s.tagBeforeCoding(tag[0])
+	case len(date) > 0 && s.lastModified != "":
+		return date[0] == s.lastModified
 	}
-	if v := header["Last-Modified"]; len(v) > 0 && s.etag == "" && s.lastModified != "" {
-		return v[0] == s.lastModified
-	}
-	return true
+	return len(tag) == 0
 }
 
 // tagBeforeCoding reports whether tag is the strong tag that s had before it
@@ -174,6 +173,19 @@ func (s *Stored) matchesETag(list string) bool {
 // that describe content which is not there (RFC 9110 §15.4.5).
 func NotModifiedField(name string) bool {
 	return !strings.HasPrefix(name, "Content-") || name == "Content-Location"
+}
+
+// validators are what a response can be validated with: its entity tag, with
+// its W/ prefix, and its time of modification as it came. Each is empty if
+// there is none, or not one.
+func validators(header http.Header) (etag, lastModified string) {
+	if v := header["Etag"]; len(v) == 1 && validETag(v[0]) {
+		etag = v[0]
+	}
+	if v := header["Last-Modified"]; len(v) == 1 {
+		lastModified = v[0]
+	}
+	return etag, lastModified
 }
 
 func weakEqual(a, b string) bool {

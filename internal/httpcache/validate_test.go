@@ -25,7 +25,12 @@ func TestIdentifiedBy(t *testing.T) {
 		{"same-date", "", monday, "", monday, "", true},
 		{"other-date", "", monday, "", tuesday, "", false},
 		{"tag-decides", `"a"`, monday, `"a"`, tuesday, "", true},
-		{"date-beside-a-stored-tag", `"a"`, monday, "", tuesday, "", true},
+		{"same-date-beside-a-stored-tag", `"a"`, monday, "", monday, "", true},
+		{"other-date-beside-a-stored-tag", `"a"`, monday, "", tuesday, "", false},
+		{"new-date-beside-a-stored-tag", `"a"`, "", "", tuesday, "", true},
+		{"new-tag-alone", "", monday, `"a"`, "", "", false},
+		{"new-weak-tag-alone", "", monday, `W/"a"`, "", "", false},
+		{"new-tag-and-date", "", monday, `"a"`, tuesday, "", false},
 		{"new-tag-for-a-date", "", monday, `"a"`, monday, "", true},
 		{"new-tag-for-nothing", "", "", `"a"`, "", "", false},
 	} {

@@ -15,9 +15,10 @@ const maxVaryNames = 16
 // secondary key that the request it answered had under them (RFC 9111 §4.1).
 // The zero Vary matches every request.
 type Vary struct {
-	names   []string // canonical, sorted, each once
-	key     string   // length-prefixed normalised values, in that order
-	codings []string // that Accept-Encoding is normalised to; nil for all but the default
+	names     []string // canonical, sorted, each once
+	key       string   // length-prefixed normalised values, in that order
+	codings   []string // that Accept-Encoding is normalised to; nil for all but the default
+	unordered bool     // languages of equal weight are
 }
 
 // NewVary returns what a response with these Vary lines, answered to a
@@ -29,7 +30,7 @@ func (p *Policy) NewVary(lines []string, request http.Header) (v Vary, ok bool) 
 	if !ok || len(names) == 0 {
 		return Vary{}, ok
 	}
-	v = Vary{names: names, codings: p.Codings}
+	v = Vary{names: names, codings: p.Codings, unordered: p.UnorderedLanguages}
 	v.key = string(v.AppendKey(nil, request))
 	return v, true
 }
@@ -56,6 +57,9 @@ func (v Vary) AppendVariant(dst []byte, request http.Header) []byte {
 	}
 	return v.AppendKey(dst, request)
 }
+
+// IsZero reports whether v makes no difference between requests.
+func (v Vary) IsZero() bool { return len(v.names) == 0 }
 
 // Equal reports whether two responses are the same variant: same names, same
 // values.
@@ -139,17 +143,15 @@ func (v Vary) AppendKey(dst []byte, request http.Header) []byte {
 		dst = append(dst, 1)
 		at := len(dst)
 		dst = append(dst, 0, 0, 0, 0)
-		if name == "Accept-Encoding" {
-			dst = appendAcceptEncoding(dst, lines, v.codings)
-		} else {
-			dst = appendNormalised(dst, lines)
+		understood := false
+		switch name {
+		case "Accept-Encoding":
+			dst, understood = appendAcceptEncoding(dst, lines, v.codings), true
+		case "Accept-Language":
+			dst, understood = appendLanguages(dst, lines, v.unordered)
 		}
-		if name == "Accept-Language" { // tags compare without case (RFC 9110 §8.5.1)
-			for i := at + 4; i < len(dst); i++ {
-				if 'A' <= dst[i] && dst[i] <= 'Z' {
-					dst[i] += 'a' - 'A'
-				}
-			}
+		if !understood {
+			dst = appendNormalised(dst, lines)
 		}
 		binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
 	}

@@ -50,14 +50,35 @@ func (s *shard) lookup(key []byte, request http.Header, now time.Time) (e *Entry
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	variants := s.variants[string(key)]
-	for _, el := range variants {
-		n := el.Value.(*node)
-		if n.entry.Stored.Vary.Matches(request) {
-			s.touch(el, n, now)
-			return n.entry, false
+	i := selected(variants, request)
+	if i < 0 {
+		return nil, len(variants) > 0
+	}
+	el := variants[i]
+	if el.Value.(*node).entry.Stored.Vary.IsZero() {
+		// One that was sent without Vary by mistake matches everybody. What is
+		// made for such requests is the better choice (RFC 9111 §4.1).
+		for rest := variants[i+1:]; len(rest) > 0; rest = rest[i+1:] {
+			if i = selected(rest, request); i < 0 {
+				break
+			}
+			if made := rest[i].Value.(*node).entry.Stored; !made.Vary.IsZero() && made.Fresh(now) {
+				el = rest[i]
+				break
+			}
 		}
 	}
-	return nil, len(variants) > 0
+	n := el.Value.(*node)
+	s.touch(el, n, now)
+	return n.entry, false
+}
+
+// selected is the index of the most recent variant that a request with these
+// fields selects, or -1.
+func selected(variants []*list.Element, request http.Header) int {
+	return slices.IndexFunc(variants, func(el *list.Element) bool {
+		return el.Value.(*node).entry.Stored.Vary.Matches(request)
+	})
 }
 
 func (s *shard) all(key string) (entries []*Entry) {
@@ -110,7 +131,15 @@ func (s *shard) put(e *Entry, size int64, now time.Time, fresh func() bool) (rep
 		s.crowds[e.Key] = count // went with the last variant, if there is but one
 	}
 	el := s.uses.PushFront(&node{entry: e, size: size, used: now.UnixNano()})
-	s.variants[e.Key] = slices.Insert(s.variants[e.Key], 0, el)
+	variants = s.variants[e.Key]
+	// By Date, whatever came last (RFC 9111 §4).
+	at := slices.IndexFunc(variants, func(other *list.Element) bool {
+		return !other.Value.(*node).entry.Stored.NewerThan(e.Stored)
+	})
+	if at < 0 {
+		at = len(variants)
+	}
+	s.variants[e.Key] = slices.Insert(variants, at, el)
 	s.publishOldest()
 	return replaced, freed, true
 }

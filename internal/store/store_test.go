@@ -357,3 +357,38 @@ func TestGenerationsAreTheirOwn(t *testing.T) {
 		t.Errorf("%d of %d changed", changed, len(before))
 	}
 }
+
+// Of several responses that a request selects it gets the most recent by
+// Date, whichever came last, unless that has no Vary and a fresh one has
+// (RFC 9111 §4, §4.1).
+func TestLookupTakesTheMostRecent(t *testing.T) {
+	varying := func(vary string, date int, request http.Header, cacheControl string) *Entry {
+		r := &http.Request{Method: "GET", Header: request}
+		h := http.Header{"Cache-Control": {cacheControl}, "Date": {at(date).Format(http.TimeFormat)}}
+		if vary != "" {
+			h.Set("Vary", vary)
+		}
+		return &Entry{Key: "k", Stored: new(httpcache.Policy).NewStored(r, 200, h, at(date), at(date))}
+	}
+	request := http.Header{"A": {"1"}, "B": {"1"}}
+	byA, byB := varying("A", 2, request, "max-age=60"), varying("B", 1, http.Header{"A": {"2"}, "B": {"1"}}, "max-age=60")
+	plain := varying("", 3, nil, "max-age=100")
+	for _, order := range [][]*Entry{{byA, byB}, {byB, byA}, {byA, byB, plain}, {plain, byB, byA}, {byB, plain, byA}} {
+		s := New(1 << 20)
+		for _, e := range order {
+			s.mustPut(t, e, at(4))
+		}
+		if e, _ := s.Lookup([]byte("k"), request, at(4)); e != byA {
+			t.Errorf("got the one of %v", e.Stored.Header()["Vary"])
+		}
+		if len(order) < 3 {
+			continue
+		}
+		if e, _ := s.Lookup([]byte("k"), request, at(70)); e != plain {
+			t.Errorf("stale and preferred: the one of %v", e.Stored.Header()["Vary"])
+		}
+		if e, _ := s.Lookup([]byte("k"), http.Header{"A": {"9"}, "B": {"9"}}, at(4)); e != plain {
+			t.Errorf("none but the one without Vary matches, got that of %v", e.Stored.Header()["Vary"])
+		}
+	}
+}
