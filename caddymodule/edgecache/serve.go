@@ -151,9 +151,9 @@ func (h *Handler) writeFields(header http.Header, s *httpcache.Stored, now time.
 	text = status.AppendTo(text, s.CacheStatus)
 	all := string(text)
 	values[0], values[1] = all[:age], all[age:]
-	// An Age says that the origin server was not asked (RFC 9111 §5.1), by
-	// this cache or by one nearer to it.
-	if status.Hit || seconds > 0 {
+	// An Age says that the origin server was not asked for this request (RFC
+	// 9111 §5.1), by this cache or by one nearer to it.
+	if status.Hit || status.Collapsed || s.Aged() {
 		header["Age"] = values[0:1:1]
 	}
 	if len(values[1]) > 0 {

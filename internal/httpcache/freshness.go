@@ -157,7 +157,8 @@ func (p *Policy) jitter(req *http.Request, ttl time.Duration, received time.Time
 // (§1.2.2).
 func initialAge(header http.Header, requested, received time.Time) time.Duration {
 	apparent := received.Sub(dateOf(header, received))
-	corrected := ageOf(header) + received.Sub(requested)
+	age, _ := ageOf(header)
+	corrected := age + received.Sub(requested)
 	return min(max(apparent, corrected, 0), MaxDelta*time.Second)
 }
 
@@ -174,12 +175,11 @@ func dateOf(header http.Header, received time.Time) time.Time {
 
 // ageOf reads the Age field: its first member, or nothing if that is not a
 // number (RFC 9111 §5.1).
-func ageOf(header http.Header) time.Duration {
+func ageOf(header http.Header) (age time.Duration, ok bool) {
 	v := header["Age"]
 	if len(v) == 0 {
-		return 0
+		return 0, false
 	}
 	first, _, _ := strings.Cut(v[0], ",")
-	age, _ := parseDelta(trimOWS(first))
-	return age
+	return parseDelta(trimOWS(first))
 }

@@ -265,7 +265,7 @@ func FuzzAge(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		age := ageOf(http.Header{"Age": {value}})
+		age, _ := ageOf(http.Header{"Age": {value}})
 		if age < 0 || age > MaxDelta*time.Second || age%time.Second != 0 {
 			t.Fatalf("%q: %v", value, age)
 		}

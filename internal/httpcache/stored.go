@@ -40,6 +40,7 @@ type Stored struct {
 	noCache    bool // never without validation
 	immutable  bool // RFC 8246
 	shareable  bool // even to authenticated requests
+	aged       bool // it came with an age
 
 	have []Span // what of the content is stored; nil means all
 	size int64  // of the whole, if parts were stored of it
@@ -61,6 +62,7 @@ func (p *Policy) NewStored(req *http.Request, status int, header http.Header, re
 		immutable:   c.Immutable,
 		shareable:   c.shareable() || p.Authenticated == IgnoreAuthenticated,
 	}
+	_, s.aged = ageOf(header)
 	s.Vary, _ = p.NewVary(header["Vary"], req.Header)
 	s.etag, s.lastModified = validators(header)
 	s.lastModifiedTime, _ = ParseDate(s.lastModified, received)
@@ -102,6 +104,11 @@ func (s *Stored) Header() http.Header {
 func (s *Stored) Age(now time.Time) time.Duration {
 	return s.initialAge + max(now.Sub(s.received), 0)
 }
+
+// Aged reports whether the response came from a cache nearer the origin
+// server, so that an Age belongs in it for whoever it was fetched for as well
+// (RFC 9111 §5.1).
+func (s *Stored) Aged() bool { return s.aged }
 
 // TTL is what remains of the freshness lifetime at now; negative once stale.
 func (s *Stored) TTL(now time.Time) time.Duration { return s.lifetime - s.Age(now) }
