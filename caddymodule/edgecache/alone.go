@@ -22,7 +22,7 @@ func (h *Handler) alone(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		want:       want,
 		flightKey:  flightKey,
 		asked:      h.askedBy(r),
-		generation: h.state.store.Generation(want.key),
+		generation: h.generation(want.key),
 		requested:  time.Now(),
 	}
 	a.writer = newOriginWriter(w.Header(), a.onHeader)

@@ -391,7 +391,7 @@ func (h *Handler) flightKey(r *http.Request, want want) string {
 		class |= 16
 	}
 	flight := make([]byte, 0, 32+len(want.key))
-	flight = binary.BigEndian.AppendUint64(append(flight, class), h.state.store.Generation(want.key))
+	flight = binary.BigEndian.AppendUint64(append(flight, class), h.generation(want.key))
 	flight = binary.AppendUvarint(flight, uint64(len(want.key)))
 	flight = append(flight, want.key...)
 	if p := want.part; p != nil {

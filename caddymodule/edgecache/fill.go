@@ -84,7 +84,7 @@ func (h *Handler) newFill(r *http.Request, next caddyhttp.Handler, want want, fl
 		flight:     flight,
 		client:     client,
 		asked:      h.askedBy(r),
-		generation: h.state.store.Generation(want.key),
+		generation: h.generation(want.key),
 	}
 	detached, span := fillSpan(context.WithoutCancel(r.Context()), client == nil)
 	f.span = span

@@ -24,7 +24,7 @@ func (h *Handler) head(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	req := h.accompanied(r, p)
 	req.Method = http.MethodHead
 	if entry != nil && !conditional(r) {
-		asked, generation := h.askedBy(r), h.state.store.Generation(key)
+		asked, generation := h.askedBy(r), h.generation(key)
 		p.onHeader = func(status int, header http.Header) {
 			if status == http.StatusOK && entry.Stored.Status == http.StatusOK {
 				h.freshenByHead(entry, asked, header, generation, p.began)

@@ -205,3 +205,24 @@ func contradicts(r *http.Request) bool {
 	}
 	return r.URL.Host != "" && !strings.EqualFold(r.URL.Host, r.Host)
 }
+
+// target is what a key has in common with those of the same target and other
+// fields and cookies.
+func (h *Handler) target(key string) string {
+	if k := &h.policy.Key; len(k.Headers) == 0 && len(k.Cookies) == 0 {
+		return key
+	}
+	return string(httpcache.KeyTarget([]byte(key)))
+}
+
+// generation is what to hand the store with what is fetched from now on.
+func (h *Handler) generation(key string) uint64 { return h.state.store.Generation(h.target(key)) }
+
+// invalidate makes invalid what is stored under a key, and for other fields and
+// cookies.
+func (h *Handler) invalidate(key []byte) {
+	h.state.store.Invalidate(key)
+	if target := h.target(string(key)); target != string(key) {
+		h.state.store.Invalidate([]byte(target))
+	}
+}

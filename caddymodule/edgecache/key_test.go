@@ -112,3 +112,26 @@ func TestInvalidationFindsTheRecipe(t *testing.T) {
 		t.Errorf("%d left after DELETE", n)
 	}
 }
+
+// An unsafe request is about the target, not about the fields and cookies that
+// tell its responses apart (RFC 9111 §4.4).
+func TestInvalidationIsOfAllFieldsAndCookies(t *testing.T) {
+	e := newEdge(t, siteWith("key {", "header X-Device", "cookie currency", "}"), echoed)
+	clients := [][]string{{}, {"X-Device", "phone"}, {"Cookie", "currency=EUR"}, {"X-Device", "phone", "Cookie", "currency=CHF"}}
+	each := func(path, want string) {
+		t.Helper()
+		for _, fields := range clients {
+			if r := e.get(path, fields...); !strings.HasPrefix(r.cacheStatus(), "edgecache; "+want) {
+				t.Errorf("%s %v: %s", path, fields, r.cacheStatus())
+			}
+		}
+	}
+	each("/a", "fwd=uri-miss; stored")
+	each("/b", "fwd=uri-miss; stored")
+	stored(t, 8)
+	e.send("POST", "/a", "X-Device", "tablet")
+	each("/b", "hit")
+	each("/a", "fwd=uri-miss; stored")
+	stored(t, 8)
+	each("/a", "hit")
+}

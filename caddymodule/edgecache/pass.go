@@ -122,9 +122,9 @@ func (p *passWriter) finish(status int) {
 	if httpcache.Invalidates(p.target.Method, status) {
 		for _, target := range httpcache.InvalidatedTargets(p.target, header) {
 			if target == p.target {
-				h.state.store.Invalidate(h.appendKey(nil, target))
+				h.invalidate(h.appendKey(nil, target))
 			} else {
-				h.state.store.Invalidate(appendListener(h.policy.AppendKey(nil, target), p.target))
+				h.invalidate(appendListener(h.policy.AppendKey(nil, target), p.target))
 			}
 		}
 	}

@@ -105,7 +105,11 @@ func (h *Handler) successor(e *store.Entry, s *httpcache.Stored) *store.Entry {
 
 // entry is what the handler puts into the store.
 func (h *Handler) entry(key string, s *httpcache.Stored, body []byte) *store.Entry {
-	return &store.Entry{Key: key, Stored: s, Body: body, MaxVariants: h.MaxVariants}
+	e := &store.Entry{Key: key, Stored: s, Body: body, MaxVariants: h.MaxVariants}
+	if target := h.target(key); target != key {
+		e.Target = target
+	}
+	return e
 }
 
 // put stores a response that was fetched.

@@ -150,6 +150,40 @@ func appendLower(dst []byte, s string) []byte {
 	return dst
 }
 
+// KeyTarget returns a key of AppendKey without the fields and cookies that
+// count beside the target. An unsafe request makes invalid what is stored for
+// all of their values (RFC 9111 §4.4).
+func KeyTarget(key []byte) []byte {
+	if len(key) == 0 {
+		return nil
+	}
+	target, rest := key[:1:1], key[1:]
+	number := func() (n uint64) {
+		n, used := binary.Uvarint(rest)
+		rest = rest[max(used, 0):]
+		return n
+	}
+	part := func() {
+		n := number()
+		rest = rest[min(n, uint64(len(rest))):]
+	}
+	for len(rest) > 0 {
+		from := rest
+		rest = rest[1:]
+		part()
+		switch from[0] {
+		case 'x':
+			for n := number(); n > 0 && len(rest) > 0; n-- {
+				part()
+			}
+		case 'c':
+		default:
+			target = append(target, from[:len(from)-len(rest)]...)
+		}
+	}
+	return target
+}
+
 // KeyText renders a key of AppendKey for people: the target URI and, behind
 // it, everything else that counts. It is empty if key is no such key.
 func KeyText(key []byte) string {

@@ -1,6 +1,7 @@
 package httpcache
 
 import (
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"net/http"
@@ -206,6 +207,13 @@ func FuzzKeyInjective(f *testing.F) {
 			for i, v := range strings.Split(fields, "|") {
 				name := []string{"X-A", "X-B", "X-C"}[i%3]
 				r.Header[name] = append(r.Header[name], v)
+			}
+		}
+		bare := &Policy{Key: p.Key}
+		bare.Key.Headers, bare.Key.Cookies = nil, nil
+		for _, r := range []*http.Request{r1, r2} {
+			if got, want := KeyTarget(p.AppendKey(nil, r)), bare.AppendKey(nil, r); !bytes.Equal(got, want) {
+				t.Errorf("the target in %q is %q, want %q", p.AppendKey(nil, r), got, want)
 			}
 		}
 		forwarded := func(r *http.Request) string {

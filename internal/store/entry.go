@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"sync/atomic"
 
 	"github.com/tandem-cdn/tandem/internal/collapse"
 	"github.com/tandem-cdn/tandem/internal/httpcache"
@@ -17,13 +18,28 @@ type Entry struct {
 	Pieces []Piece // what is stored of it otherwise, in order
 	Sliced *Sliced // where it is if it is not here, or nil
 
+	// Target is what an invalidation is about if that is more than Key: the key
+	// without what else tells responses for one target apart. Empty stands for
+	// Key.
+	Target string
+
 	// MaxVariants bounds the variants of the key; zero stands for the
 	// package's own MaxVariants.
 	MaxVariants int
 
 	// Refresh is the turn to fetch its successor in the background.
 	Refresh collapse.Turn
+
+	// Set by Put.
+	invalidations *atomic.Uint32 // of Target
+	generation    uint32         // how many there had been
 }
+
+func (e *Entry) target() string { return cmp.Or(e.Target, e.Key) }
+
+// invalid reports whether there has been an invalidation of Target. That of
+// Key removes the entry at once.
+func (e *Entry) invalid() bool { return e.Target != "" && e.invalidations.Load() != e.generation }
 
 func (e *Entry) maxVariants() int { return cmp.Or(e.MaxVariants, MaxVariants) }
 
@@ -40,7 +56,7 @@ func (e *Entry) Size() int64 {
 	if e.Stored == sliceFields {
 		return int64(len(e.Key) + cap(e.Body) + overhead) // the fields are nobody's
 	}
-	n := len(e.Key) + e.Stored.Size() + cap(e.Body) + overhead
+	n := len(e.Key) + len(e.Target) + e.Stored.Size() + cap(e.Body) + overhead
 	for _, p := range e.Pieces {
 		n += cap(p.Content) + pieceOverhead
 	}

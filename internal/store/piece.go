@@ -73,7 +73,7 @@ func (e *Entry) ContentSize() int64 {
 // than MaxSpans separate parts.
 func (e *Entry) Combine(other *Entry, limit int64) (*Entry, bool) {
 	s := e.Stored.Combine(other.Stored)
-	both := &Entry{Key: e.Key, Stored: s, MaxVariants: e.MaxVariants}
+	both := &Entry{Key: e.Key, Target: e.Target, Stored: s, MaxVariants: e.MaxVariants}
 	switch {
 	case e.Stored.Whole():
 		both.Body, both.Sliced = e.Body, e.Sliced

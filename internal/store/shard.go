@@ -113,7 +113,7 @@ func (s *shard) put(e *Entry, size int64, now time.Time, fresh func() bool) (rep
 	}
 	variants := s.variants[e.Key]
 	if old := sameVariant(variants, e.Stored.Vary); old >= 0 {
-		if variants[old].Value.(*node).entry.Stored.Supersedes(e.Stored, now) {
+		if was := variants[old].Value.(*node).entry; was.Stored.Supersedes(e.Stored, now) && !was.invalid() {
 			return 0, 0, false
 		}
 		freed = s.drop(variants[old])

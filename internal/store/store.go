@@ -14,6 +14,7 @@ import (
 	"hash/maphash"
 	"math"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -70,7 +71,12 @@ func New(budget int64) *Store {
 // these fields selects, and notes its use at now. With no such response it
 // returns nil, and varied tells whether others are stored under the key.
 func (s *Store) Lookup(key []byte, request http.Header, now time.Time) (e *Entry, varied bool) {
-	return s.shard(maphash.Bytes(s.seed, key)).lookup(key, request, now)
+	e, varied = s.shard(maphash.Bytes(s.seed, key)).lookup(key, request, now)
+	if e != nil && e.invalid() {
+		s.Remove(e)
+		return nil, false
+	}
+	return e, varied
 }
 
 // Vary is what the newest stored response under key varies by; the next one
@@ -82,12 +88,12 @@ func (s *Store) Vary(key string) httpcache.Vary {
 // Variants are the stored responses under key, the newest first. Looking at
 // them is no use of them.
 func (s *Store) Variants(key string) []*Entry {
-	return s.shard(maphash.String(s.seed, key)).all(key)
+	return slices.DeleteFunc(s.shard(maphash.String(s.seed, key)).all(key), (*Entry).invalid)
 }
 
-// Generation returns a number that changes when something under key may have
-// been invalidated. Take it before asking the origin server and hand it to
-// Put.
+// Generation returns a number that changes when something under key, or with
+// that target, may have been invalidated. Take it before asking the origin
+// server and hand it to Put.
 func (s *Store) Generation(key string) uint64 {
 	return uint64(s.generation(maphash.String(s.seed, key)).Load())
 }
@@ -95,7 +101,7 @@ func (s *Store) Generation(key string) uint64 {
 // Put stores e, used at now, in place of the same variant, and evicts what
 // there is no more room for. It returns false and stores nothing if the entry
 // is larger than the whole budget, if the same variant is there, fresh, with
-// a later Date, if its key has far too many variants, or if its key was
+// a later Date, if its key has far too many variants, or if its target was
 // invalidated since generation was taken: the response may be older than the
 // reason for the invalidation.
 func (s *Store) Put(e *Entry, generation uint64, now time.Time) bool {
@@ -103,9 +109,10 @@ func (s *Store) Put(e *Entry, generation uint64, now time.Time) bool {
 	if !s.makeRoom(size) {
 		return false
 	}
-	hash := maphash.String(s.seed, e.Key)
-	fresh := func() bool { return uint64(s.generation(hash).Load()) == generation }
-	replaced, freed, ok := s.shard(hash).put(e, size, now, fresh)
+	e.invalidations = s.generation(maphash.String(s.seed, e.target()))
+	e.generation = uint32(generation)
+	fresh := func() bool { return e.invalidations.Load() == e.generation }
+	replaced, freed, ok := s.shard(maphash.String(s.seed, e.Key)).put(e, size, now, fresh)
 	if !ok {
 		s.bytes.Add(-size)
 		return false
@@ -122,7 +129,9 @@ func (s *Store) Admits(key string, v httpcache.Vary, now time.Time) bool {
 }
 
 // Invalidate removes all variants under key and keeps fills that are under
-// way from storing theirs. It returns how many variants were removed.
+// way from storing theirs. It returns how many variants were removed. If key is
+// the target of others, those are not found any more and removed when somebody
+// looks for them.
 func (s *Store) Invalidate(key []byte) int {
 	hash := maphash.Bytes(s.seed, key)
 	s.generation(hash).Add(1)

@@ -392,3 +392,44 @@ func TestLookupTakesTheMostRecent(t *testing.T) {
 		}
 	}
 }
+
+// An invalidation of a target is one of all keys with that target, and of what
+// is being fetched for them.
+func TestInvalidateTarget(t *testing.T) {
+	s := New(1 << 20)
+	of := func(key, target string) *Entry {
+		e := entry(key, "", 10)
+		e.Target = target
+		return e
+	}
+	for _, e := range []*Entry{of("a 1", "a"), of("a 2", "a"), of("b 1", "b"), of("a", "")} {
+		if !s.Put(e, s.Generation(e.target()), t0) {
+			t.Fatal("not stored")
+		}
+	}
+	before := s.Generation("a")
+	s.Invalidate([]byte("a"))
+	if s.Put(of("a 3", "a"), before, t0) {
+		t.Error("what was fetched before is stored")
+	}
+	for key, want := range map[string]bool{"a 1": false, "a 2": false, "a": false, "b 1": true} {
+		if n := len(s.Variants(key)); (n == 1) != want {
+			t.Errorf("%s: %d variants", key, n)
+		}
+		if e, varied := s.Lookup([]byte(key), nil, t0); (e != nil) != want || varied {
+			t.Errorf("%s: found %v", key, e)
+		}
+	}
+	if s.Objects() != 1 || s.Bytes() != of("b 1", "b").Size() {
+		t.Errorf("%d objects, %d bytes", s.Objects(), s.Bytes())
+	}
+	// What is invalid does not keep its successor out, whatever its Date.
+	old := of("c 1", "c")
+	old.Stored = new(httpcache.Policy).NewStored(&http.Request{Method: "GET"}, 200, http.Header{
+		"Cache-Control": {"max-age=60"}, "Date": {t0.Add(time.Minute).UTC().Format(http.TimeFormat)}}, t0, t0)
+	s.Put(old, s.Generation("c"), t0)
+	s.Invalidate([]byte("c"))
+	if !s.Put(of("c 1", "c"), s.Generation("c"), t0) {
+		t.Error("not stored")
+	}
+}
