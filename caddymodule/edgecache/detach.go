@@ -16,6 +16,13 @@ var unsafeOverrides = []string{
 	"X-Original-Url", "X-Rewrite-Url", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
 }
 
+// contentFields describe content, of which there is none. Some origin servers
+// refuse a GET for them.
+var contentFields = []string{
+	"Content-Disposition", "Content-Encoding", "Content-Language", "Content-Length", "Content-Location", "Content-Md5",
+	"Content-Range", "Content-Type", "Expect",
+}
+
 // forwardingFields are what proxies say about the request as it reached them.
 // Some origin servers build links and redirections of them. reverse_proxy
 // settles X-Forwarded-For, -Host and -Proto; these it passes on from anybody.
@@ -40,6 +47,7 @@ func (h *Handler) forStoring(ctx context.Context, r *http.Request) *http.Request
 		}
 	}
 	drop(unsafeOverrides)
+	drop(contentFields)
 	if trusted, _ := caddyhttp.GetVar(ctx, caddyhttp.TrustedProxyVarKey).(bool); !trusted {
 		drop(forwardingFields)
 	}

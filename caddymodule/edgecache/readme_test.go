@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
 // TestREADME provisions every configuration that the README shows.
@@ -24,6 +25,9 @@ func TestREADME(t *testing.T) {
 	for _, block := range blocks {
 		kind, body := block[1], block[2]
 		if kind == "caddyfile" {
+			if formatted := string(caddyfile.Format([]byte(body))); formatted != body {
+				t.Errorf("caddy fmt makes of it\n%s", formatted)
+			}
 			if !strings.Contains(body, "{\n") { // a directive by itself
 				body = ":80 {\nroute {\nedgecache\n" + body + "\n}\n}"
 			}

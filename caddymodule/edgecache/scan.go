@@ -192,9 +192,17 @@ func (s *scan) subroute(list caddyhttp.RouteList, at string, p position) positio
 	return out
 }
 
+// foreign are handlers of other projects that deny requests, by module.
+var foreign = map[caddy.ModuleID]bool{
+	"http.handlers.appsec": true, "http.handlers.authenticator": true, "http.handlers.authorizer": true,
+	"http.handlers.crowdsec": true, "http.handlers.rate_limit": true, "http.handlers.waf": true,
+}
+
 // rule notes a handler that decides who may see a response, or which one.
 func (s *scan) rule(handler caddyhttp.MiddlewareHandler, at string, p position) {
-	what, always, choice := "", false, false
+	// Authentication stands in the right place unless a route block moved it;
+	// all else may be put there.
+	what, always, ordered, choice := "", false, false, false
 	switch h := handler.(type) {
 	case *caddyhttp.StaticResponse:
 		switch what = "respond"; {
@@ -206,22 +214,21 @@ func (s *scan) rule(handler caddyhttp.MiddlewareHandler, at string, p position) 
 	case *caddyhttp.StaticError:
 		what = "error"
 	case *caddyauth.Authentication:
-		what, always = "basic_auth", true
+		what, always, ordered = "basic_auth", true, true
 	case *reverseproxy.Handler:
 		// What forward_auth becomes: a GET in place of the request, whose
 		// good responses are not copied.
 		if h.Rewrite != nil && h.Rewrite.Method == http.MethodGet && len(h.HandleResponse) > 0 {
-			what, always = "forward_auth", true
+			what, always, ordered = "forward_auth", true, true
 		} else {
 			what, choice = "reverse_proxy", true
 		}
 	case *rewrite.Rewrite:
 		what, choice = "rewrite", true
 	case caddy.Module:
-		switch h.CaddyModule().ID {
-		case "http.handlers.file_server", "http.handlers.zerocopy":
-			what, choice = h.CaddyModule().ID.Name(), true
-		default:
+		id := h.CaddyModule().ID
+		what, always, choice = id.Name(), foreign[id], id == "http.handlers.file_server" || id == "http.handlers.zerocopy"
+		if !always && !choice {
 			return
 		}
 	default:
@@ -234,7 +241,7 @@ func (s *scan) rule(handler caddyhttp.MiddlewareHandler, at string, p position) 
 		return
 	}
 	mend := "a route block that has " + what + " before edgecache"
-	if !always && p.level == 0 {
+	if !ordered && p.level == 0 {
 		mend = "the global option `order " + what + " before edgecache`, or " + mend
 	}
 	text := "hits of a cache go round a handler: use " + mend

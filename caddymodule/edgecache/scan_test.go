@@ -3,6 +3,7 @@ package edgecache
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
@@ -44,6 +46,24 @@ func provisioned(t *testing.T, text string) *caddyhttp.App {
 	}
 	t.Cleanup(func() { _ = cache.(*App).Cleanup() })
 	return app.(*caddyhttp.App)
+}
+
+// waf is a handler of another project.
+type waf struct{}
+
+func init() {
+	caddy.RegisterModule(waf{})
+	httpcaddyfile.RegisterHandlerDirective("test_waf", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		return waf{}, nil
+	})
+}
+
+func (waf) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.waf", New: func() caddy.Module { return new(waf) }}
+}
+
+func (waf) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return next.ServeHTTP(w, r)
 }
 
 const basicAuth = "basic_auth {\nbob $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}"
@@ -98,6 +118,8 @@ func TestScan(t *testing.T) {
 		{"cache-deep-rule-behind", "@x not remote_ip 10.0.0.0/8\nroute {\nroute {\nedgecache\n}\nabort @x\nreverse_proxy a:1\n}", "abort order"},
 		{"rule-for-error-pages", "edgecache\nreverse_proxy a:1\nhandle_errors {\n@x remote_ip 10.0.0.0/8\nrespond @x err\n}", ""},
 		{"matcher-of-the-cache", "@in remote_ip 10.0.0.0/8\nedgecache @in\nreverse_proxy @in a:1\nrespond 403", ""},
+		{"waf-behind", "route {\nedgecache\ntest_waf\nreverse_proxy a:1\n}", "waf order"},
+		{"waf-in-front", "route {\ntest_waf\nedgecache\nreverse_proxy a:1\n}", ""},
 		{"encode-in-order", "encode\nedgecache\nreverse_proxy a:1", ""},
 		{"encode-first", "route {\nencode\nedgecache\nreverse_proxy a:1\n}", "encode"},
 	} {

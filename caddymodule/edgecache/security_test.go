@@ -621,6 +621,11 @@ func TestSecurityErrorsOfBadRequests(t *testing.T) {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Cache-Control", "max-age=600") // a careless error page
+				if r.Header.Get("Content-Type") != "" || r.Header.Get("Content-Encoding") != "" {
+					w.WriteHeader(415)
+					_, _ = io.WriteString(w, poison)
+					return
+				}
 				if len(r.Header.Get("X-Oversize")) > 8000 || strings.Contains(r.Header.Get("X-Meta"), "\x07") || r.Header.Get("X-Bad") != "" {
 					w.WriteHeader(status)
 					_, _ = io.WriteString(w, poison)
@@ -628,7 +633,7 @@ func TestSecurityErrorsOfBadRequests(t *testing.T) {
 				}
 				_, _ = io.WriteString(w, "page")
 			})
-			for name, value := range map[string]string{"X-Oversize": strings.Repeat("x", 10_000), "X-Bad": "1"} {
+			for name, value := range map[string]string{"X-Oversize": strings.Repeat("x", 10_000), "X-Bad": "1", "Content-Type": "junk", "Content-Encoding": "junk"} {
 				e.get("/"+name, name, value)
 				if r := e.clean("/" + name); r.status != 200 || r.body != "page" {
 					t.Errorf("%s: %d %q", name, r.status, r.body)
