@@ -51,6 +51,7 @@ func scanRoutes(app *caddyhttp.App) []finding {
 		return f.choice && slices.ContainsFunc(all, func(g finding) bool { return !g.choice && g.cache == f.cache })
 	})
 	s.withoutHost()
+	s.inBranches()
 	slices.SortFunc(s.found, func(a, b finding) int { return strings.Compare(a.at, b.at) })
 	return s.found
 }
@@ -61,14 +62,51 @@ type scan struct {
 	depth  int
 	site   string // the server and the hosts of the route in it
 	under  string // the matchers of the route in the list at hand
+	taken  []branch
 	caches []cacheAt
 	found  []finding
 }
 
-// cacheAt is a cache, where it is, and for which site.
+// cacheAt is a cache, where it is, for which site, and the branches to it.
 type cacheAt struct {
 	*Handler
 	at, site string
+	branches []branch
+}
+
+// branch is one of several routes of which a request takes one: the first that
+// matches.
+type branch struct {
+	group  string
+	member int
+	sets   []caddyhttp.MatcherSets // of the route, and of those before it
+}
+
+// parts returns the branches in which the ways to two caches part, if they do.
+func (c cacheAt) parts(d cacheAt) (of, other branch, ok bool) {
+	for i := range min(len(c.branches), len(d.branches)) {
+		of, other = c.branches[i], d.branches[i]
+		if of.group != other.group || of.member != other.member {
+			return of, other, of.group == other.group
+		}
+	}
+	return of, other, false
+}
+
+// inBranches notes the caches that share a store but are the choice of a
+// matcher that looks at more than the key: one request makes the choice for
+// all with that key, though they take another branch.
+func (s *scan) inBranches() {
+	for _, c := range s.caches {
+		if slices.ContainsFunc(s.caches, func(d cacheAt) bool {
+			of, other, ok := c.parts(d)
+			return ok && c.Store == d.Store && (slices.ContainsFunc(of.sets, c.looksElsewhere) || slices.ContainsFunc(other.sets, c.looksElsewhere))
+		}) {
+			s.found = append(s.found, finding{at: c.at, what: "store",
+				text: "requests with one key may come to this cache or to another with the same store, which would answer for each other: " +
+					"use a store for each, or have `key` name what the matchers look at"})
+		}
+	}
 }
 
 // withoutHost notes the caches of different sites that share a store and
@@ -141,7 +179,12 @@ func (s *scan) routes(list caddyhttp.RouteList, at string, p position) position 
 		}
 		in = in.guarded(route.MatcherSets)
 		s.under = describe(route.MatcherSets)
+		before := s.taken
+		if g := groups[route.Group]; g != nil {
+			s.taken = append(slices.Clip(before), branch{at + " " + route.Group, i, slices.Clone(g.earlier)})
+		}
 		out := s.handlers(route.Handlers, fmt.Sprintf("%s/%d/handle", at, i), in)
+		s.taken = before
 		if route.Terminal {
 			continue
 		}
@@ -162,7 +205,7 @@ func (s *scan) handlers(list []caddyhttp.MiddlewareHandler, at string, p positio
 				s.found = append(s.found, finding{at: at, what: "encode",
 					text: "hits are compressed each time: use a route block that has edgecache before encode"})
 			}
-			s.caches = append(s.caches, cacheAt{h, at, s.site})
+			s.caches = append(s.caches, cacheAt{h, at, s.site, s.taken})
 			p = position{cache: h, under: s.under}
 		case *encode.Encode:
 			p.compressed = p.compressed || p.cache == nil

@@ -102,7 +102,11 @@ func TestScan(t *testing.T) {
 		{"two-origins-by-cookie", "@beta header_regexp Cookie beta=1\nedgecache\nhandle @beta {\nreverse_proxy a:1\n}\nhandle {\nreverse_proxy a:2\n}", "reverse_proxy reverse_proxy"},
 		{"two-origins-by-a-key-field", "@beta header X-Beta 1\nedgecache {\nkey {\nheader X-Beta\n}\n}\nreverse_proxy @beta a:1\nreverse_proxy a:2", ""},
 		{"two-origins-by-path", "edgecache\nreverse_proxy /api/* a:1\nreverse_proxy a:2", ""},
-		{"each-its-own-cache", "@in remote_ip 10.0.0.0/8\nhandle @in {\nedgecache\nreverse_proxy a:1\n}\nhandle {\nrespond 403\n}", ""},
+		{"cache-in-each-branch", "@in remote_ip 10.0.0.0/8\nhandle @in {\nedgecache\nreverse_proxy a:1\n}\nhandle {\nedgecache\nreverse_proxy a:2\n}", "store store"},
+		{"cache-deep-in-each-branch", "@in remote_ip 10.0.0.0/8\nhandle @in {\nroute {\nedgecache\nreverse_proxy a:1\n}\n}\nhandle {\nhandle /a* {\nedgecache\nreverse_proxy a:2\n}\n}", "store store"},
+		{"store-for-each-branch", "@in remote_ip 10.0.0.0/8\nhandle @in {\nedgecache {\nstore other\n}\nreverse_proxy a:1\n}\nhandle {\nedgecache\nreverse_proxy a:2\n}", ""},
+		{"cache-in-each-branch-by-path", "handle /a/* {\nedgecache\nreverse_proxy a:1\n}\nhandle {\nedgecache\nreverse_proxy a:2\n}", ""},
+		{"two-caches-in-one-branch", "@in remote_ip 10.0.0.0/8\nhandle @in {\nedgecache /a/*\nedgecache /b/*\nreverse_proxy a:1\n}\nhandle {\nrespond 403\n}", ""},
 		{"files-by-field", "@webp header Accept *image/webp*\nroute {\nedgecache\nrewrite @webp {path}.webp\nfile_server\n}", "rewrite"},
 		{"files-for-staff", "@staff remote_ip 10.0.0.0/8\nedgecache\nfile_server @staff\nrespond 404", "file_server"},
 		{"rewrite-in-order", "@webp header Accept *image/webp*\nrewrite @webp {path}.webp\nedgecache\nfile_server", ""},
@@ -123,7 +127,7 @@ func TestScan(t *testing.T) {
 		{"encode-in-order", "encode\nedgecache\nreverse_proxy a:1", ""},
 		{"encode-first", "route {\nencode\nedgecache\nreverse_proxy a:1\n}", "encode"},
 	} {
-		app := provisioned(t, "(deny) {\n@out not remote_ip 10.0.0.0/8\nrespond @out 403\n}\nhttp://localhost:1234 {\n"+tc.site+"\n}")
+		app := provisioned(t, "{\nedgecache {\nstore other\n}\n}\n(deny) {\n@out not remote_ip 10.0.0.0/8\nrespond @out 403\n}\nhttp://localhost:1234 {\n"+tc.site+"\n}")
 		var got []string
 		for _, f := range scanRoutes(app) {
 			what := f.what

@@ -290,3 +290,28 @@ func TestKeyFieldIsForwarded(t *testing.T) {
 	stored(t, 1)
 	e.want(e.get("/", "X-Forwarded-Prefix", "/c"), 200, "edgecache; fwd=uri-miss; stored", 2)
 }
+
+// Caddy takes a name with a final dot for another: the site for all other names
+// must not be made to fill the store for the one that has the name.
+func TestSecurityFinalDot(t *testing.T) {
+	e := newEdge(t, site, echoed)
+	_, port, _ := net.SplitHostPort(e.addr)
+	sites := "http://shop.example:" + port + " {\nedgecache\nreverse_proxy %[2]s\n}\n" +
+		"http://:" + port + " {\nedgecache\nreverse_proxy %[2]s {\nheader_up X-Device " + poison + "\n}\n}\n# %[1]s"
+	if err := e.load("servers {\nprotocols h1 h2c\n}", sites); err != nil {
+		t.Fatal(err)
+	}
+	for i, host := range []string{"shop.example.", "shop.example..", "SHOP.example.:" + port, "shop.example.:", "shop.example.:80"} {
+		ask := func(host string) string {
+			return e.raw(fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", i, host))
+		}
+		if got := ask(host); !strings.Contains(got, poison) {
+			t.Fatalf("%s: the site for all others is not asked: %s", host, got)
+		}
+		stored(t, int64(2*i+1))
+		if got := ask("shop.example"); strings.Contains(got, poison) {
+			t.Errorf("after %s: %s", host, got)
+		}
+		stored(t, int64(2*i+2))
+	}
+}

@@ -31,7 +31,8 @@ type Recipe struct {
 // requests have the same key only if what the origin server would see of those
 // parts is the same. The path is the escaped one, since "/a%2Fb" and "/a/b"
 // may be different resources; escapes that mean nothing count as what they
-// stand for. Host names compare without case, default port and final dot.
+// stand for. Host names compare without case and default port; a final dot
+// counts, because servers take the name with it for that of another site.
 // HEAD has the key of GET, being answered from it; so have unsafe methods,
 // being looked up in order to invalidate it.
 //
@@ -123,8 +124,8 @@ func appendHost(dst []byte, host, defaultPort string) []byte {
 	return append(appendLower(dst, name), port...)
 }
 
-// cutHost cuts a host into a name without final dot and a port with its
-// colon, empty if it is the default one. What is no host it leaves alone.
+// cutHost cuts a host into a name and a port with its colon, empty if it is
+// the default one. What is no host it leaves alone.
 func cutHost(host, defaultPort string) (name, port string) {
 	name = host
 	if i := strings.LastIndexByte(name, ':'); i >= 0 && !strings.HasSuffix(name, "]") {
@@ -133,10 +134,10 @@ func cutHost(host, defaultPort string) (name, port string) {
 	if port == ":" || port == defaultPort {
 		port = ""
 	}
-	if strings.IndexByte(name, ':') >= 0 && !strings.HasSuffix(name, "]") || strings.HasSuffix(name, "..") {
+	if strings.IndexByte(name, ':') >= 0 && !strings.HasSuffix(name, "]") {
 		return host, ""
 	}
-	return strings.TrimSuffix(name, "."), port
+	return name, port
 }
 
 func appendLower(dst []byte, s string) []byte {

@@ -38,7 +38,8 @@ func TestRewriteTarget(t *testing.T) {
 		wantHost, want string
 	}{
 		{"nothing-to-do", Policy{}, "example.com", "/a/b?c=d&e", "example.com", "/a/b?c=d&e"},
-		{"host", Policy{}, "EXAMPLE.com.:80", "/", "example.com", "/"},
+		{"host", Policy{}, "EXAMPLE.com:80", "/", "example.com", "/"},
+		{"host-with-dot", Policy{}, "EXAMPLE.com.:80", "/", "example.com.", "/"},
 		{"host-port", Policy{}, "a.example:8080", "/", "a.example:8080", "/"},
 		{"host-empty-port", Policy{}, "a.example:", "/", "a.example", "/"},
 		{"host-of-https", Policy{}, "a.example:443", "/", "a.example:443", "/"},
