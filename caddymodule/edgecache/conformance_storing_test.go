@@ -100,7 +100,7 @@ func directiveBehaviours() []behaviour {
 }
 
 // blamed are statuses that say something about the form of the request.
-var blamed = []int{400, 413, 414}
+var blamed = []int{400, 406, 413, 414, 415, 417, 421, 425, 426}
 
 // never are statuses that no cache may store.
 var never = []int{428, 429, 431, 511}

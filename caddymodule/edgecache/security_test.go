@@ -617,7 +617,7 @@ func TestSecurityWebCacheDeception(t *testing.T) {
 // Denial of service by an error that one bad request causes: oversize
 // headers, meta characters, method overrides.
 func TestSecurityErrorsOfBadRequests(t *testing.T) {
-	for _, status := range []int{400, 413, 414, 416, 431, 412} {
+	for _, status := range []int{400, 406, 412, 413, 414, 415, 416, 417, 421, 425, 426, 428, 429, 431} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Cache-Control", "max-age=600") // a careless error page

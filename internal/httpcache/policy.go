@@ -78,7 +78,8 @@ type Policy struct {
 	// servers do (RFC 9110 §12.5.4).
 	UnorderedLanguages bool
 
-	// RequestErrors stores also 400, 413 and 414 if they carry a lifetime.
+	// RequestErrors stores also 400, 406, 413, 414, 415, 417, 421, 425 and 426
+	// if they carry a lifetime.
 	RequestErrors bool
 }
 
@@ -103,7 +104,7 @@ func orDefault(d, byDefault time.Duration) time.Duration {
 //   - safe is the zero Policy.
 //   - conformance does all that RFC 9111 allows, whether or not it is wise in
 //     front of strangers: it stores Set-Cookie, pages for requests with
-//     cookies, and 400, 413 and 414, guesses lifetimes, and heeds what clients ask for.
+//     cookies, and 400, 406 and such, guesses lifetimes, and heeds what clients ask for.
 //   - nginx does what proxy_cache does with no further words: no targeted
 //     fields, every status with a lifetime whatever cookies the request had,
 //     nothing stale unless the origin server allows it.

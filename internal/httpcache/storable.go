@@ -41,7 +41,7 @@ var Refusals = []Refusal{
 // otherwise; HTML answered to a request with a Cookie unless it is marked
 // public or s-maxage, or speaks to shared caches in a field of theirs, since
 // that is what a personal page with a forgotten private looks like; and
-// statuses that blame the form of the request (400, 413, 414), because
+// statuses that blame the form of the request (400, 406, 415 and such), because
 // that form is not in the key and one bad request would deny the page to
 // everybody, unless the policy names them.
 func (p *Policy) Storable(req *http.Request, status int, header http.Header, now time.Time) Refusal {
@@ -105,12 +105,24 @@ func StorableStatus(status int) bool {
 }
 
 func (p *Policy) storableStatus(status int) bool {
-	switch status {
-	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong:
+	if blamesRequest(status) {
 		_, named := p.StatusTTL[status]
 		return p.RequestErrors || named
 	}
 	return StorableStatus(status)
+}
+
+// blamesRequest reports whether a status says that a request was not made as
+// it should have been: of a field too many, too long or unknown, on the wrong
+// connection or at the wrong time.
+func blamesRequest(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusNotAcceptable, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong,
+		http.StatusUnsupportedMediaType, http.StatusExpectationFailed, http.StatusMisdirectedRequest, http.StatusTooEarly,
+		http.StatusUpgradeRequired:
+		return true
+	}
+	return false
 }
 
 // understood reports whether this cache knows what a status asks of caches
