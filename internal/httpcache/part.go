@@ -196,11 +196,15 @@ func (s *Stored) ContentSize() int64 {
 }
 
 // Combine returns what s and t, which are the same, are together: the fields
-// of the one that is newer, completed by the other's (RFC 9111 §3.4).
+// of the one that is newer, completed by the other's unless it is whole
+// (RFC 9111 §3.4, RFC 9110 §15.3.7.3).
 func (s *Stored) Combine(t *Stored) *Stored {
 	newer, older := t, s
 	if s.NewerThan(t) {
 		newer, older = s, t
+	}
+	if newer.Whole() {
+		return newer
 	}
 	both := *newer
 	both.Fields = slices.Clone(newer.Fields)

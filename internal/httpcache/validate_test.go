@@ -32,6 +32,8 @@ func TestIdentifiedBy(t *testing.T) {
 		{"new-weak-tag-alone", "", monday, `W/"a"`, "", "", false},
 		{"new-tag-and-date", "", monday, `"a"`, tuesday, "", false},
 		{"new-tag-for-a-date", "", monday, `"a"`, monday, "", true},
+		{"new-tag-for-another-date", "", monday, `"a"`, tuesday, "", false},
+		{"new-tag-for-an-untold-date", "", monday, `"a"`, "", "", false},
 		{"new-tag-for-nothing", "", "", `"a"`, "", "", false},
 	} {
 		stored := header("Cache-Control", "max-age=60")
