@@ -90,12 +90,28 @@ func (s *said) write(h http.Header) {
 // record is a response that the origin server gave to a GET.
 type record struct {
 	said
-	id     string
-	path   string
-	asked  http.Header
-	at     time.Time // it was received, or validated last
-	gone   bool      // invalidated, or taken back
-	broken bool      // its content ended early
+	id      string
+	version string // of the content
+	path    string
+	asked   http.Header
+	at      time.Time       // it was received, or validated last
+	part    *httpcache.Span // of the content; nil means all
+	gone    bool            // invalidated, or taken back
+	broken  bool            // its content ended early
+}
+
+// contentSize is that of every content, so that ranges are within it or not.
+const contentSize = 40
+
+func contentOf(version string) string { return fmt.Sprintf("%-40s", "content of version "+version) }
+
+// asksFor is the single range that r asks for.
+func asksFor(h http.Header) (first, last int, ok bool) {
+	n, _ := fmt.Sscanf(h.Get("Range"), "bytes=%d-%d", &first, &last)
+	if n == 1 {
+		last = contentSize - 1
+	}
+	return first, min(last, contentSize-1), n > 0
 }
 
 func (k *record) age(now time.Time) time.Duration {
@@ -175,19 +191,37 @@ func (m *model) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	new := something(m.random, now)
 	if tag := r.Header.Get("If-None-Match"); tag != "" && m.random.IntN(3) > 0 {
+		known := false // a list is not the cache's own
 		for _, k := range m.records {
-			if k.tag == tag { // a list is not the cache's own
+			if k.tag == tag {
 				m.validate(k, new, r, now)
-				k.said.write(w.Header())
-				w.WriteHeader(http.StatusNotModified)
-				return nil
+				new.tag, new.vary, known = k.tag, k.vary, true
 			}
+		}
+		if known {
+			new.write(w.Header())
+			w.WriteHeader(http.StatusNotModified)
+			return nil
 		}
 	}
 	m.count++
 	id := strconv.Itoa(m.count)
+	version := id
 	if m.random.IntN(2) == 0 && r.Method == http.MethodGet {
 		new.tag = `"` + id + `"`
+	}
+	first, last, ranged := asksFor(r.Header)
+	ranged = ranged && r.Method == http.MethodGet && m.random.IntN(4) > 0
+	if tag := r.Header.Get("If-Range"); ranged && tag != "" {
+		i := slices.IndexFunc(m.records, func(k *record) bool { return k.tag == tag })
+		if ranged = i >= 0 && m.random.IntN(3) > 0; ranged {
+			new.tag, new.vary, version = tag, m.records[i].vary, m.records[i].version
+		}
+	}
+	if ranged && first >= contentSize {
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", contentSize))
+		w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+		return nil
 	}
 	new.write(w.Header())
 	w.Header().Set("X-Id", id)
@@ -197,17 +231,41 @@ func (m *model) serve(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(new.status)
 		return nil
 	}
-	k := &record{said: new, id: id, path: r.URL.Path, asked: r.Header.Clone(), at: now, broken: m.random.IntN(20) == 0}
+	k := &record{said: new, id: id, version: version, path: r.URL.Path, asked: r.Header.Clone(), at: now, broken: m.random.IntN(20) == 0}
 	m.records = append(m.records, k)
-	if k.broken {
-		w.Header().Set("Content-Length", "1000")
+	text := contentOf(version)
+	if ranged {
+		k.part, k.status = &httpcache.Span{First: int64(first), Length: int64(last - first + 1)}, http.StatusPartialContent
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, contentSize))
+		text = text[first : last+1]
 	}
-	w.WriteHeader(new.status)
-	_, err := w.Write([]byte("content " + id))
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(k.status)
 	if k.broken {
+		_, _ = w.Write([]byte(text[:len(text)/2]))
 		panic(http.ErrAbortHandler)
 	}
+	_, err := w.Write([]byte(text))
 	return err
+}
+
+// has reports whether own, with what a cache may have stored of its version
+// beside it, has that part of the content.
+func (m *model) has(own *record, first, last int) bool {
+	var there [contentSize]bool
+	for _, k := range m.records {
+		if k != own && (k.version != own.version || k.broken || !k.storable()) {
+			continue
+		}
+		from, to := 0, contentSize-1
+		if k.part != nil {
+			from, to = int(k.part.First), int(k.part.End())-1
+		}
+		for i := from; i <= to; i++ {
+			there[i] = true
+		}
+	}
+	return !slices.Contains(there[first:last+1], false)
 }
 
 // validate makes k what a 304 that says new makes of it (§4.3.4).
@@ -263,12 +321,17 @@ func (m *model) must(r *http.Request, now time.Time) bool {
 	if r.Method == http.MethodPost || r.Header.Get("Cache-Control") != "" {
 		return false
 	}
+	// The one to choose may be a part, or not for everybody.
+	authorized := r.Header.Get("Authorization") != ""
+	if slices.ContainsFunc(m.records, func(k *record) bool { return k.selectedBy(r.Header) && (k.part != nil || authorized && !k.shared()) }) {
+		return false
+	}
 	for i, k := range slices.Backward(m.records) {
 		if k.path == r.URL.Path && !k.gone && !k.broken && k.selectedBy(r.Header) {
 			if slices.ContainsFunc(m.records[i+1:], func(later *record) bool { return k.path == later.path && k.selectedBy(later.asked) }) {
 				return false
 			}
-			return k.storable() && k.fresh(now) && k.status < 500 && (k.shared() || r.Header.Get("Authorization") == "")
+			return k.storable() && k.fresh(now) && k.status < 500 && k.asked.Get("If-Range") == "" // that may have passed through
 		}
 	}
 	return false
@@ -288,9 +351,16 @@ func (m *model) ask(host string) *http.Request {
 			r.Header.Set(name, value)
 		}
 	}
-	if len(m.records) > 0 && m.random.IntN(8) == 0 {
+	if m.random.IntN(3) == 0 {
+		r.Header.Set("Range", pick("bytes=0-9", "bytes=10-19", "bytes=5-14", "bytes=20-", "bytes=0-", "bytes=30-99", "bytes=40-"))
+	}
+	if len(m.records) > 0 && m.random.IntN(6) == 0 {
 		if tag := m.records[m.random.IntN(len(m.records))].tag; tag != "" {
-			r.Header.Set("If-None-Match", `"none", `+tag)
+			if r.Header.Get("Range") != "" && m.random.IntN(2) == 0 {
+				r.Header.Set("If-Range", tag)
+			} else {
+				r.Header.Set("If-None-Match", `"none", `+tag)
+			}
 		}
 	}
 	return caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, nil)
@@ -315,6 +385,11 @@ func (m *model) judge(r *http.Request, before []record, sent time.Time, answer *
 		return ""
 	case r.Method == http.MethodPost:
 		return ""
+	case answer.Code == http.StatusRequestedRangeNotSatisfiable:
+		if first, _, ranged := asksFor(r.Header); !ranged || first < contentSize || r.Method != http.MethodGet {
+			return "nothing wrong with the range"
+		}
+		return ""
 	}
 	id, hit := h.Get("X-Id"), strings.Contains(h.Get("Cache-Status"), "edgecache; hit")
 	if slices.Contains(x.produced, id) && !hit {
@@ -338,22 +413,56 @@ func (m *model) judge(r *http.Request, before []record, sent time.Time, answer *
 			return fmt.Sprintf("is %v old", k.age(sent))
 		}
 	}
-	status, content := 0, "content "+id
+	if r.Method == http.MethodHead {
+		if answer.Body.Len() > 0 {
+			return "content for HEAD"
+		}
+		return ""
+	}
 	for _, k := range m.records {
 		if k.id == id {
-			status = k.status
-			if tags := r.Header.Get("If-None-Match"); answer.Code == http.StatusNotModified && status == http.StatusOK && k.tag != "" && strings.HasSuffix(tags, k.tag) {
-				status, content = http.StatusNotModified, ""
-			}
+			return m.judgeContent(k, r, answer)
 		}
 	}
-	if r.Method == http.MethodHead {
-		content = ""
-	} else if answer.Code != status {
+	return "" // the 304 of the origin server to the client's own condition
+}
+
+// judgeContent is what is wrong with the status and content of an answer with
+// the fields of k, or empty.
+func (m *model) judgeContent(k *record, r *http.Request, answer *httptest.ResponseRecorder) string {
+	status, want := k.status, contentOf(k.version)
+	if status == http.StatusPartialContent {
+		status = http.StatusOK // of what it is a part of
+	}
+	first, last, ranged := asksFor(r.Header)
+	switch answer.Code {
+	case http.StatusNotModified:
+		if tags := r.Header.Get("If-None-Match"); status != http.StatusOK || k.tag == "" || !strings.HasSuffix(tags, k.tag) {
+			return "nobody has that"
+		}
+		status, want = http.StatusNotModified, ""
+	case http.StatusPartialContent:
+		switch tag := r.Header.Get("If-Range"); {
+		case !ranged || status != http.StatusOK:
+			return "nobody wants a part"
+		case tag != "" && tag != k.tag:
+			return "of another version than wanted"
+		case answer.Header().Get("Content-Range") != fmt.Sprintf("bytes %d-%d/%d", first, last, contentSize):
+			return "not the part that was asked for"
+		case !m.has(k, first, last):
+			return "of content that nobody sent"
+		}
+		status, want = http.StatusPartialContent, want[first:last+1]
+	default:
+		if !m.has(k, 0, contentSize-1) {
+			return "whole, although nobody sent the whole"
+		}
+	}
+	if answer.Code != status {
 		return fmt.Sprintf("is of status %d", status)
 	}
-	if answer.Body.String() != content {
-		return fmt.Sprintf("%q, want %q", answer.Body, content)
+	if answer.Body.String() != want {
+		return fmt.Sprintf("%q, want %q", answer.Body, want)
 	}
 	return ""
 }
