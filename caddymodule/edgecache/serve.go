@@ -78,8 +78,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.head(w, r, next, string(key), entry, d)
 	case httpcache.OnlyIfCached:
 		h.count(r, account{result: result(d.Forward), key: string(key)})
-		setStatus(w.Header(), httpcache.CacheStatus{
-			Cache: h.id, Forward: httpcache.ForwardRequest, Detail: "only-if-cached"}, "")
+		setStatus(w.Header(), httpcache.CacheStatus{Cache: h.id, Detail: "only-if-cached"}, "") // neither a hit nor forwarded
 		return caddyhttp.Error(http.StatusGatewayTimeout, errors.New("only-if-cached, and nothing fresh is stored"))
 	}
 	return h.pass(w, r, next, d)

@@ -9,7 +9,7 @@ import (
 )
 
 // defaultTargeted are the targeted fields this cache heeds: its own, and that
-// of every content delivery network (RFC 9213 §3.1).
+// of every content delivery network (RFC 9213 §3).
 var defaultTargeted = []string{"Edgecache-Cache-Control", "Cdn-Cache-Control"}
 
 // ParseTargeted reads the names of targeted fields into the list of a Policy:
