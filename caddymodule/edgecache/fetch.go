@@ -373,7 +373,7 @@ func (h *Handler) refresh(preset http.Header, r *http.Request, next caddyhttp.Ha
 // from after an invalidation does not join a fetch from before, one in early
 // data may be refused for that alone, and each part is another response.
 func (h *Handler) flightKey(r *http.Request, want want) string {
-	class := byte('0')
+	var class byte
 	authorization, cookies := h.policy.Credentials(r.Header)
 	if authorization {
 		class |= 1

@@ -336,8 +336,9 @@ func (f *fill) finish(err error) {
 			err = caddyhttp.Error(http.StatusGatewayTimeout, context.Canceled)
 		case errors.Is(err, http.ErrAbortHandler):
 			err = caddyhttp.Error(http.StatusBadGateway, err)
-		case errors.As(err, &handler) && handler.StatusCode < 500 && f.ctx.Err() == nil:
-			// What is wrong with this request may be right with the next.
+		case errors.As(err, &handler) && handler.StatusCode < 500 && f.ctx.Err() == nil && f.want.sliced == nil:
+			// What is wrong with this request may be right with the next. Of a
+			// slice nobody has anything alone.
 			f.flight.Release(time.Now())
 			if f.claim() {
 				setStatus(f.writer.client.Header(), httpcache.CacheStatus{Cache: f.handler.id, Forward: f.want.forward}, "")

@@ -29,8 +29,10 @@ func visit(h *Handler, next caddyhttp.HandlerFunc, stay time.Duration, fields ..
 	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, nil)
 	w = httptest.NewRecorder()
 	defer func() {
-		if p := recover(); p != nil {
+		if p := recover(); p == http.ErrAbortHandler {
 			err = http.ErrAbortHandler
+		} else if p != nil {
+			panic(p)
 		}
 	}()
 	return w, h.ServeHTTP(w, r.WithContext(ctx), next)
@@ -364,6 +366,38 @@ func TestNoStatus(t *testing.T) {
 			var e caddyhttp.HandlerError
 			if !errors.As(err, &e) || e.StatusCode != http.StatusBadGateway {
 				t.Errorf("%d: %v", status, err)
+			}
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
+// A handler that refuses a slice breaks off what is made of slices.
+func TestReturnedErrorAboutASlice(t *testing.T) {
+	h, _, _ := warmHandler(t)
+	h.Slice = &Slice{Size: sliceSize, Above: 2 * sliceSize}
+	synctest.Test(t, func(t *testing.T) {
+		next := func(w http.ResponseWriter, r *http.Request) error {
+			w.Header().Set("Cache-Control", "max-age=600")
+			w.Header().Set("Etag", `"e"`)
+			switch r.Header.Get("Range") {
+			case "":
+				w.Header().Set("Accept-Ranges", "bytes")
+				w.Header().Set("Content-Length", fmt.Sprint(3*sliceSize))
+				_, err := w.Write(make([]byte, 3*sliceSize))
+				return err
+			case fmt.Sprintf("bytes=0-%d", sliceSize-1):
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", sliceSize-1, 3*sliceSize))
+				w.WriteHeader(http.StatusPartialContent)
+				_, err := w.Write(make([]byte, sliceSize))
+				return err
+			}
+			return caddyhttp.Error(http.StatusForbidden, errors.New("no more"))
+		}
+		for range 2 {
+			w, err := visit(h, next, time.Minute)
+			if w.Body.Len() != sliceSize || err != http.ErrAbortHandler {
+				t.Errorf("%d bytes, %v", w.Body.Len(), err)
 			}
 		}
 		time.Sleep(time.Hour)

@@ -43,9 +43,9 @@ func (e *Entry) invalid() bool { return e.Target != "" && e.invalidations.Load()
 
 func (e *Entry) maxVariants() int { return cmp.Or(e.MaxVariants, MaxVariants) }
 
-// overhead is what the index itself spends on an entry: the node, its place
-// in the variants of its key, and its share of the map.
-const overhead = 256
+// overhead is what the store itself spends on an entry: the struct, its node, and
+// its share of the index and of the heap of uses.
+const overhead = 160
 
 // pieceOverhead is what the list of pieces spends on each.
 const pieceOverhead = 64

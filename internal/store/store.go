@@ -1,13 +1,13 @@
 // Package store keeps stored responses in memory within a budget of bytes.
 //
-//	key ──hash──► one of 16 shards ──map, whole key──► variants of that key
-//	                     │                                  │ newest first, at most 32
-//	                     └── list by last use ◄─────────────┘
+//	key ──hash──► one of 16 shards ──index, whole key──► variants of that key
+//	                     │                                    │ newest first, at most 32
+//	                     └── heap by last use ◄───────────────┘
 //
-// A lookup takes one shard's lock, compares the whole key and picks the
-// newest variant that the request selects. Storing one entry too many evicts
-// the entry, of all shards, that was used longest ago. Time is the caller's:
-// every use comes with its now.
+// A lookup takes no lock: it compares the whole key, picks the newest variant
+// that the request selects and notes the time. Storing one entry too many
+// evicts the entry, of all shards, that was used longest ago. Time is the
+// caller's: every use comes with its now.
 package store
 
 import (
@@ -71,7 +71,8 @@ func New(budget int64) *Store {
 // these fields selects, and notes its use at now. With no such response it
 // returns nil, and varied tells whether others are stored under the key.
 func (s *Store) Lookup(key []byte, request http.Header, now time.Time) (e *Entry, varied bool) {
-	e, varied = s.shard(maphash.Bytes(s.seed, key)).lookup(key, request, now)
+	hash := maphash.Bytes(s.seed, key)
+	e, varied = s.shard(hash).lookup(hash, key, request, now)
 	if e != nil && e.invalid() {
 		s.Remove(e)
 		return nil, false
@@ -82,13 +83,15 @@ func (s *Store) Lookup(key []byte, request http.Header, now time.Time) (e *Entry
 // Vary is what the newest stored response under key varies by; the next one
 // probably varies by the same fields. It is the zero Vary if none is stored.
 func (s *Store) Vary(key string) httpcache.Vary {
-	return s.shard(maphash.String(s.seed, key)).vary(key)
+	hash := maphash.String(s.seed, key)
+	return s.shard(hash).vary(hash, key)
 }
 
 // Variants are the stored responses under key, the newest first. Looking at
 // them is no use of them.
 func (s *Store) Variants(key string) []*Entry {
-	return slices.DeleteFunc(s.shard(maphash.String(s.seed, key)).all(key), (*Entry).invalid)
+	hash := maphash.String(s.seed, key)
+	return slices.DeleteFunc(s.shard(hash).all(hash, key), (*Entry).invalid)
 }
 
 // Generation returns a number that changes when something under key, or with
@@ -112,7 +115,8 @@ func (s *Store) Put(e *Entry, generation uint64, now time.Time) bool {
 	e.invalidations = s.generation(maphash.String(s.seed, e.target()))
 	e.generation = uint32(generation)
 	fresh := func() bool { return e.invalidations.Load() == e.generation }
-	replaced, freed, ok := s.shard(maphash.String(s.seed, e.Key)).put(e, size, now, fresh)
+	hash := maphash.String(s.seed, e.Key)
+	replaced, freed, ok := s.shard(hash).put(&node{entry: e, hash: hash, size: size}, now, fresh)
 	if !ok {
 		s.bytes.Add(-size)
 		return false
@@ -125,7 +129,8 @@ func (s *Store) Put(e *Entry, generation uint64, now time.Time) bool {
 // Admits reports whether a response under key that varies like v would be
 // stored at now, or refused because there are far too many variants already.
 func (s *Store) Admits(key string, v httpcache.Vary, now time.Time) bool {
-	return s.shard(maphash.String(s.seed, key)).admits(key, v, now.UnixNano())
+	hash := maphash.String(s.seed, key)
+	return s.shard(hash).admits(hash, key, v, now.UnixNano())
 }
 
 // Invalidate removes all variants under key and keeps fills that are under
@@ -135,7 +140,7 @@ func (s *Store) Admits(key string, v httpcache.Vary, now time.Time) bool {
 func (s *Store) Invalidate(key []byte) int {
 	hash := maphash.Bytes(s.seed, key)
 	s.generation(hash).Add(1)
-	n, freed := s.shard(hash).remove(key)
+	n, freed := s.shard(hash).remove(hash, string(key))
 	s.objects.Add(int64(-n))
 	s.bytes.Add(-freed)
 	return n
@@ -144,7 +149,8 @@ func (s *Store) Invalidate(key []byte) int {
 // Remove removes e, if it is still the one stored for its variant, or if
 // that has the same slices.
 func (s *Store) Remove(e *Entry) {
-	if freed, ok := s.shard(maphash.String(s.seed, e.Key)).removeEntry(e); ok {
+	hash := maphash.String(s.seed, e.Key)
+	if freed, ok := s.shard(hash).removeEntry(hash, e); ok {
 		s.objects.Add(-1)
 		s.bytes.Add(-freed)
 	}
@@ -188,19 +194,24 @@ func (s *Store) makeRoom(size int64) bool {
 	}
 }
 
-// evictOne evicts the entry used longest ago. It returns false if there is
+// evictOne evicts the entry used longest ago, unless it turns out that it was
+// used again: then the next call finds another. It returns false if there is
 // none.
 func (s *Store) evictOne() bool {
-	oldest, stamp := -1, int64(math.MaxInt64)
+	var oldest *shard
+	least, second := int64(math.MaxInt64), int64(math.MaxInt64)
 	for i := range s.shards {
-		if t := s.shards[i].oldest.Load(); t < stamp {
-			oldest, stamp = i, t
+		switch stamp := s.shards[i].oldest.Load(); {
+		case stamp < least:
+			oldest, least, second = &s.shards[i], stamp, least
+		case stamp < second:
+			second = stamp
 		}
 	}
-	if oldest < 0 {
+	if oldest == nil {
 		return false
 	}
-	if freed, ok := s.shards[oldest].evictOldest(); ok {
+	if freed, ok := oldest.evictOldest(second); ok {
 		s.bytes.Add(-freed)
 		s.objects.Add(-1)
 		s.evictions.Add(1)

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -240,9 +241,12 @@ func TestSumsUnderConcurrency(t *testing.T) {
 	wg.Wait()
 	var bytes, objects int64
 	for i := range s.shards {
-		for el := s.shards[i].uses.Front(); el != nil; el = el.Next() {
-			bytes += el.Value.(*node).size
+		for _, n := range s.shards[i].uses {
+			bytes += n.size
 			objects++
+			if variants := s.shards[i].index.variants(n.hash, n.entry.Key); !slices.Contains(variants, n) {
+				t.Error("a node that cannot be found")
+			}
 		}
 	}
 	if bytes != s.Bytes() || objects != s.Objects() || objects == 0 {
@@ -277,6 +281,21 @@ func BenchmarkLookup(b *testing.B) {
 		s.Lookup(keys[i%len(keys)], nil, t0)
 		i++
 	}
+}
+
+// Everybody asks for the same.
+func BenchmarkLookupOfOne(b *testing.B) {
+	s := New(1 << 30)
+	e := entry("key", "", 100)
+	s.Put(e, s.Generation(e.Key), t0)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		key, now := []byte("key"), t0
+		for pb.Next() {
+			now = now.Add(time.Microsecond)
+			s.Lookup(key, nil, now)
+		}
+	})
 }
 
 // A response that arrives late, behind one generated after it, does not take
