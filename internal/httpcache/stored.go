@@ -73,7 +73,46 @@ func (p *Policy) NewStored(req *http.Request, status int, header http.Header, re
 		// claim to have been generated just then.
 		s.setField("Date", received.UTC().Format(http.TimeFormat))
 	}
+	s.pack()
 	return s
+}
+
+// pack puts the values of all fields into one string, and their slices into
+// one array. The garbage collector goes through everything that is stored once
+// for as many bytes as that is: it shall find few objects there.
+func (s *Stored) pack() {
+	values, length := 0, 0
+	for _, f := range s.Fields {
+		values += len(f.Values)
+		for _, v := range f.Values {
+			length += len(v)
+		}
+	}
+	var b strings.Builder
+	b.Grow(length)
+	for _, f := range s.Fields {
+		for _, v := range f.Values {
+			b.WriteString(v)
+		}
+	}
+	text, free := b.String(), make([]string, values)
+	for i := range s.Fields {
+		f := &s.Fields[i]
+		n := len(f.Values)
+		for j, v := range f.Values {
+			free[j], text = text[:len(v)], text[len(v):]
+		}
+		f.Values, free = free[:n:n], free[n:]
+	}
+	// These are in there as well, unless the origin server withheld them.
+	for _, own := range []struct {
+		of   *string
+		name string
+	}{{&s.etag, "Etag"}, {&s.lastModified, "Last-Modified"}} {
+		if v, ok := s.field(own.name); ok && *own.of == v[0] {
+			*own.of = v[0]
+		}
+	}
 }
 
 // WithLength returns s with a Content-Length of n, for content whose length
@@ -164,7 +203,7 @@ func (s *Stored) setField(name, value string) {
 	s.Fields[i].Values = []string{value}
 }
 
-// fieldsOf copies the fields that are stored: all but those of the connection
+// fieldsOf are the fields that are stored: all but those of the connection
 // (RFC 9111 §3.1), those the origin server withholds from caches, and Age and
 // Cache-Status, which are made anew for each use.
 func fieldsOf(header http.Header, cc *Directives) []Field {
@@ -173,7 +212,7 @@ func fieldsOf(header http.Header, cc *Directives) []Field {
 		if len(values) == 0 || !storedField(name) || namedByConnection(header, name) || cc.withheld(name) {
 			continue
 		}
-		fields = append(fields, Field{name, slices.Clip(slices.Clone(values))})
+		fields = append(fields, Field{name, values})
 	}
 	slices.SortFunc(fields, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
 	return fields

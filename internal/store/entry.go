@@ -45,7 +45,7 @@ func (e *Entry) maxVariants() int { return cmp.Or(e.MaxVariants, MaxVariants) }
 
 // overhead is what the store itself spends on an entry: the struct, its node, and
 // its share of the index and of the heap of uses.
-const overhead = 160
+const overhead = 192
 
 // pieceOverhead is what the list of pieces spends on each.
 const pieceOverhead = 64
