@@ -158,6 +158,7 @@ func BenchmarkServer(b *testing.B) {
 			Etag          "1"
 			Last-Modified "Sun, 06 Nov 1994 08:49:37 GMT"
 			Via           "1.1 Caddy"
+			-Server
 		}`
 	for _, c := range []struct{ name, handlers string }{
 		{"respond", "respond " + content},

@@ -44,6 +44,15 @@ func (v Vary) Matches(request http.Header) bool {
 	return string(v.AppendKey(buf[:0], request)) == v.key
 }
 
+// Has reports whether a request with that secondary key, of AppendKey for a
+// Vary that is Alike, selects the response.
+func (v Vary) Has(key []byte) bool { return string(key) == v.key }
+
+// Alike reports whether a request has the same secondary key under v and u.
+func (v Vary) Alike(u Vary) bool {
+	return slices.Equal(v.names, u.names) && slices.Equal(v.codings, u.codings)
+}
+
 // AppendVariant appends what a request with these fields has in common with
 // all that select the same variant: the names of v, and its values under them.
 // The zero Vary appends nothing.

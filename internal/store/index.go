@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/tandem-cdn/tandem/internal/httpcache"
 )
 
 // index finds nodes by key. Readers take no lock: what they walk along never
@@ -45,13 +47,21 @@ func (x *index) chain(hash uint64) *link { return slotOf(*x.slots.Load(), hash).
 // One that was sent without Vary by mistake matches everybody. What is made
 // for such requests, and fresh at now, is the better choice (RFC 9111 §4.1).
 func (x *index) find(hash uint64, key []byte, request http.Header, now time.Time) (found *node, varied bool) {
+	var (
+		buf    [128]byte
+		second []byte         // the secondary key of the request ...
+		under  httpcache.Vary // ... by what the nodes seen last vary by
+	)
 	for l := x.chain(hash); l != nil; l = l.next {
 		n := l.node
 		if n.hash != hash || n.entry.Key != string(key) {
 			continue
 		}
+		if vary := n.entry.Stored.Vary; !vary.Alike(under) {
+			second, under = vary.AppendKey(buf[:0], request), vary
+		}
 		switch s := n.entry.Stored; {
-		case !s.Vary.Matches(request):
+		case !s.Vary.Has(second):
 			varied = true
 		case found == nil && s.Vary.IsZero():
 			found = n

@@ -283,6 +283,24 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
+// What is stored in three codings, and asked for in the one stored first.
+func BenchmarkLookupOfVariant(b *testing.B) {
+	s := New(1 << 30)
+	request := http.Header{"Accept-Encoding": {"gzip, deflate, br, zstd"}}
+	for _, accepted := range []string{"gzip, deflate, br, zstd", "gzip, deflate, br", "gzip"} {
+		r := &http.Request{Method: "GET", Header: http.Header{"Accept-Encoding": {accepted}}}
+		header := http.Header{"Cache-Control": {"max-age=60"}, "Vary": {"Accept-Encoding"}}
+		e := &Entry{Key: "key", Stored: new(httpcache.Policy).NewStored(r, 200, header, t0, t0)}
+		s.Put(e, s.Generation(e.Key), t0)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if e, _ := s.Lookup([]byte("key"), request, t0); e == nil {
+			b.Fatal("not found")
+		}
+	}
+}
+
 // Everybody asks for the same.
 func BenchmarkLookupOfOne(b *testing.B) {
 	s := New(1 << 30)
