@@ -17,7 +17,7 @@ func caddy(name, program string, handlers func(s *site) string) peer {
 // observed is the same with metrics and an access log.
 func observed(name, program string, handlers func(s *site) string) peer {
 	return peer{
-		name: name + ", observed", program: program, version: []string{"version"}, speaks: []protocol{http1},
+		name: name + " (observed)", program: program, version: []string{"version"}, speaks: []protocol{http1},
 		configure: func(s *site) ([]string, error) {
 			return s.caddyfile("\tmetrics\n", handlers(s)+fmt.Sprintf(`	log {
 		output file %s {
@@ -38,6 +38,21 @@ func edgecache(s *site) string {
 
 // respond has the content in its configuration.
 func respond(s *site) string { return fmt.Sprintf("\trespond `%s`\n", s.world.content) }
+
+// respondAlike has the fields of a hit too, so that not a byte is different.
+func respondAlike(s *site) string {
+	return fmt.Sprintf(`	header {
+		-Server
+		Age 0
+		Cache-Control "public, max-age=86400"
+		Cache-Status "edgecache; hit; ttl=86399"
+		Content-Type "text/plain; charset=utf-8"
+		Etag "\"1\""
+		Last-Modified %q
+		Via "1.1 Caddy"
+	}
+`, s.world.modified) + respond(s)
+}
 
 // caddyfile writes a configuration in which neither host nor path has to match.
 func (s *site) caddyfile(options, handlers string) ([]string, error) {

@@ -51,7 +51,7 @@ type says struct{ answered, bad, ran *regexp.Regexp }
 var (
 	wrkSays = says{
 		answered: regexp.MustCompile(`(\d+) requests in `),
-		bad:      regexp.MustCompile(`Non-2xx or 3xx responses: (\d+)|Socket errors: connect (\d+)`),
+		bad:      regexp.MustCompile(`Non-2xx or 3xx responses|Socket errors: .*(?:connect|read|write) [1-9]`), // a timeout is an answer that is late
 		ran:      regexp.MustCompile(` requests in ([0-9.]+)(m?s),`),
 	}
 	h2loadSays = says{

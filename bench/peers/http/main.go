@@ -113,7 +113,8 @@ type peer struct {
 // peers are all of them, the one that the others are compared with first.
 func peers(program string) []peer {
 	return []peer{
-		caddy("edgecache", program, edgecache), caddy("Caddy respond", program, respond),
+		caddy("edgecache", program, edgecache),
+		caddy("Caddy respond", program, respond), caddy("Caddy respond (all fields)", program, respondAlike),
 		nginx, varnish,
 		observed("edgecache", program, edgecache), observed("Caddy respond", program, respond),
 	}

@@ -26,6 +26,8 @@ Requests/sec:  29512.11
 		"wrk-in-milliseconds": {wrkSays, "  500 requests in 100.00ms, 1MB read\n", 500, 0.1},
 		"wrk-errors":          {wrkSays, "  500 requests in 1.00s, 1MB read\n  Non-2xx or 3xx responses: 500\n", 0, 0},
 		"wrk-refused":         {wrkSays, "  0 requests in 1.00s, 0B read\n  Socket errors: connect 32, read 0, write 0, timeout 0\n", 0, 0},
+		"wrk-late":            {wrkSays, "  501 requests in 4.00s, 4.97MB read\n  Socket errors: connect 0, read 0, write 0, timeout 32\n", 501, 4},
+		"wrk-broken":          {wrkSays, "  501 requests in 4.00s, 4.97MB read\n  Socket errors: connect 0, read 7, write 0, timeout 0\n", 0, 0},
 		"h2load": {h2loadSays, `finished in 2.01s, 5123.50 req/s, 6.11MB/s
 requests: 10247 total, 10279 started, 10247 done, 10247 succeeded, 0 failed, 0 errored, 0 timeout
 status codes: 10247 2xx, 0 3xx, 0 4xx, 0 5xx

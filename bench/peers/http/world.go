@@ -29,6 +29,7 @@ type world struct {
 	dir       string
 	content   []byte
 	origin    *httptest.Server
+	modified  string       // the object's Last-Modified
 	asked     atomic.Int64 // how often the origin server was
 	cert, key string       // files
 }
@@ -49,14 +50,14 @@ func newWorld(dir string, size int) (*world, error) {
 	if err := w.writeCertificate(); err != nil {
 		return nil, err
 	}
-	modified := time.Now().Add(-24 * time.Hour).UTC().Format(http.TimeFormat)
+	w.modified = time.Now().Add(-24 * time.Hour).UTC().Format(http.TimeFormat)
 	w.origin = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.asked.Add(1)
 		rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		rw.Header().Set("Content-Length", strconv.Itoa(size))
 		rw.Header().Set("Cache-Control", "public, max-age=86400")
 		rw.Header().Set("Etag", `"1"`)
-		rw.Header().Set("Last-Modified", modified)
+		rw.Header().Set("Last-Modified", w.modified)
 		rw.Write(w.content)
 	}))
 	return w, nil
