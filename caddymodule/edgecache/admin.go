@@ -171,8 +171,8 @@ func serveObject(w http.ResponseWriter, r *http.Request) error {
 	now := time.Now()
 	answer, seen := []objectJSON{}, make(map[string]bool)
 	arrivals := []*http.Request{asked}
-	for _, port := range listenerPorts() {
-		to := context.WithValue(asked.Context(), http.LocalAddrContextKey, &net.TCPAddr{Port: port})
+	for _, addr := range listeners() {
+		to := context.WithValue(asked.Context(), http.LocalAddrContextKey, addr)
 		arrivals = append(arrivals, asked.WithContext(to))
 	}
 	for _, h := range v.(*App).users() {
@@ -193,11 +193,12 @@ func serveObject(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, answer)
 }
 
-// maxListenerPorts bounds what one question about an object costs.
-const maxListenerPorts = 256
+// maxListeners bounds what one question about an object costs.
+const maxListeners = 256
 
-// listenerPorts are the ports that the running configuration serves HTTP on.
-func listenerPorts() (ports []int) {
+// listeners are where the running configuration serves HTTP, as far as it
+// counts in a key.
+func listeners() (addrs []net.Addr) {
 	v, err := caddy.ActiveContext().AppIfConfigured("http")
 	if err != nil {
 		return nil
@@ -205,16 +206,20 @@ func listenerPorts() (ports []int) {
 	for _, server := range v.(*caddyhttp.App).Servers {
 		for _, listen := range server.Listen {
 			addr, err := caddy.ParseNetworkAddress(listen)
-			if err != nil || addr.IsUnixNetwork() {
+			if err != nil {
 				continue
 			}
-			for port := addr.StartPort; port <= addr.EndPort && len(ports) < maxListenerPorts; port++ {
-				ports = append(ports, int(port))
+			if addr.IsUnixNetwork() {
+				name, _, _ := strings.Cut(addr.Host, "|") // behind it, permissions
+				addrs = append(addrs, &net.UnixAddr{Name: name, Net: "unix"})
+				continue
+			}
+			for port := addr.StartPort; port <= addr.EndPort && len(addrs) < maxListeners; port++ {
+				addrs = append(addrs, &net.TCPAddr{Port: int(port)})
 			}
 		}
 	}
-	slices.Sort(ports)
-	return slices.Compact(ports)
+	return addrs
 }
 
 // requestFor is the request that a client would make for the URL in query,

@@ -107,3 +107,21 @@ func adapt(input string) string {
 	}
 	return text
 }
+
+// Whatever stands in the block is refused or becomes JSON that is accepted.
+func FuzzDirective(f *testing.F) {
+	f.Add("key {\nheader X\nquery ignore a* b\nquery sort\n}\nttl 404 1m\nbypass /a @x\nno_store {\npath /x\n}\ncookies key a b")
+	f.Add("status_header debug {env.X}\ncoalesce on {\nwait 1s\nmax_waiters 2\n}\ntargeted a b\njitter 5% {\n}\nmax_ttl 0")
+	f.Fuzz(func(t *testing.T, block string) {
+		if strings.Contains(block, "import") || strings.Contains(block, "{$") || strings.Contains(block, "env.") || strings.Contains(block, "file.") {
+			return // what else is on this machine
+		}
+		got := adapt("{\nadmin off\nlog {\noutput discard\n}\n}\n:80 {\n@x path /y\nedgecache {\n" + block + "\n}\n}\n")
+		cfg := new(caddy.Config)
+		if strings.HasPrefix(got, "{\n") && json.Unmarshal([]byte(got), cfg) == nil {
+			if err := caddy.Validate(cfg); err != nil {
+				t.Fatalf("%q became %s: %v", block, got, err)
+			}
+		}
+	})
+}

@@ -168,8 +168,9 @@ func (h *Handler) appendKey(dst []byte, r *http.Request) []byte {
 }
 
 // appendListener appends the port that r came to, unless it is the one that
-// the host names. Sites on two ports may share a store, and whoever asks the
-// one under the name of the other must not fill it for the other.
+// the host names, or the socket. Sites on two ports may share a store, and
+// whoever asks the one under the name of the other must not fill it for the
+// other.
 func appendListener(dst []byte, r *http.Request) []byte {
 	var port int
 	switch addr := r.Context().Value(http.LocalAddrContextKey).(type) {
@@ -177,6 +178,8 @@ func appendListener(dst []byte, r *http.Request) []byte {
 		port = addr.Port
 	case *net.UDPAddr: // HTTP/3
 		port = addr.Port
+	case *net.UnixAddr:
+		return httpcache.AppendListener(dst, addr.Name)
 	default:
 		return dst
 	}

@@ -315,3 +315,30 @@ func TestSecurityFinalDot(t *testing.T) {
 		stored(t, int64(2*i+2))
 	}
 }
+
+// What comes to a socket is for that socket, whatever host it names.
+func TestSocketOfAListener(t *testing.T) {
+	e := newEdge(t, site, echoed)
+	socket := filepath.Join(t.TempDir(), "s")
+	both := strings.Replace(site, "reverse_proxy %s", "reverse_proxy %[2]s", 1) +
+		"\nhttp://:1 {\nbind unix/" + socket + "\nedgecache\nreverse_proxy %[2]s {\nheader_up X-Device " + poison + "\n}\n}"
+	if err := e.load("servers {\nprotocols h1 h2c\n}", both); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "GET /a HTTP/1.1\r\nHost: "+e.addr+"\r\nConnection: close\r\n\r\n")
+	if answer, _ := io.ReadAll(conn); !strings.Contains(string(answer), poison) {
+		t.Fatalf("the socket answered %s", answer)
+	}
+	stored(t, 1)
+	e.clean("/a")
+	stored(t, 2)
+	var found []objectJSON
+	if code := admin(t, "GET", "/edgecache/object?url=http://"+e.addr+"/a", &found); code != 200 || len(found) != 2 {
+		t.Errorf("%d %+v", code, found)
+	}
+}

@@ -89,8 +89,9 @@ func (k *Recipe) appendTarget(dst []byte, pathKind, queryKind byte, u *url.URL) 
 	return dst
 }
 
-// AppendListener appends to a key of AppendKey the port that a request came to.
-func AppendListener(dst []byte, port string) []byte { return AppendKeyPart(dst, 'l', port) }
+// AppendListener appends to a key of AppendKey the port, or the name of the
+// socket, that a request came to.
+func AppendListener(dst []byte, listener string) []byte { return AppendKeyPart(dst, 'l', listener) }
 
 // AppendKeyPart appends to a key of AppendKey something else that the
 // response depends on; kind tells what, and is none that AppendKey uses.

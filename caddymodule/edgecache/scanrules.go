@@ -1,0 +1,132 @@
+package edgecache
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+)
+
+// What the scan takes for a rule, and which of its matchers look at more than
+// what is in the key.
+
+// foreign are handlers of other projects that deny requests, by module.
+var foreign = map[caddy.ModuleID]bool{
+	"http.handlers.appsec": true, "http.handlers.authenticator": true, "http.handlers.authorizer": true,
+	"http.handlers.crowdsec": true, "http.handlers.rate_limit": true, "http.handlers.waf": true,
+}
+
+// rule notes a handler that decides who may see a response, or which one.
+func (s *scan) rule(handler caddyhttp.MiddlewareHandler, at string, p position) {
+	// Authentication stands in the right place unless a route block moved it;
+	// all else may be put there.
+	what, always, ordered, choice := "", false, false, false
+	switch h := handler.(type) {
+	case *caddyhttp.StaticResponse:
+		switch what = "respond"; {
+		case h.Abort:
+			what = "abort"
+		case len(h.Headers[http.CanonicalHeaderKey("Location")]) > 0:
+			what = "redir"
+		}
+	case *caddyhttp.StaticError:
+		what = "error"
+	case *caddyauth.Authentication:
+		what, always, ordered = "basic_auth", true, true
+	case *reverseproxy.Handler:
+		// What forward_auth becomes: a GET in place of the request, whose
+		// good responses are not copied.
+		if h.Rewrite != nil && h.Rewrite.Method == http.MethodGet && len(h.HandleResponse) > 0 {
+			what, always, ordered = "forward_auth", true, true
+		} else {
+			what, choice = "reverse_proxy", true
+		}
+	case *rewrite.Rewrite:
+		what, choice = "rewrite", true
+	case caddy.Module:
+		id := h.CaddyModule().ID
+		what, always, choice = id.Name(), foreign[id], id == "http.handlers.file_server" || id == "http.handlers.zerocopy"
+		if !always && !choice {
+			return
+		}
+	default:
+		return
+	}
+	elsewhere := func(sets caddyhttp.MatcherSets) bool {
+		return p.cache.looksElsewhere(sets) && describe(sets) != p.under
+	}
+	if !always && !slices.ContainsFunc(p.guard, elsewhere) {
+		return
+	}
+	mend := "a route block that has " + what + " before edgecache"
+	if !ordered && p.level == 0 {
+		mend = "the global option `order " + what + " before edgecache`, or " + mend
+	}
+	text := "hits of a cache go round a handler: use " + mend
+	if choice {
+		text = "of requests with one key some come here and some do not, and the first decides for all: " +
+			"have `key` name what the matchers look at, or `bypass` them, or use a cache with a store of its own for each"
+	}
+	s.found = append(s.found, finding{at, what, text, p.cache, choice})
+}
+
+// describe is the same for the same matchers.
+func describe(sets caddyhttp.MatcherSets) string {
+	var b strings.Builder
+	for _, set := range sets {
+		for _, m := range set {
+			config, _ := json.Marshal(m)
+			fmt.Fprintf(&b, "%T%s", m, config)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// looksElsewhere reports whether matchers look at something of a request that
+// is not in the key, so that requests with one key may match or not.
+func (h *Handler) looksElsewhere(sets caddyhttp.MatcherSets) bool {
+	return slices.ContainsFunc(sets, func(set caddyhttp.MatcherSet) bool {
+		return slices.ContainsFunc(set, func(matcher any) bool { return !h.inKey(matcher) })
+	})
+}
+
+func (h *Handler) inKey(matcher any) bool {
+	key := &h.policy.Key
+	switch m := matcher.(type) {
+	case *caddyhttp.MatchPath, *caddyhttp.MatchPathRE, *fileserver.MatchFile:
+		return true
+	case *caddyhttp.MatchMethod:
+		return true // only what GET got is stored
+	case *caddyhttp.MatchHost:
+		return !key.NoHost
+	case *caddyhttp.MatchProtocol:
+		return !key.NoScheme && (*m == "http" || *m == "https")
+	case *caddyhttp.MatchQuery:
+		return !key.NoQuery && len(key.IgnoreQuery) == 0
+	case *caddyhttp.MatchHeader:
+		for name := range *m {
+			switch name = http.CanonicalHeaderKey(name); name {
+			case "Connection", "Upgrade": // requests that these tell from others are not for the cache
+			default:
+				if !slices.Contains(key.Headers, name) {
+					return false
+				}
+			}
+		}
+		return true
+	case *caddyhttp.MatchNot:
+		return !slices.ContainsFunc(m.MatcherSets, func(set caddyhttp.MatcherSet) bool {
+			return h.looksElsewhere(caddyhttp.MatcherSets{set})
+		})
+	}
+	return false
+}
