@@ -209,8 +209,17 @@ func (s *Stored) Combine(t *Stored) *Stored {
 	both := *newer
 	both.Fields = slices.Clone(newer.Fields)
 	for _, f := range older.Fields {
-		if _, ok := newer.field(f.Name); !ok {
-			both.Fields = append(both.Fields, f)
+		if _, ok := newer.field(f.Name); ok {
+			continue
+		}
+		both.Fields = append(both.Fields, f)
+		if f.Name == "Expires" || strings.HasSuffix(f.Name, "Cache-Control") {
+			// What it says about caching still holds beside what the newer one
+			// says, and of the two the stricter (RFC 9111 §4.2.1).
+			both.noCache = both.noCache || older.noCache
+			both.shareable = both.shareable && older.shareable
+			both.lifetime = min(both.lifetime, older.lifetime)
+			both.stale = both.stale.narrower(older.stale)
 		}
 	}
 	slices.SortFunc(both.Fields, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })

@@ -192,6 +192,17 @@ func TestCombine(t *testing.T) {
 			t.Errorf("not in order: %v", both.Fields)
 		}
 	}
+	// What the newer one does not replace still holds.
+	strict := partStored("bytes 0-4/10", "Etag", `"a"`, "Cache-Control", "no-cache")
+	silent := new(Policy).NewPart(get(), header("Content-Range", "bytes 5-9/10", "Expires", date(t0.Add(time.Hour)), "Etag", `"a"`,
+		"Date", date(t0.Add(time.Minute))), t0.Add(time.Minute), t0.Add(time.Minute))
+	if both := strict.Combine(silent); both.Fresh(t0.Add(time.Minute)) || both.StaleIfError(t0.Add(time.Minute)) {
+		t.Errorf("fresh, with %v", both.Header())
+	}
+	short := partStored("bytes 0-4/10", "Etag", `"a"`, "Cache-Control", "must-revalidate")
+	if both := short.Combine(silent); both.TTL(t0.Add(time.Minute)) != time.Minute || both.StaleIfError(t0.Add(time.Hour)) {
+		t.Errorf("ttl %v, with %v", both.TTL(t0.Add(time.Minute)), both.Header())
+	}
 	// A 304 changes no content.
 	fresh, ok := new(Policy).Freshen(older, get(), header("Etag", `"a"`, "Cache-Control", "max-age=5"), t0, t0)
 	if !ok || !slices.Equal(fresh.Have(), older.Have()) || fresh.PartSize() != 10 {

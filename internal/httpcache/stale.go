@@ -60,6 +60,16 @@ func (s *Stored) Ends() Ends {
 	return Ends{fresh, fresh.Add(s.stale.revalidate), fresh.Add(s.stale.onError), fresh.Add(s.stale.kept)}
 }
 
+// narrower are the windows in which both w and v allow it.
+func (w windows) narrower(v windows) windows {
+	return windows{
+		revalidate: min(w.revalidate, v.revalidate),
+		onError:    min(w.onError, v.onError),
+		onRequest:  w.onRequest && v.onRequest,
+		kept:       min(w.kept, v.kept),
+	}
+}
+
 // Gone reports whether the stored response is of no more use at now: stale
 // for longer than anything permits, or than it is kept for being validated.
 func (s *Stored) Gone(now time.Time) bool { return -s.TTL(now) > s.stale.kept }
