@@ -103,6 +103,9 @@ func (a *aloneFetch) finish(err error) {
 	if err == nil {
 		err = a.writer.complete()
 	}
+	if err == nil && a.writer.length() < 0 {
+		err = a.client.Context().Err() // which some handlers take for the end
+	}
 	if err == nil && a.part != nil && a.writer.written != a.part.Length {
 		err = errTruncated
 	}

@@ -19,10 +19,6 @@ import (
 	"github.com/tandem-cdn/tandem/internal/store"
 )
 
-// idleTimeout is how long a fill may make no progress once nobody waits for
-// it any more.
-const idleTimeout = time.Minute
-
 var (
 	// errMismatch ends a validation whose 304 does not fit what is stored.
 	errMismatch = errors.New("origin server's 304 does not fit the stored response")
@@ -367,6 +363,9 @@ func (f *fill) commit(err error) {
 	if err == nil {
 		err = f.writer.complete()
 	}
+	if err == nil {
+		err = f.ctx.Err() // cancelled, which some handlers take for the end
+	}
 	if err == nil && f.part != nil && f.writer.written != f.part.Length {
 		err = errTruncated
 	}
@@ -402,30 +401,4 @@ func (f *fill) commit(err error) {
 		h.put(e, f.generation, time.Now())
 	}
 	f.flight.Done()
-}
-
-// check cancels a fill that stands still and that nobody waits for.
-func (f *fill) check() {
-	switch idle := f.flight.Idle(time.Now()); {
-	case idle < idleTimeout:
-		f.watch.Reset(idleTimeout - idle)
-	case f.awaited():
-		f.watch.Reset(idleTimeout)
-	default:
-		f.cancel()
-	}
-}
-
-// awaited reports whether a client wants the response.
-func (f *fill) awaited() bool {
-	if f.client != nil && f.client.r.Context().Err() == nil || f.flight.Waiters() > 0 {
-		return true
-	}
-	select {
-	case <-f.flight.Decided():
-		shared, _, _ := f.flight.Result()
-		return shared != nil && shared.body != nil && shared.body.Readers() > 0
-	default:
-		return false
-	}
 }

@@ -403,3 +403,28 @@ func TestReturnedErrorAboutASlice(t *testing.T) {
 		time.Sleep(time.Hour)
 	})
 }
+
+// Some handlers take the end of the request for that of the response. What
+// they have made of it by then is not stored as if it were whole.
+func TestHandlerThatEndsWithItsRequest(t *testing.T) {
+	h, _, _ := warmHandler(t)
+	for _, alone := range []bool{false, true} {
+		h.patience.alone = alone
+		synctest.Test(t, func(t *testing.T) {
+			before := h.state.store.Objects()
+			next := func(w http.ResponseWriter, r *http.Request) error {
+				cacheable(w, "half")
+				<-r.Context().Done()
+				return nil
+			}
+			if w, _ := visit(h, next, time.Second); w.Body.String() != "half" {
+				t.Errorf("%q", w.Body)
+			}
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if n := h.state.store.Objects(); n != before {
+				t.Errorf("alone %v: stored", alone)
+			}
+		})
+	}
+}
