@@ -188,6 +188,7 @@ func (s *slicedContent) writeTo(w http.ResponseWriter, span httpcache.Span) bool
 // write writes the bytes from..to of the open slice.
 func (s *slicedContent) write(w http.ResponseWriter, from, to int64) bool {
 	if s.stored != nil {
+		defer widen(s.r, to-from)()
 		_, err := w.Write(s.stored[from:to])
 		return err == nil
 	}
