@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -13,6 +14,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+
+	"github.com/tandem-cdn/tandem/internal/httpcache"
 )
 
 // What the scan takes for a rule, and which of its matchers look at more than
@@ -63,7 +66,7 @@ func (s *scan) rule(handler caddyhttp.MiddlewareHandler, at string, p position) 
 	elsewhere := func(sets caddyhttp.MatcherSets) bool {
 		return p.cache.looksElsewhere(sets) && describe(sets) != p.under
 	}
-	if !always && !slices.ContainsFunc(p.guard, elsewhere) {
+	if !always && !slices.ContainsFunc(p.guard, elsewhere) && !dialsElsewhere(handler, p.cache) {
 		return
 	}
 	mend := "a route block that has " + what + " before edgecache"
@@ -91,12 +94,58 @@ func describe(sets caddyhttp.MatcherSets) string {
 	return b.String()
 }
 
+// dialsElsewhere reports whether a reverse_proxy makes its upstream of
+// something that is not in the key.
+func dialsElsewhere(handler caddyhttp.MiddlewareHandler, cache *Handler) bool {
+	proxy, ok := handler.(*reverseproxy.Handler)
+	return ok && slices.ContainsFunc(proxy.Upstreams, func(u *reverseproxy.Upstream) bool { return !cache.placeholdersInKey(u.Dial) })
+}
+
 // looksElsewhere reports whether matchers look at something of a request that
-// is not in the key, so that requests with one key may match or not.
+// is not in the key, so that requests with one key may match or not. Those
+// that match what the cache bypasses match none that it has.
 func (h *Handler) looksElsewhere(sets caddyhttp.MatcherSets) bool {
 	return slices.ContainsFunc(sets, func(set caddyhttp.MatcherSet) bool {
-		return slices.ContainsFunc(set, func(matcher any) bool { return !h.inKey(matcher) })
+		bypassed := slices.ContainsFunc(h.bypass, func(b caddyhttp.MatcherSet) bool {
+			return describe(caddyhttp.MatcherSets{b}) == describe(caddyhttp.MatcherSets{set})
+		})
+		return !bypassed && slices.ContainsFunc(set, func(matcher any) bool { return !h.inKey(matcher) })
 	})
+}
+
+// inPlaceholders and calls are what placeholders and CEL expressions are
+// searched for.
+var (
+	inPlaceholders = regexp.MustCompile(`\{([^{}]+)\}`)
+	calls          = regexp.MustCompile(`(\w+)\s*\(`)
+)
+
+// callsInKey are the functions of expressions that look at nothing else than
+// what they are given, or the path, the method and files.
+var callsInKey = []string{"path", "path_regexp", "method", "file", "startsWith", "endsWith", "contains", "matches", "size", "string", "int"}
+
+// placeholdersInKey reports whether all placeholders in text stand for
+// constants, or for what is in the key.
+func (h *Handler) placeholdersInKey(text string) bool {
+	known := []string{"env.", "file.", "system.", "http.request.uri.path", "http.request.orig_uri.path", "http.request.method"}
+	if !h.policy.Key.NoHost {
+		known = append(known, "http.request.host")
+	}
+	for _, m := range inPlaceholders.FindAllStringSubmatch(text, -1) {
+		if !slices.ContainsFunc(known, func(prefix string) bool { return strings.HasPrefix(m[1], prefix) }) {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *Handler) expressionInKey(expr string) bool {
+	for _, m := range calls.FindAllStringSubmatch(expr, -1) {
+		if !slices.Contains(callsInKey, m[1]) {
+			return false
+		}
+	}
+	return h.placeholdersInKey(expr)
 }
 
 func (h *Handler) inKey(matcher any) bool {
@@ -109,13 +158,24 @@ func (h *Handler) inKey(matcher any) bool {
 	case *caddyhttp.MatchHost:
 		return !key.NoHost
 	case *caddyhttp.MatchProtocol:
-		return !key.NoScheme && (*m == "http" || *m == "https")
+		// Calls of gRPC are POSTs.
+		return !key.NoScheme && (*m == "http" || *m == "https") || *m == "grpc"
+	case *caddyhttp.MatchExpression:
+		return h.expressionInKey(m.Expr)
 	case *caddyhttp.MatchQuery:
 		return !key.NoQuery && len(key.IgnoreQuery) == 0
 	case *caddyhttp.MatchHeader:
 		for name := range *m {
 			switch name = http.CanonicalHeaderKey(name); name {
 			case "Connection", "Upgrade": // requests that these tell from others are not for the cache
+			case "Cookie":
+				if h.policy.Cookies != httpcache.BypassCookies {
+					return false
+				}
+			case "Authorization":
+				if h.policy.Authenticated != httpcache.BypassAuthenticated && !slices.Contains(key.Headers, name) {
+					return false
+				}
 			default:
 				if !slices.Contains(key.Headers, name) {
 					return false
