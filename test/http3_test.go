@@ -22,7 +22,8 @@ import (
 
 // TestHTTP3: Caddy and CoreDNS ask for different versions of quic-go, and both
 // get the higher. The cache is asked over HTTP/3 of the built Caddy, whose
-// certificate comes from its own authority.
+// certificate comes from its own authority. What it stored for one
+// protocol answers all of them: whole, in part, for HEAD and for a condition.
 func TestHTTP3(t *testing.T) {
 	dir := t.TempDir()
 	port := udpPort(t)
@@ -42,6 +43,7 @@ https://localhost:%d {
 			name h3
 		}
 		header Cache-Control max-age=60
+		header Etag "\"v1\""
 		respond "over {http.request.proto}"
 	}
 }
@@ -109,6 +111,51 @@ https://localhost:%d {
 	}
 	if status := resp.Header.Get("Cache-Status"); !strings.HasPrefix(status, "h3; hit") || body != "over HTTP/3.0" {
 		t.Errorf("the second answer has Cache-Status %q and body %q", status, body)
+	}
+
+	h1, h2 := new(http.Protocols), new(http.Protocols)
+	h1.SetHTTP1(true)
+	h2.SetHTTP2(true)
+	for proto, transport := range map[string]http.RoundTripper{
+		"HTTP/1.1": &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, Protocols: h1},
+		"HTTP/2.0": &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, Protocols: h2},
+		"HTTP/3.0": transport,
+	} {
+		client := &http.Client{Transport: transport, Timeout: 5 * time.Second}
+		for _, tc := range []struct {
+			method, field, value string
+			status               int
+			body                 string
+		}{
+			{"GET", "", "", 200, "over HTTP/3.0"},
+			{"HEAD", "", "", 200, ""},
+			{"GET", "If-None-Match", `"v0", W/"v1"`, 304, ""},
+			{"GET", "Range", "bytes=5-8", 206, "HTTP"},
+			{"GET", "Range", "bytes=-3", 206, "3.0"},
+			{"GET", "Range", "bytes=99-", 416, ""},
+		} {
+			req, err := http.NewRequest(tc.method, fmt.Sprintf("https://localhost:%d/page", port), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Accept-Encoding", "identity")
+			if tc.field != "" {
+				req.Header.Set(tc.field, tc.value)
+			}
+			resp, err := client.Do(req)
+			if err != nil {
+				t.Errorf("%s %s %s: %v", proto, tc.method, tc.value, err)
+				continue
+			}
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err != nil || resp.Proto != proto || resp.StatusCode != tc.status || string(body) != tc.body ||
+				!strings.HasPrefix(resp.Header.Get("Cache-Status"), "h3; hit") {
+				t.Errorf("%s %s %s: %s %d %q, %v, Cache-Status %q", proto, tc.method, tc.value,
+					resp.Proto, resp.StatusCode, body, err, resp.Header.Get("Cache-Status"))
+			}
+		}
+		client.CloseIdleConnections()
 	}
 }
 
