@@ -145,8 +145,10 @@ type variantJSON struct {
 	StaleWhileRevalidate *time.Time        `json:"stale_while_revalidate_until,omitempty"`
 	StaleIfError         *time.Time        `json:"stale_if_error_until,omitempty"`
 	Kept                 time.Time         `json:"kept_until"`
-	Size                 int64             `json:"size"`    // bytes of memory, all counted
-	Content              int               `json:"content"` // bytes
+	Size                 int64             `json:"size"`             // bytes of memory, all counted
+	Content              int64             `json:"content"`          // bytes of the whole, -1 if that is not known
+	Parts                []string          `json:"parts,omitempty"`  // that are stored, if not all: FIRST-LAST
+	Sliced               bool              `json:"sliced,omitempty"` // content is stored in slices, each by itself
 	Vary                 map[string]string `json:"vary,omitempty"`
 	ETag                 string            `json:"etag,omitempty"`
 	LastModified         string            `json:"last_modified,omitempty"`
@@ -259,8 +261,12 @@ func (s *state) variants(key string, asked *http.Request, now time.Time) (found 
 			TTL:      httpcache.FloorSeconds(e.Stored.TTL(now)),
 			Kept:     ends.Kept.UTC().Truncate(time.Second),
 			Size:     e.Size(),
-			Content:  len(e.Body),
+			Content:  e.ContentSize(),
+			Sliced:   e.Sliced != nil,
 			Vary:     e.Stored.Vary.Values(),
+		}
+		for _, span := range e.Stored.Have() {
+			v.Parts = append(v.Parts, fmt.Sprintf("%d-%d", span.First, span.End()-1))
 		}
 		v.ETag, v.LastModified = e.Stored.Validators()
 		for _, end := range []struct {

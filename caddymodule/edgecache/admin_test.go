@@ -3,6 +3,7 @@ package edgecache
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -92,6 +93,12 @@ http://%s {
 	edgecache @other
 	reverse_proxy %s
 }`, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/part" {
+			w.Header().Set("Cache-Control", "max-age=60")
+			w.Header().Set("Etag", `"part"`)
+			http.ServeContent(w, r, "part.txt", time.Time{}, strings.NewReader("123456789"))
+			return
+		}
 		w.Header().Set("Vary", "Accept-Language, X-Absent")
 		w.Header().Set("Etag", `"v1"`)
 		w.Header().Set("Cache-Control", "max-age=60, stale-while-revalidate=30, stale-if-error=0")
@@ -101,7 +108,8 @@ http://%s {
 	e.get("/page", "Accept-Language", "de")
 	e.get("/page", "Accept-Language", "en, FR")
 	e.get("/device", "X-Device", "phone")
-	eventually(t, "stored", func() bool { return theState(t).store.Objects() == 3 })
+	e.get("/part", "Range", "bytes=3-5")
+	eventually(t, "stored", func() bool { return theState(t).store.Objects() == 4 })
 
 	object := func(path string, fields ...string) (all []objectJSON) {
 		query := url.Values{"url": {"http://" + e.addr + path}, "header": fields}
@@ -133,6 +141,9 @@ http://%s {
 	}
 	if all := object("/page", "Accept-Language: it"); all[0].Variants[0].Selected || all[0].Variants[1].Selected {
 		t.Errorf("selected one of %+v", all)
+	}
+	if all := object("/part"); len(all[0].Variants) != 1 || fmt.Sprint(all[0].Variants[0].Parts) != "[3-5]" || all[0].Variants[0].Content != 9 {
+		t.Errorf("%+v", all)
 	}
 	// Another recipe, another key.
 	if all := object("/device", "X-Device: phone"); len(all) != 1 || all[0].Key != "http://"+e.addr+"/device; x-device=phone" {

@@ -133,13 +133,21 @@ func printObject(flags caddycmd.Flags, out io.Writer) error {
 				vary = append(vary, name+": "+v.Vary[name])
 			}
 			rows = append(rows, []string{mark, fmt.Sprint(v.Status), fmt.Sprintf("%ds", v.Age), fmt.Sprintf("%ds", v.TTL),
-				stale, v.Kept.Format(time.DateTime), size(int64(v.Content)), strings.Join(vary, "; ")})
+				stale, v.Kept.Format(time.DateTime), contentCell(v), strings.Join(vary, "; ")})
 		}
 		if err := table(out, rows...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// contentCell is how long the content is, and which parts are stored if not all.
+func contentCell(v variantJSON) string {
+	if len(v.Parts) > 0 {
+		return strings.Join(v.Parts, ",") + " of " + size(v.Content)
+	}
+	return size(v.Content)
 }
 
 func printFlights(flags caddycmd.Flags, out io.Writer) error {
