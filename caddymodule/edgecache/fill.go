@@ -221,7 +221,8 @@ func (f *fill) onHeader(status int) {
 		f.publish(status, fwdStatus, now)
 		return
 	}
-	if entry != nil && f.carried.complete() && !httpcache.IsServerError(status) && !refusesRequest(status) {
+	if entry != nil && f.carried.complete() && !httpcache.IsServerError(status) && !refusesRequest(status) &&
+		!(refusesCredentials(status) && h.hasCredentials(f.asked)) {
 		h.state.store.Remove(entry) // the origin server has taken it back
 	}
 	f.live(status, httpcache.CacheStatus{
@@ -287,6 +288,12 @@ func (f *fill) notModified(entry *store.Entry, now time.Time) {
 // the request, and says nothing of the resource.
 func refusesRequest(status int) bool {
 	return status == http.StatusRequestTimeout || status == http.StatusTooEarly || status == http.StatusTooManyRequests
+}
+
+// refusesCredentials reports whether a status may be about who asks, and then
+// says nothing of what others get.
+func refusesCredentials(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusProxyAuthRequired
 }
 
 // live gives a response that cannot be shared to the client that caused it,

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -427,4 +428,32 @@ func TestHandlerThatEndsWithItsRequest(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What the origin server refuses to the credentials of one client it has not
+// taken back from the others.
+func TestRefusalOfCredentialsRemovesNothing(t *testing.T) {
+	h, _, _ := warmHandler(t)
+	synctest.Test(t, func(t *testing.T) {
+		next := func(w http.ResponseWriter, r *http.Request) error {
+			if r.Header.Get("Cookie") != "" {
+				w.WriteHeader(http.StatusForbidden)
+				return nil
+			}
+			w.Header().Set("Cache-Control", "public, max-age=1, stale-while-revalidate=600")
+			_, err := io.WriteString(w, "page")
+			return err
+		}
+		_, _ = visit(h, next, time.Hour)
+		time.Sleep(2 * time.Second)
+		for range 2 {
+			// The first has it refreshed with a cookie that is refused.
+			w, err := visit(h, next, time.Hour, "Cookie", "banned=1")
+			if got := w.Header().Get("Cache-Status"); w.Body.String() != "page" || !strings.HasPrefix(got, "edgecache; hit") || err != nil {
+				t.Errorf("%q %s %v", w.Body, got, err)
+			}
+			synctest.Wait()
+		}
+		time.Sleep(time.Hour)
+	})
 }
