@@ -78,6 +78,7 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        stale_to_waiters on|off
 //	    }
 //	    early_refresh <percent>|off
+//	    on_abort      finish [<percent> <size>] | cancel
 //
 //	    range auto|full|pass
 //	    slice <size> above <size>
@@ -138,6 +139,7 @@ var subdirectives = map[string]func(*Handler, *caddyfile.Dispenser) error{
 	"min_ttl":              func(h *Handler, d *caddyfile.Dispenser) error { return oneDuration(d, &h.MinTTL) },
 	"name":                 (*Handler).parseName,
 	"no_store":             (*Handler).parseNoStore,
+	"on_abort":             func(h *Handler, d *caddyfile.Dispenser) error { return h.parseOnAbort(d) },
 	"override_ttl":         func(h *Handler, d *caddyfile.Dispenser) error { return onePositive(d, &h.OverrideTTL) },
 	"preset":               (*Handler).parsePreset,
 	"range":                func(h *Handler, d *caddyfile.Dispenser) error { return h.parseRange(d) },

@@ -77,6 +77,7 @@ type Handler struct {
 	Variants
 	Storing
 	Ranges
+	Aborting
 	Exemptions
 	StatusHeader
 
@@ -150,6 +151,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.maxObjectOfStore = app.(*App).Stores[h.Store].withDefaults().MaxObject
 	if limit := min(h.maxObjectOfStore, cmp.Or(h.MaxObject, h.maxObjectOfStore)); h.Slice != nil && h.Slice.Size > limit {
 		return fmt.Errorf("slice size %d is larger than what is stored at most, %d bytes", h.Slice.Size, limit)
+	}
+	if err := h.OnAbort.validate(); err != nil {
+		return err
 	}
 	h.metrics = processMetrics()
 	app.(*App).add(h)

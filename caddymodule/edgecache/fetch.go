@@ -93,6 +93,7 @@ type response struct {
 	stored *httpcache.Stored
 	body   *collapse.Body
 	part   *httpcache.Part // which of the content the body has, nil for all
+	left   func()          // called when a client has left before the end; may be nil
 
 	decided   time.Time         // when the header came
 	refusal   httpcache.Refusal // why the body is not being stored, or empty
@@ -331,7 +332,8 @@ func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, shared *respon
 		case err == io.EOF:
 			return nil
 		case err != nil && r.Context().Err() != nil:
-			return nil // the client left
+			shared.leave(reader)
+			return nil
 		case err != nil:
 			// A broken transfer is the only way left to say that the content is
 			// not whole. What there is of it arrives.
@@ -343,10 +345,19 @@ func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, shared *respon
 			continue
 		}
 		if _, err := w.Write(piece); err != nil {
+			shared.leave(reader)
 			return nil
 		}
 	}
 	return nil
+}
+
+// leave gives up the place of a client that has left before the end.
+func (s *response) leave(reader *collapse.Reader) {
+	reader.Close()
+	if s.left != nil {
+		s.left()
+	}
 }
 
 // refresh fetches the successor of an entry in the background, if it is the

@@ -63,6 +63,7 @@ type fill struct {
 	part      *httpcache.Part // which of the content the response has, nil for all
 	withheld  http.Header     // what only the client that caused it gets
 	body      *collapse.Body
+	total     int64 // how long the body becomes, -1 if that is not known
 	refusal   httpcache.Refusal
 	ahead     bool             // a slice that nobody waits for yet
 	reader    *collapse.Reader // of the client, taken before anybody else can; nil if there is no body
@@ -250,6 +251,7 @@ func (f *fill) publish(status, fwdStatus int, now time.Time) {
 	f.withheld = h.policy.Withheld(f.writer.header)
 	f.body = h.state.flights.NewBody(h.maxObject())
 	f.body.Expect(length)
+	f.total = length
 	f.writer.body = f.body
 	if f.client != nil && f.client.take() {
 		f.reader, _ = f.body.NewReader()
@@ -258,10 +260,12 @@ func (f *fill) publish(status, fwdStatus int, now time.Time) {
 	shared := &response{stored: f.stored, body: f.body, part: f.part, decided: now, refusal: f.refusal, fwdStatus: fwdStatus, fill: f.span.SpanContext()}
 	if f.want.partial != nil && f.part != nil {
 		shared.part = nil // all of it is there in the end
+		shared.left = f.abandoned
 		f.flight.Publish(shared, open)
 		f.copyStored(httpcache.Span{Length: f.part.First})
 		return
 	}
+	shared.left = f.abandoned
 	f.flight.Publish(shared, open)
 }
 
@@ -389,7 +393,9 @@ func (f *fill) commit(err error) {
 		return
 	}
 	content := f.body.End(nil)
+	e := h.entry(f.want.key, f.stored, content)
 	if f.refusal != "" {
+		h.state.keep(f.body, e)
 		f.flight.Done()
 		return
 	}
@@ -400,12 +406,13 @@ func (f *fill) commit(err error) {
 	}
 	if f.want.sliced != nil {
 		c := f.want.sliced.Sliced
-		h.state.store.PutSlice(c, f.part.First/c.Size, content, time.Now())
+		e = h.state.store.PutSlice(c, f.part.First/c.Size, content, time.Now())
 	} else if f.part != nil && f.want.partial == nil {
-		h.storePart(f.want.key, f.asked, f.stored, f.part.First, content, f.generation)
+		e = h.storePart(f.want.key, f.asked, f.stored, f.part.First, content, f.generation)
 	} else {
-		e := h.entry(f.want.key, f.stored.WithLength(len(content)), content)
+		e.Stored = f.stored.WithLength(len(content))
 		h.put(e, f.generation, time.Now())
 	}
+	h.state.keep(f.body, e)
 	f.flight.Done()
 }

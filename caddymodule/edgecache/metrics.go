@@ -153,6 +153,8 @@ var storeMetrics = []storeMetric{
 		func(s *state) int64 { return int64(s.flights.Memos()) }),
 	storeGauge("cdn_cache_buffered_bytes", "Bytes of content that unfinished fills hold beside the store.",
 		func(s *state) int64 { return s.flights.Buffered() }),
+	storeGauge("cdn_cache_pinned_bytes", "Bytes of cdn_cache_bytes that are no longer stored, but still read by somebody.",
+		func(s *state) int64 { return s.store.Pinned() }),
 	{
 		prometheus.NewDesc("cdn_cache_evictions_total", "Stored responses that had to go for want of room.", []string{"store"}, nil),
 		prometheus.CounterValue,

@@ -18,12 +18,28 @@ type content interface {
 }
 
 // storedContent is content that is all in one entry.
-type storedContent struct{ *store.Entry }
+type storedContent struct {
+	store *store.Store
+	entry *store.Entry
+}
+
+// writeSize is how much of stored content is written before looking whether
+// its reader has to stop.
+const writeSize = 1 << 20
 
 func (c storedContent) writeTo(w http.ResponseWriter, span httpcache.Span) bool {
-	for p := range c.Content(span) {
-		if _, err := w.Write(p); err != nil {
-			return false
+	c.store.Pin(c.entry, 1)
+	defer c.store.Unpin(c.entry)
+	for p := range c.entry.Content(span) {
+		for len(p) > 0 {
+			if c.entry.Cut() {
+				panic(http.ErrAbortHandler) // the client can ask for the rest
+			}
+			n := min(len(p), writeSize)
+			if _, err := w.Write(p[:n]); err != nil {
+				return false
+			}
+			p = p[n:]
 		}
 	}
 	return true
@@ -47,8 +63,8 @@ func (h *Handler) replayRanges(w http.ResponseWriter, r *http.Request, e *store.
 	acceptRanges(header)
 	if len(spans) == 1 {
 		span := spans[0]
-		header["Content-Range"] = []string{span.ContentRange(size)}
-		header["Content-Length"] = []string{strconv.FormatInt(span.Length, 10)}
+		values := &[...]string{span.ContentRange(size), strconv.FormatInt(span.Length, 10)}
+		header["Content-Range"], header["Content-Length"] = values[0:1:1], values[1:2:2]
 		w.WriteHeader(http.StatusPartialContent)
 		defer widen(r, span.Length)()
 		from.writeTo(w, span)

@@ -158,12 +158,13 @@ func (f *fill) copyStored(span httpcache.Span) {
 }
 
 // storePart stores content from first on, together with what is stored of the
-// same representation.
-func (h *Handler) storePart(key string, asked *http.Request, s *httpcache.Stored, first int64, content []byte, generation uint64) {
+// same representation. It returns the entry of that content alone.
+func (h *Handler) storePart(key string, asked *http.Request, s *httpcache.Stored, first int64, content []byte, generation uint64) *store.Entry {
 	e := h.entry(key, s, content)
 	if !s.Whole() {
 		e.Body, e.Pieces = nil, []store.Piece{{First: first, Content: content}}
 	}
+	own := e
 	now := time.Now()
 	h.state.combining.Lock()
 	defer h.state.combining.Unlock()
@@ -173,6 +174,7 @@ func (h *Handler) storePart(key string, asked *http.Request, s *httpcache.Stored
 		}
 	}
 	h.put(e, generation, now)
+	return own
 }
 
 // nearBy is how far behind what has come of a whole a part may begin for its

@@ -101,7 +101,7 @@ func (h *Handler) replay(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if e.Sliced != nil && r.Method != http.MethodHead {
 		return h.replaySlices(w, r, next, e, now, status)
 	}
-	if len(r.Header["Range"]) > 0 && h.replayRanges(w, r, e, now, status, storedContent{e}) {
+	if len(r.Header["Range"]) > 0 && h.replayRanges(w, r, e, now, status, storedContent{h.state.store, e}) {
 		return nil
 	}
 	if knownLength(r, e.Body) {
@@ -112,7 +112,7 @@ func (h *Handler) replay(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	w.WriteHeader(s.Status)
 	if r.Method != http.MethodHead && len(e.Body) > 0 {
 		defer widen(r, int64(len(e.Body)))()
-		_, _ = w.Write(e.Body) // the client is gone; nobody to tell
+		storedContent{h.state.store, e}.writeTo(w, httpcache.Span{Length: int64(len(e.Body))})
 	}
 	return nil
 }

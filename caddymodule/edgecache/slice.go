@@ -159,7 +159,7 @@ type slicedContent struct {
 
 	n      int64            // number of the open slice
 	is     bool             // there is one
-	stored []byte           // its content, or
+	stored *store.Entry     // its content, or
 	reader *collapse.Reader // where it comes from
 }
 
@@ -189,8 +189,7 @@ func (s *slicedContent) writeTo(w http.ResponseWriter, span httpcache.Span) bool
 func (s *slicedContent) write(w http.ResponseWriter, from, to int64) bool {
 	if s.stored != nil {
 		defer widen(s.r, to-from)()
-		_, err := w.Write(s.stored[from:to])
-		return err == nil
+		return storedContent{s.handler.state.store, s.stored}.writeTo(w, httpcache.Span{First: from, Length: to - from})
 	}
 	defer s.close() // a reader goes only forward
 	flush := func() { _ = http.NewResponseController(w).Flush() }
@@ -240,7 +239,7 @@ func (s *slicedContent) open(n int64) error {
 	for range maxRounds {
 		now := time.Now()
 		if e := h.state.store.Slice(s.entry.Sliced, n, now); e != nil {
-			s.n, s.is, s.stored = n, true, e.Body
+			s.n, s.is, s.stored = n, true, e
 			return nil
 		}
 		var flight *collapse.Flight[*response]

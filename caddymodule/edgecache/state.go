@@ -47,6 +47,17 @@ func releaseState(name string) error {
 	return err
 }
 
+// keep has the store count those who still read a body that has ended and
+// whose content is that of e.
+func (s *state) keep(b *collapse.Body, e *store.Entry) {
+	e.Counted()
+	b.Keep(collapse.Keeper{
+		Enter: func(readers int) { s.store.Pin(e, readers) },
+		Leave: func() { s.store.Unpin(e) },
+		Cut:   e.Cut,
+	})
+}
+
 func (s *state) resize(c StoreConfig) {
 	s.store.Resize(c.Memory)
 	s.flights.SetBufferLimit(bufferLimit(c))

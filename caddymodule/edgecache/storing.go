@@ -98,8 +98,8 @@ func (h *Handler) newStored(asked *http.Request, status int, header http.Header,
 
 // successor is e with other fields.
 func (h *Handler) successor(e *store.Entry, s *httpcache.Stored) *store.Entry {
-	next := h.entry(e.Key, s, e.Body)
-	next.Pieces, next.Sliced = e.Pieces, e.Sliced
+	next := e.With(s)
+	next.MaxVariants = h.MaxVariants
 	return next
 }
 

@@ -42,17 +42,19 @@ type Body struct {
 	reserve func(int64) bool
 	release func(int64)
 
-	mu       sync.Mutex
-	buf      []byte // content from base on; what is written stays as it is
-	base     int64
-	reserved int64
-	expected int64 // announced length, 0 if not known or beyond max
-	partial  bool  // only a window is kept
-	ended    bool
-	err      error // why it ended, nil for a complete one
-	readers  map[*Reader]struct{}
-	grown    chan struct{} // closed when buf grows or the body ends; nil if nobody waits
-	moved    chan struct{} // closed when a reader moves or leaves; nil if nobody waits
+	mu        sync.Mutex
+	buf       []byte // content from base on; what is written stays as it is
+	base      int64
+	reserved  int64
+	expected  int64 // announced length, 0 if not known or beyond max
+	partial   bool  // only a window is kept
+	ended     bool
+	abandoned bool  // ended because nobody read it
+	err       error // why it ended, nil for a complete one
+	readers   map[*Reader]struct{}
+	keeper    *Keeper
+	grown     chan struct{} // closed when buf grows or the body ends; nil if nobody waits
+	moved     chan struct{} // closed when a reader moves or leaves; nil if nobody waits
 }
 
 func newBody(max int64, reserve func(int64) bool, release func(int64)) *Body {
@@ -125,10 +127,7 @@ func (b *Body) End(err error) []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.ended {
-		b.ended, b.err = true, err
-		b.wake(&b.grown)
-		b.release(b.reserved)
-		b.reserved = 0
+		b.end(err)
 	}
 	if b.err != nil || b.partial {
 		return nil
@@ -139,16 +138,59 @@ func (b *Body) End(err error) []byte {
 	return b.buf[:len(b.buf):len(b.buf)]
 }
 
+func (b *Body) end(err error) {
+	b.ended, b.err = true, err
+	b.wake(&b.grown)
+	b.release(b.reserved)
+	b.reserved = 0
+}
+
+// Keeper counts the readers of content that has come to its end and belongs
+// to somebody else from then on. The functions may be called at any time, also
+// under locks of this package.
+type Keeper struct {
+	Enter func(readers int) // so many more read it
+	Leave func()            // one has stopped
+	Cut   func() bool       // they have to stop
+}
+
+// Keep hands the content of a body that has ended, and the account of its
+// readers, to k.
+func (b *Body) Keep(k Keeper) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.keeper = &k
+	if n := len(b.readers); n > 0 {
+		k.Enter(n)
+	}
+}
+
+// Abandon ends a body that is not complete if nobody reads it, and reports
+// whether it did. Nobody can begin to read it then.
+func (b *Body) Abandon() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended || len(b.readers) > 0 {
+		return false
+	}
+	b.abandoned = true
+	b.end(ErrNoReaders)
+	return true
+}
+
 // NewReader returns a reader from the beginning, or false if the beginning is
-// gone. Close it when done.
+// gone or the body was abandoned. Close it when done.
 func (b *Body) NewReader() (*Reader, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.partial {
+	if b.partial || b.abandoned {
 		return nil, false
 	}
 	r := &Reader{body: b}
 	b.readers[r] = struct{}{}
+	if b.keeper != nil {
+		b.keeper.Enter(1)
+	}
 	return r, true
 }
 
@@ -247,7 +289,7 @@ func (r *Reader) Next(ctx context.Context, idle func()) ([]byte, error) {
 	}
 	told := false
 	for {
-		if r.dropped {
+		if r.dropped || b.keeper != nil && b.keeper.Cut() {
 			return nil, ErrTooSlow
 		}
 		if p := b.buf[r.off-b.base:]; len(p) > 0 {
@@ -291,6 +333,9 @@ func (r *Reader) Close() {
 	b := r.body
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if _, reads := b.readers[r]; reads && b.keeper != nil {
+		b.keeper.Leave()
+	}
 	delete(b.readers, r)
 	b.wake(&b.moved)
 }

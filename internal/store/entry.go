@@ -27,6 +27,8 @@ type Entry struct {
 	// package's own MaxVariants.
 	MaxVariants int
 
+	pins *pins // nil for content that is not worth counting
+
 	// Refresh is the turn to fetch its successor in the background.
 	Refresh collapse.Turn
 
@@ -43,6 +45,28 @@ func (e *Entry) invalid() bool { return e.Target != "" && e.invalidations.Load()
 
 func (e *Entry) maxVariants() int { return cmp.Or(e.MaxVariants, MaxVariants) }
 
+// With returns e with other fields. Who reads the content of the one reads that
+// of the other.
+func (e *Entry) With(s *httpcache.Stored) *Entry {
+	return &Entry{Key: e.Key, Target: e.Target, Stored: s, Body: e.Body, Pieces: e.Pieces, Sliced: e.Sliced, MaxVariants: e.MaxVariants, pins: e.pins}
+}
+
+// Counted prepares e for readers that are counted. Put does that too; nobody
+// else may have e yet.
+func (e *Entry) Counted() {
+	if size := e.contentSize(); e.pins == nil && size > pinFrom {
+		e.pins = &pins{size: size}
+	}
+}
+
+func (e *Entry) contentSize() int64 {
+	n := cap(e.Body)
+	for _, p := range e.Pieces {
+		n += cap(p.Content)
+	}
+	return int64(n)
+}
+
 // overhead is what the store itself spends on an entry: the struct, its node, and
 // its share of the index and of the heap of uses.
 const overhead = 192
@@ -53,12 +77,9 @@ const pieceOverhead = 64
 // Size is the number of bytes the entry costs: key, fields, content, whatever
 // the content's arrays have beyond it, and the index.
 func (e *Entry) Size() int64 {
-	if e.Stored == sliceFields {
-		return int64(len(e.Key) + cap(e.Body) + overhead) // the fields are nobody's
+	n := e.contentSize() + int64(len(e.Key)+len(e.Target)+pieceOverhead*len(e.Pieces)+overhead)
+	if e.Stored != sliceFields { // which are nobody's
+		n += int64(e.Stored.Size())
 	}
-	n := len(e.Key) + len(e.Target) + e.Stored.Size() + cap(e.Body) + overhead
-	for _, p := range e.Pieces {
-		n += cap(p.Content) + pieceOverhead
-	}
-	return int64(n)
+	return n
 }

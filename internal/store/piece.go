@@ -76,10 +76,10 @@ func (e *Entry) Combine(other *Entry, limit int64) (*Entry, bool) {
 	both := &Entry{Key: e.Key, Target: e.Target, Stored: s, MaxVariants: e.MaxVariants}
 	switch {
 	case e.Stored.Whole():
-		both.Body, both.Sliced = e.Body, e.Sliced
+		both.Body, both.Sliced, both.pins = e.Body, e.Sliced, e.pins
 		return both, true
 	case other.Stored.Whole():
-		both.Body, both.Sliced = other.Body, other.Sliced
+		both.Body, both.Sliced, both.pins = other.Body, other.Sliced, other.pins
 		return both, true
 	}
 	sum := s.PartSize()

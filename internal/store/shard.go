@@ -19,7 +19,8 @@ const resolution = int64(time.Millisecond)
 
 // shard is one part of the store.
 type shard struct {
-	index index // read without mu
+	pinned *pinned // set at construction
+	index  index   // read without mu
 
 	// oldest is not after the last use of any entry, in nanoseconds,
 	// math.MaxInt64 if there is none. Written under mu, read without it by the
@@ -59,7 +60,8 @@ func (n *node) use(now int64) {
 	}
 }
 
-func (s *shard) init() {
+func (s *shard) init(p *pinned) {
+	s.pinned = p
 	s.index.init()
 	s.crowds = make(map[string]crowd)
 	s.oldest.Store(math.MaxInt64)
@@ -101,6 +103,13 @@ func (s *shard) put(n *node, now time.Time, fresh func() bool) (replaced int, fr
 	if !fresh() {
 		return 0, 0, false
 	}
+	// Before another with the same content goes.
+	s.pinned.hold(e.pins)
+	defer func() {
+		if !ok {
+			s.pinned.release(e.pins)
+		}
+	}()
 	variants := s.index.variants(n.hash, e.Key)
 	var gone []*node
 	if old := sameVariant(variants, e.Stored.Vary); old >= 0 {
@@ -194,6 +203,7 @@ func (s *shard) evictOldest(bound int64) (freed int64, ok bool) {
 // drop takes a node out. The caller holds mu and calls publishOldest when
 // done.
 func (s *shard) drop(n *node) (freed int64) {
+	s.pinned.release(n.entry.pins)
 	s.index.remove(n)
 	s.uses.remove(n)
 	if _, crowded := s.crowds[n.entry.Key]; crowded && len(s.index.variants(n.hash, n.entry.Key)) == 0 {

@@ -37,10 +37,13 @@ func (s *Store) Slice(c *Sliced, n int64, now time.Time) *Entry {
 	return e
 }
 
-// PutSlice stores the content of slice n, unless there is no room for it.
-func (s *Store) PutSlice(c *Sliced, n int64, content []byte, now time.Time) bool {
+// PutSlice stores the content of slice n, unless there is no room for it, and
+// returns the entry.
+func (s *Store) PutSlice(c *Sliced, n int64, content []byte, now time.Time) *Entry {
 	key := string(c.appendKey(nil, n))
-	return s.Put(&Entry{Key: key, Stored: sliceFields, Body: content}, s.Generation(key), now)
+	e := &Entry{Key: key, Stored: sliceFields, Body: content}
+	s.Put(e, s.Generation(key), now)
+	return e
 }
 
 // appendKey appends a key that no request has: theirs begin with G.

@@ -53,6 +53,7 @@ type Store struct {
 	bytes       atomic.Int64
 	objects     atomic.Int64
 	evictions   atomic.Uint64
+	pinned      pinned
 	slicings    atomic.Uint64 // numbers given to Sliced
 	generations [generationCount]atomic.Uint32
 }
@@ -61,8 +62,9 @@ type Store struct {
 func New(budget int64) *Store {
 	s := &Store{seed: maphash.MakeSeed()}
 	s.budget.Store(budget)
+	s.pinned.bytes, s.pinned.budget = &s.bytes, &s.budget
 	for i := range s.shards {
-		s.shards[i].init()
+		s.shards[i].init(&s.pinned)
 	}
 	return s
 }
@@ -108,6 +110,7 @@ func (s *Store) Generation(key string) uint64 {
 // invalidated since generation was taken: the response may be older than the
 // reason for the invalidation.
 func (s *Store) Put(e *Entry, generation uint64, now time.Time) bool {
+	e.Counted()
 	size := e.Size()
 	if !s.makeRoom(size) {
 		return false
@@ -167,7 +170,8 @@ func (s *Store) Resize(budget int64) {
 // Budget is the most bytes the store may hold.
 func (s *Store) Budget() int64 { return s.budget.Load() }
 
-// Bytes is what the stored entries cost now.
+// Bytes is what the stored entries cost now, and the content of others that
+// is still being read.
 func (s *Store) Bytes() int64 { return s.bytes.Load() }
 
 // Objects is the number of stored entries, every variant counted.
