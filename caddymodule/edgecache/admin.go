@@ -71,6 +71,7 @@ type storeJSON struct {
 	Waiters       int    `json:"waiters"`
 	Memos         int    `json:"memos"`
 	BufferedBytes int64  `json:"buffered_bytes"`
+	PinnedBytes   int64  `json:"pinned_bytes"` // of bytes, no longer stored but still read
 }
 
 func (s *state) json(name string) storeJSON {
@@ -85,6 +86,7 @@ func (s *state) json(name string) storeJSON {
 		Waiters:       s.flights.Waiters(),
 		Memos:         s.flights.Memos(),
 		BufferedBytes: s.flights.Buffered(),
+		PinnedBytes:   s.store.Pinned(),
 	}
 }
 

@@ -36,6 +36,7 @@ type want struct {
 
 	part   *httpcache.RangeSpec // to be asked for instead of the whole, or nil
 	sliced *store.Entry         // of which that part is a slice, or nil
+	exempt bool                 // that slice is not stored
 
 	next    caddyhttp.Handler // for what an answer lacks that is stored in slices
 	forward httpcache.Forward

@@ -61,8 +61,10 @@ func (h *Handler) putSliced(key string, asked *http.Request, s *httpcache.Stored
 }
 
 // onSlice decides what becomes of the response to a request for a slice. Only
-// that very slice of that very representation will do; anything else but an
-// error that may pass says that there is no such representation any more.
+// that very slice of that very representation will do. Anything else says that
+// there is no such representation any more, but for errors that may pass, and
+// those that are about the request of one client: none of that may take from
+// the others what is stored for them.
 func (f *fill) onSlice(status int, now time.Time) {
 	h, e := f.handler, f.want.sliced
 	switch {
@@ -70,10 +72,15 @@ func (f *fill) onSlice(status int, now time.Time) {
 		f.fail(caddyhttp.Error(http.StatusBadGateway, fmt.Errorf("origin server answered %d to a request for a slice", status)))
 	case !f.carried.complete():
 		f.fail(errIncomplete)
+	case status >= 400 && !aboutRanges(status) && status != http.StatusNotFound && status != http.StatusGone:
+		f.fail(errChanged)
 	case !f.isSlice(status, now):
 		h.state.store.Remove(e)
 		f.fail(errChanged)
 	default:
+		if f.refusal = h.storable(f.want, f.asked, status, f.writer, now); f.want.exempt {
+			f.refusal = httpcache.RefusedNoStore
+		}
 		f.body = h.state.flights.NewBody(f.part.Length)
 		f.body.Expect(f.part.Length)
 		f.writer.body = f.body
@@ -87,15 +94,17 @@ func (f *fill) onSlice(status int, now time.Time) {
 	f.cancel()
 }
 
-// isSlice reports whether the response is the slice that was asked for, and
-// records it.
+// isSlice reports whether the response is the slice that was asked for, not
+// withdrawn from caches, and records it.
 func (f *fill) isSlice(status int, now time.Time) bool {
 	h, whole := f.handler, f.want.sliced.Stored
-	if status != http.StatusPartialContent || h.storable(f.want, f.asked, status, f.writer, now) != "" {
+	part, ok := httpcache.PartOf(f.writer.header)
+	if asked, _ := f.want.part.Of(whole.ContentSize()); status != http.StatusPartialContent || !ok || part.Span != asked {
 		return false
 	}
-	part, _ := httpcache.PartOf(f.writer.header)
-	if asked, _ := f.want.part.Of(whole.ContentSize()); part.Span != asked {
+	// By itself, without what this client's request says.
+	switch h.policy.StorablePart(&http.Request{Method: http.MethodGet}, f.writer.header, now) {
+	case httpcache.RefusedPrivate, httpcache.RefusedNoStore:
 		return false
 	}
 	f.part = &part
@@ -121,7 +130,7 @@ func (h *Handler) hasFirstSlice(r *http.Request, e *store.Entry, now time.Time) 
 // answer is not begun; if the representation has changed by then, r goes on
 // as if there were no cache.
 func (h *Handler) replaySlices(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, e *store.Entry, now time.Time, status httpcache.CacheStatus) error {
-	s := &slicedContent{handler: h, r: r, next: next, entry: e}
+	s := &slicedContent{handler: h, r: r, next: next, entry: e, exempt: h.exempt(r)}
 	defer s.close()
 	size := e.ContentSize()
 	spans, result := e.Stored.SelectRanges(r, size, now)
@@ -156,6 +165,7 @@ type slicedContent struct {
 	r       *http.Request
 	next    caddyhttp.Handler
 	entry   *store.Entry
+	exempt  bool // nothing is stored on account of r
 
 	n      int64            // number of the open slice
 	is     bool             // there is one
@@ -235,12 +245,16 @@ func (s *slicedContent) open(n int64) error {
 	s.close()
 	h, want := s.handler, s.want(n)
 	key := h.flightKey(s.r, want)
+	only := httpcache.ParseDirectives(s.r.Header["Cache-Control"]).OnlyIfCached
 	again := true
 	for range maxRounds {
 		now := time.Now()
 		if e := h.state.store.Slice(s.entry.Sliced, n, now); e != nil {
 			s.n, s.is, s.stored = n, true, e
 			return nil
+		}
+		if only {
+			return caddyhttp.Error(http.StatusGatewayTimeout, errors.New("only-if-cached, and not all of it is stored"))
 		}
 		var flight *collapse.Flight[*response]
 		role := collapse.Alone
@@ -290,8 +304,8 @@ func (s *slicedContent) open(n int64) error {
 // ahead has slice n fetched if it is not there, for when its time comes.
 func (s *slicedContent) ahead(n int64) {
 	h, now, want := s.handler, time.Now(), s.want(n)
-	if h.state.store.Slice(s.entry.Sliced, n, now) != nil {
-		return
+	if s.r.Header["Cache-Control"] != nil || h.state.store.Slice(s.entry.Sliced, n, now) != nil {
+		return // or who knows whether it may be fetched
 	}
 	flight := h.state.flights.Lead(h.flightKey(s.r, want), h.patience.terms, now)
 	if flight == nil {
@@ -312,5 +326,6 @@ func (s *slicedContent) want(n int64) want {
 		forward: httpcache.ForwardPartial,
 		part:    &httpcache.RangeSpec{First: n * size, Last: last},
 		sliced:  s.entry,
+		exempt:  s.exempt,
 	}
 }

@@ -323,6 +323,62 @@ func TestSliceFails(t *testing.T) {
 	}
 }
 
+// TestSlicesOfOne has clients whose requests are special ask for slices that
+// are not there: none of that is at the expense of the others.
+func TestSlicesOfOne(t *testing.T) {
+	origin := &versioned{size: 6 * sliceSize}
+	content := versionedContent(0, origin.size)
+	e := newEdge(t, slicing("no_store {\nheader X-Draft *\n}"), func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "wrong" {
+			w.WriteHeader(401)
+			return
+		}
+		origin.ServeHTTP(publicWriter{w}, r)
+	})
+	if r := e.get("/", "Range", "bytes=0-9"); r.status != 206 {
+		t.Fatal(r.status)
+	}
+	eventually(t, "the fetch ends", nothingIsFetched)
+	objects := theState(t).store.Objects()
+	for i, tc := range []struct {
+		fields []string
+		status int
+		more   int64 // slices stored
+	}{
+		{[]string{"Authorization", "wrong"}, 401, 0},
+		{[]string{"Cache-Control", "only-if-cached"}, 504, 0},
+		{[]string{"Cache-Control", "no-store"}, 206, 0},
+		{[]string{"X-Draft", "1"}, 206, 0},
+		{[]string{"Authorization", "right"}, 206, 1},
+		{nil, 206, 1},
+	} {
+		first := int64(i+1) % 6 * sliceSize
+		r := e.get("/", append([]string{"Range", fmt.Sprintf("bytes=%d-%d", first, first+9)}, tc.fields...)...)
+		if r.status != tc.status || r.status == 206 && r.body != string(content[first:first+10]) {
+			t.Errorf("%v: got %d %q %s", tc.fields, r.status, r.body, r.cacheStatus())
+		}
+		eventually(t, "the fetch ends", nothingIsFetched)
+		if tc.fields == nil {
+			tc.more = 0 // the first slice
+		}
+		if objects += tc.more; theState(t).store.Objects() != objects {
+			t.Errorf("%v: %d objects, want %d", tc.fields, theState(t).store.Objects(), objects)
+			objects = theState(t).store.Objects()
+		}
+		if r := e.get("/", "Range", "bytes=0-9"); !isHit(r) {
+			t.Errorf("after %v: %s", tc.fields, r.cacheStatus())
+		}
+	}
+}
+
+// publicWriter marks a response as one for everybody.
+type publicWriter struct{ http.ResponseWriter }
+
+func (w publicWriter) WriteHeader(status int) {
+	w.Header().Set("Cache-Control", "public, max-age=600")
+	w.ResponseWriter.WriteHeader(status)
+}
+
 // slicesFailing serves the first slice, and the others as it is told.
 type slicesFailing struct {
 	mu  sync.Mutex

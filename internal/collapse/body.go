@@ -141,6 +141,12 @@ func (b *Body) End(err error) []byte {
 func (b *Body) end(err error) {
 	b.ended, b.err = true, err
 	b.wake(&b.grown)
+	if err == nil || len(b.readers) == 0 {
+		b.giveBack()
+	}
+}
+
+func (b *Body) giveBack() {
 	b.release(b.reserved)
 	b.reserved = 0
 }
@@ -338,4 +344,7 @@ func (r *Reader) Close() {
 	}
 	delete(b.readers, r)
 	b.wake(&b.moved)
+	if b.ended && len(b.readers) == 0 {
+		b.giveBack() // of one that broke off, which nobody keeps
+	}
 }

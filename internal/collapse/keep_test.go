@@ -47,6 +47,30 @@ func TestKeep(t *testing.T) {
 	}
 }
 
+// TestBrokenIsCounted counts what readers still have of a body that broke off.
+func TestBrokenIsCounted(t *testing.T) {
+	g := NewGroup[int](Limits{}, 1<<20)
+	b := g.NewBody(1 << 20)
+	r, _ := b.NewReader()
+	_, _ = b.Write([]byte("content"))
+	broken := errors.New("broken")
+	b.End(broken)
+	if g.Buffered() != 7 {
+		t.Errorf("%d bytes buffered while they are read", g.Buffered())
+	}
+	if p, err := r.Next(context.Background(), func() {}); string(p) != "content" || err != nil {
+		t.Errorf("got %q %v", p, err)
+	}
+	if _, err := r.Next(context.Background(), func() {}); err != broken {
+		t.Errorf("got %v", err)
+	}
+	r.Close()
+	r.Close()
+	if g.Buffered() != 0 {
+		t.Errorf("%d bytes buffered in the end", g.Buffered())
+	}
+}
+
 // TestAbandon ends a body only if nobody reads it, and for good.
 func TestAbandon(t *testing.T) {
 	g := NewGroup[int](Limits{}, 1<<20)
