@@ -191,12 +191,18 @@ func randomBytes(seed uint64, n int) []byte {
 	return b
 }
 
-// The same for some hundred sequences, and enough of it is hits.
+// The same for some hundred sequences, and enough of it is hits. In a quarter
+// of them every request fetches for itself.
 func TestCacheAgainstModel(t *testing.T) {
-	h, _, _ := warmHandler(t)
+	shares, _, _ := warmHandler(t)
+	alone := *shares
+	alone.patience.alone = true
 	all, asked, found := 0, 0, 0
 	for seed := range uint64(500) {
-		steps := cachemodel.Steps(randomBytes(seed, 600))
+		steps, h := cachemodel.Steps(randomBytes(seed, 600)), shares
+		if seed%4 == 3 {
+			h = &alone
+		}
 		trace, hits := against(t, h, steps)
 		if trace != "" {
 			t.Errorf("seed %d: %s", seed, shrunk(t, h, steps))
