@@ -29,8 +29,8 @@ func TestLengthOfHits(t *testing.T) {
 	if err := e.load("auto_https disable_redirects", "https://%s {\ntls "+cert+" "+key+"\nedgecache\nreverse_proxy %s\n}"); err != nil {
 		t.Fatal(err)
 	}
-	config := &tls.Config{RootCAs: roots}
-	one, two := &http.Transport{TLSClientConfig: config, Protocols: new(http.Protocols)}, &http.Transport{TLSClientConfig: config, Protocols: new(http.Protocols)}
+	config := &tls.Config{RootCAs: roots} // a Transport writes its protocols into its own
+	one, two := &http.Transport{TLSClientConfig: config.Clone(), Protocols: new(http.Protocols)}, &http.Transport{TLSClientConfig: config.Clone(), Protocols: new(http.Protocols)}
 	one.Protocols.SetHTTP1(true)
 	two.Protocols.SetHTTP2(true)
 	three := &http3.Transport{TLSClientConfig: config}
