@@ -2,7 +2,6 @@ package edgecache
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -58,9 +57,8 @@ func (a *Aborting) parseOnAbort(d *caddyfile.Dispenser) error {
 	case len(args) != 3 || args[0] != "finish":
 		return d.Errf("bad on_abort %q: want finish, finish and a percentage and a size such as 25%% 1MiB, or cancel", strings.Join(args, " "))
 	}
-	digits, ok := strings.CutSuffix(args[1], "%")
-	percent, err := strconv.Atoi(digits)
-	if !ok || err != nil || percent < 0 || percent > 100 {
+	percent, ok := parsePercent(args[1])
+	if !ok || percent > 100 {
 		return d.Errf("bad on_abort %q: want 0%% to 100%%", args[1])
 	}
 	a.OnAbort = &OnAbort{Percent: percent}

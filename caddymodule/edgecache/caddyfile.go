@@ -2,15 +2,11 @@ package edgecache
 
 import (
 	"encoding/json"
-	"errors"
-	"math"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/dustin/go-humanize"
 
 	"github.com/tandem-cdn/tandem/internal/httpcache"
 )
@@ -121,54 +117,46 @@ func unrecognized(d *caddyfile.Dispenser) error {
 
 // subdirectives read one subdirective each; the dispenser stands on its name.
 var subdirectives = map[string]func(*Handler, *caddyfile.Dispenser) error{
-	"accept_encoding":      func(h *Handler, d *caddyfile.Dispenser) error { return h.parseAcceptEncoding(d) },
-	"authenticated":        func(h *Handler, d *caddyfile.Dispenser) error { return h.parseAuthenticated(d) },
+	"accept_encoding": (*Handler).parseAcceptEncoding,
+	"authenticated": func(h *Handler, d *caddyfile.Dispenser) error {
+		return oneWord(d, &h.Authenticated, httpcache.ParseAuthenticated)
+	},
 	"bypass":               (*Handler).parseBypass,
-	"client_cache_control": func(h *Handler, d *caddyfile.Dispenser) error { return h.parseClientCacheControl(d) },
-	"coalesce":             func(h *Handler, d *caddyfile.Dispenser) error { return h.parseCoalesce(d) },
+	"client_cache_control": func(h *Handler, d *caddyfile.Dispenser) error { return oneWord(d, &h.ClientCacheControl, honorsAll) },
+	"coalesce":             (*Handler).parseCoalesce,
 	"cookies":              (*Handler).parseCookies,
 	"default_ttl":          func(h *Handler, d *caddyfile.Dispenser) error { return oneDuration(d, &h.DefaultTTL) },
-	"early_refresh":        func(h *Handler, d *caddyfile.Dispenser) error { return h.parseEarlyRefresh(d) },
+	"early_refresh":        (*Handler).parseEarlyRefresh,
 	"heuristic":            func(h *Handler, d *caddyfile.Dispenser) error { return oneSwitch(d, &h.Heuristic) },
-	"jitter":               func(h *Handler, d *caddyfile.Dispenser) error { return h.parseJitter(d) },
+	"jitter":               (*Handler).parseJitter,
 	"keep":                 func(h *Handler, d *caddyfile.Dispenser) error { return oneDurationOrZero(d, &h.Keep) },
 	"key":                  (*Handler).parseKey,
 	"max_object":           func(h *Handler, d *caddyfile.Dispenser) error { return oneSize(d, &h.MaxObject) },
 	"max_ttl":              func(h *Handler, d *caddyfile.Dispenser) error { return onePositive(d, &h.MaxTTL) },
-	"max_variants":         func(h *Handler, d *caddyfile.Dispenser) error { return h.parseMaxVariants(d) },
+	"max_variants":         func(h *Handler, d *caddyfile.Dispenser) error { return oneCount(d, &h.MaxVariants) },
 	"min_ttl":              func(h *Handler, d *caddyfile.Dispenser) error { return oneDuration(d, &h.MinTTL) },
 	"name":                 (*Handler).parseName,
 	"no_store":             (*Handler).parseNoStore,
-	"on_abort":             func(h *Handler, d *caddyfile.Dispenser) error { return h.parseOnAbort(d) },
+	"on_abort":             (*Handler).parseOnAbort,
 	"override_ttl":         func(h *Handler, d *caddyfile.Dispenser) error { return onePositive(d, &h.OverrideTTL) },
-	"preset":               (*Handler).parsePreset,
-	"range":                func(h *Handler, d *caddyfile.Dispenser) error { return h.parseRange(d) },
-	"set_cookie":           func(h *Handler, d *caddyfile.Dispenser) error { return h.parseSetCookie(d) },
-	"slice":                func(h *Handler, d *caddyfile.Dispenser) error { return h.parseSlice(d) },
-	"stale_if_error":       func(h *Handler, d *caddyfile.Dispenser) error { return oneDurationOrZero(d, &h.StaleIfError) },
-	"stale_s_maxage":       func(h *Handler, d *caddyfile.Dispenser) error { return h.parseSMaxAge(d) },
-	"stale_while_revalidate": func(h *Handler, d *caddyfile.Dispenser) error {
-		return oneDuration(d, &h.StaleWhileRevalidate)
+	"preset":               func(h *Handler, d *caddyfile.Dispenser) error { return oneWord(d, &h.Preset, httpcache.Preset) },
+	"range":                func(h *Handler, d *caddyfile.Dispenser) error { return oneWord(d, &h.Range, httpcache.ParseRangesMode) },
+	"set_cookie": func(h *Handler, d *caddyfile.Dispenser) error {
+		return oneWord(d, &h.SetCookie, httpcache.ParseSetCookie)
 	},
-	"status_header": func(h *Handler, d *caddyfile.Dispenser) error { return h.parseStatusHeader(d) },
-	"store":         (*Handler).parseStoreName,
-	"targeted":      func(h *Handler, d *caddyfile.Dispenser) error { return h.parseTargeted(d) },
-	"ttl":           func(h *Handler, d *caddyfile.Dispenser) error { return h.parseTTL(d) },
-	"vary_ignore":   func(h *Handler, d *caddyfile.Dispenser) error { return h.parseVaryIgnore(d) },
+	"slice":                  (*Handler).parseSlice,
+	"stale_if_error":         func(h *Handler, d *caddyfile.Dispenser) error { return oneDurationOrZero(d, &h.StaleIfError) },
+	"stale_s_maxage":         func(h *Handler, d *caddyfile.Dispenser) error { return oneWord(d, &h.StaleSMaxAge, isStrict) },
+	"stale_while_revalidate": func(h *Handler, d *caddyfile.Dispenser) error { return oneDuration(d, &h.StaleWhileRevalidate) },
+	"status_header":          (*Handler).parseStatusHeader,
+	"store":                  (*Handler).parseStoreName,
+	"targeted":               (*Handler).parseTargeted,
+	"ttl":                    (*Handler).parseTTL,
+	"vary_ignore":            (*Handler).parseVaryIgnore,
 }
 
 // repeatable are the subdirectives that may appear more than once.
 var repeatable = map[string]bool{"bypass": true, "no_store": true, "ttl": true}
-
-func (h *Handler) parsePreset(d *caddyfile.Dispenser) error {
-	if err := oneArg(d, &h.Preset); err != nil {
-		return err
-	}
-	if _, err := httpcache.Preset(h.Preset); err != nil {
-		return d.Errf("bad preset %v", err)
-	}
-	return nil
-}
 
 func (h *Handler) parseStoreName(d *caddyfile.Dispenser) error {
 	if err := oneArg(d, &h.Store); err != nil {
@@ -264,49 +252,6 @@ func parseStore(d *caddyfile.Dispenser) (c StoreConfig, err error) {
 		return c, d.WrapErr(err)
 	}
 	return c, nil
-}
-
-// oneArg reads exactly one argument.
-func oneArg(d *caddyfile.Dispenser, into *string) error {
-	if !d.AllArgs(into) {
-		return d.ArgErr()
-	}
-	if *into == "" {
-		return d.Err("empty argument")
-	}
-	return nil
-}
-
-// someArgs reads at least one argument, and refuses what valid refuses.
-func someArgs(d *caddyfile.Dispenser, into *[]string, valid func(*httpcache.Policy) error) error {
-	if *into = d.RemainingArgs(); len(*into) == 0 {
-		return d.ArgErr()
-	}
-	if err := valid(new(httpcache.Policy)); err != nil {
-		return d.Errf("bad %v", err)
-	}
-	return nil
-}
-
-// oneSize reads exactly one positive size such as 512MiB.
-func oneSize(d *caddyfile.Dispenser, into *int64) error {
-	var arg string
-	if err := oneArg(d, &arg); err != nil {
-		return err
-	}
-	return parseSize(d, arg, into)
-}
-
-func parseSize(d *caddyfile.Dispenser, arg string, into *int64) error {
-	n, err := humanize.ParseBytes(arg)
-	if last := arg[len(arg)-1]; last >= '0' && last <= '9' {
-		err = errors.New("no unit")
-	}
-	if err != nil || n == 0 || n > math.MaxInt64 || strings.HasPrefix(arg, "-") {
-		return d.Errf("bad size %q: want a positive number with a unit such as 512MiB", arg)
-	}
-	*into = int64(n)
-	return nil
 }
 
 // Interface guard

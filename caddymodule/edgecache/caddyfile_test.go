@@ -112,6 +112,7 @@ func adapt(input string) string {
 func FuzzDirective(f *testing.F) {
 	f.Add("key {\nheader X\nquery ignore a* b\nquery sort\n}\nttl 404 1m\nbypass /a @x\nno_store {\npath /x\n}\ncookies key a b")
 	f.Add("status_header debug {env.X}\ncoalesce on {\nwait 1s\nmax_waiters 2\n}\ntargeted a b\njitter 5% {\n}\nmax_ttl 0")
+	f.Add("slice \"\" above 8MiB\non_abort finish 10% \"\"\nrange full\npreset nginx\nmax_object \"\"")
 	f.Fuzz(func(t *testing.T, block string) {
 		if strings.Contains(block, "import") || strings.Contains(block, "{$") || strings.Contains(block, "env.") || strings.Contains(block, "file.") {
 			return // what else is on this machine

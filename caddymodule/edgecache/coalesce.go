@@ -2,8 +2,6 @@ package edgecache
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -48,12 +46,11 @@ func (c *Coalescing) parseEarlyRefresh(d *caddyfile.Dispenser) error {
 		c.EarlyRefresh = -1
 		return nil
 	}
-	digits, percent := strings.CutSuffix(arg, "%")
-	n, err := strconv.Atoi(digits)
-	if !percent || err != nil || n < 1 || n > maxEarlyRefresh {
+	percent, ok := parsePercent(arg)
+	if !ok || percent < 1 || percent > maxEarlyRefresh {
 		return d.Errf("bad early_refresh %q: want 1%% to %d%%, or off", arg, maxEarlyRefresh)
 	}
-	c.EarlyRefresh = n
+	c.EarlyRefresh = percent
 	return nil
 }
 
@@ -147,7 +144,7 @@ func (c *Coalescing) parseCoalesce(d *caddyfile.Dispenser) error {
 		case "lock_age":
 			err = onePositive(d, &c.Coalesce.LockAge)
 		case "max_waiters":
-			c.Coalesce.MaxWaiters, err = oneCount(d)
+			err = oneCount(d, &c.Coalesce.MaxWaiters)
 		case "stale_to_waiters":
 			if err = oneSwitch(d, &on); err == nil {
 				c.Coalesce.NoStaleToWaiters = !*on
@@ -160,17 +157,4 @@ func (c *Coalescing) parseCoalesce(d *caddyfile.Dispenser) error {
 		}
 	}
 	return nil
-}
-
-// oneCount reads exactly one positive number.
-func oneCount(d *caddyfile.Dispenser) (int, error) {
-	option, arg := d.Val(), ""
-	if err := oneArg(d, &arg); err != nil {
-		return 0, err
-	}
-	n, err := strconv.Atoi(arg)
-	if err != nil || n <= 0 {
-		return 0, d.Errf("bad %s %q: want a positive number", option, arg)
-	}
-	return n, nil
 }

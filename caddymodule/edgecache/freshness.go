@@ -2,9 +2,7 @@ package edgecache
 
 import (
 	"fmt"
-	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -100,18 +98,24 @@ func (f *Freshness) apply(p *httpcache.Policy) (err error) {
 		return fmt.Errorf("jitter %d: want 0 to %d percent", f.Jitter, maxJitter)
 	}
 	p.Jitter = f.Jitter
-	switch f.ClientCacheControl {
-	case "":
-	case "ignore", "honor", "trusted":
-		p.HonorClient = f.ClientCacheControl == "honor"
-	default:
-		return fmt.Errorf("client_cache_control %w", badClientCacheControl(f.ClientCacheControl))
+	if f.ClientCacheControl != "" {
+		if p.HonorClient, err = honorsAll(f.ClientCacheControl); err != nil {
+			return fmt.Errorf("client_cache_control %w", err)
+		}
 	}
 	return nil
 }
 
-func badClientCacheControl(word string) error {
-	return fmt.Errorf("%q: want ignore, honor or trusted", word)
+// honorsAll reads one of the words ignore, honor and trusted, and reports
+// whether the directives of all clients count.
+func honorsAll(word string) (bool, error) {
+	switch word {
+	case "ignore", "trusted":
+		return false, nil
+	case "honor":
+		return true, nil
+	}
+	return false, fmt.Errorf("%q: want ignore, honor or trusted", word)
 }
 
 // checkStatus refuses what no response has that could be stored.
@@ -171,72 +175,10 @@ func (f *Freshness) parseJitter(d *caddyfile.Dispenser) error {
 	if err := oneArg(d, &arg); err != nil {
 		return err
 	}
-	digits, percent := strings.CutSuffix(arg, "%")
-	n, err := strconv.Atoi(digits)
-	if !percent || err != nil || n < 0 || n > maxJitter {
+	percent, ok := parsePercent(arg)
+	if !ok || percent > maxJitter {
 		return d.Errf("bad jitter %q: want 0%% to %d%%", arg, maxJitter)
 	}
-	f.Jitter = n
-	return nil
-}
-
-func (f *Freshness) parseClientCacheControl(d *caddyfile.Dispenser) error {
-	if err := oneArg(d, &f.ClientCacheControl); err != nil {
-		return err
-	}
-	switch f.ClientCacheControl {
-	case "ignore", "honor", "trusted":
-		return nil
-	}
-	return d.Errf("bad client_cache_control %v", badClientCacheControl(f.ClientCacheControl))
-}
-
-// oneDuration reads exactly one duration.
-func oneDuration(d *caddyfile.Dispenser, into *caddy.Duration) error {
-	var arg string
-	if err := oneArg(d, &arg); err != nil {
-		return err
-	}
-	v, err := parseDuration(arg)
-	if err != nil {
-		return d.Errf("bad duration %v", err)
-	}
-	*into = v
-	return nil
-}
-
-// onePositive reads exactly one positive duration.
-func onePositive(d *caddyfile.Dispenser, into *caddy.Duration) error {
-	option, arg := d.Val(), ""
-	if err := oneArg(d, &arg); err != nil {
-		return err
-	}
-	duration, err := parseDuration(arg)
-	if err != nil || duration == 0 {
-		return d.Errf("bad %s %q: want a positive duration such as 10s", option, arg)
-	}
-	*into = duration
-	return nil
-}
-
-func parseDuration(arg string) (caddy.Duration, error) {
-	v, err := caddy.ParseDuration(arg)
-	if err != nil || v < 0 || v > math.MaxInt64/4 {
-		return 0, fmt.Errorf("%q: want one such as 10s, 5m or 30d", arg)
-	}
-	return caddy.Duration(v), nil
-}
-
-// oneSwitch reads exactly one of on and off.
-func oneSwitch(d *caddyfile.Dispenser, into **bool) error {
-	var arg string
-	if err := oneArg(d, &arg); err != nil {
-		return err
-	}
-	on := arg == "on"
-	if !on && arg != "off" {
-		return d.Errf("bad %q: want on or off", arg)
-	}
-	*into = &on
+	f.Jitter = percent
 	return nil
 }

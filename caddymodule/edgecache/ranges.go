@@ -67,16 +67,6 @@ func (c *Ranges) apply(p *httpcache.Policy) (err error) {
 	return nil
 }
 
-func (c *Ranges) parseRange(d *caddyfile.Dispenser) error {
-	if err := oneArg(d, &c.Range); err != nil {
-		return err
-	}
-	if _, err := httpcache.ParseRangesMode(c.Range); err != nil {
-		return d.Errf("bad range %v", err)
-	}
-	return nil
-}
-
 // parseSlice reads slice SIZE above SIZE.
 func (c *Ranges) parseSlice(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()

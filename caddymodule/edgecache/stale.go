@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/tandem-cdn/tandem/internal/httpcache"
 )
@@ -53,29 +52,22 @@ func (s *Stale) apply(p *httpcache.Policy) error {
 			*d.to = time.Duration(*d.from)
 		}
 	}
-	switch s.StaleSMaxAge {
-	case "":
-	case "explicit", "strict":
-		p.StrictSMaxAge = s.StaleSMaxAge == "strict"
-	default:
-		return fmt.Errorf("stale_s_maxage %w", badStaleSMaxAge(s.StaleSMaxAge))
+	if s.StaleSMaxAge != "" {
+		var err error
+		if p.StrictSMaxAge, err = isStrict(s.StaleSMaxAge); err != nil {
+			return fmt.Errorf("stale_s_maxage %w", err)
+		}
 	}
 	return nil
 }
 
-func badStaleSMaxAge(word string) error { return fmt.Errorf("%q: want explicit or strict", word) }
-
-func (s *Stale) parseSMaxAge(d *caddyfile.Dispenser) error {
-	if err := oneArg(d, &s.StaleSMaxAge); err != nil {
-		return err
+// isStrict reads one of the words explicit and strict.
+func isStrict(word string) (bool, error) {
+	switch word {
+	case "explicit":
+		return false, nil
+	case "strict":
+		return true, nil
 	}
-	if s.StaleSMaxAge != "explicit" && s.StaleSMaxAge != "strict" {
-		return d.Errf("bad stale_s_maxage %v", badStaleSMaxAge(s.StaleSMaxAge))
-	}
-	return nil
-}
-
-func oneDurationOrZero(d *caddyfile.Dispenser, into **caddy.Duration) error {
-	*into = new(caddy.Duration)
-	return oneDuration(d, *into)
+	return false, fmt.Errorf("%q: want explicit or strict", word)
 }

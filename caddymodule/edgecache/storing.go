@@ -150,26 +150,6 @@ func (s *Storing) apply(p *httpcache.Policy) (err error) {
 	return nil
 }
 
-func (s *Storing) parseSetCookie(d *caddyfile.Dispenser) error {
-	if err := oneArg(d, &s.SetCookie); err != nil {
-		return err
-	}
-	if _, err := httpcache.ParseSetCookie(s.SetCookie); err != nil {
-		return d.Errf("bad set_cookie %v", err)
-	}
-	return nil
-}
-
-func (s *Storing) parseAuthenticated(d *caddyfile.Dispenser) error {
-	if err := oneArg(d, &s.Authenticated); err != nil {
-		return err
-	}
-	if _, err := httpcache.ParseAuthenticated(s.Authenticated); err != nil {
-		return d.Errf("bad authenticated %v", err)
-	}
-	return nil
-}
-
 // parseCookies reads one word, and behind key the names that become part of
 // the key.
 func (h *Handler) parseCookies(d *caddyfile.Dispenser) error {

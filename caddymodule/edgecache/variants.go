@@ -3,7 +3,6 @@ package edgecache
 import (
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"golang.org/x/net/http/httpguts"
@@ -54,17 +53,4 @@ func (v *Variants) parseVaryIgnore(d *caddyfile.Dispenser) error {
 
 func (v *Variants) parseAcceptEncoding(d *caddyfile.Dispenser) error {
 	return someArgs(d, &v.AcceptEncoding, v.apply)
-}
-
-func (v *Variants) parseMaxVariants(d *caddyfile.Dispenser) error {
-	var arg string
-	if err := oneArg(d, &arg); err != nil {
-		return err
-	}
-	n, err := strconv.Atoi(arg)
-	if err != nil || n < 1 {
-		return d.Errf("bad max_variants %q: want a positive number", arg)
-	}
-	v.MaxVariants = n
-	return nil
 }

@@ -1,7 +1,6 @@
 package httpcache
 
 import (
-	"fmt"
 	"iter"
 	"net/http"
 	"slices"
@@ -21,17 +20,7 @@ const (
 
 // ParseCookies reads one of the words auto, ignore, bypass and key.
 func ParseCookies(word string) (Cookies, error) {
-	switch word {
-	case "auto":
-		return AutoCookies, nil
-	case "ignore":
-		return IgnoreCookies, nil
-	case "bypass":
-		return BypassCookies, nil
-	case "key":
-		return KeyCookies, nil
-	}
-	return 0, fmt.Errorf("%q: want auto, ignore, bypass or key", word)
+	return oneOf[Cookies](word, "auto", "ignore", "bypass", "key")
 }
 
 // Authenticated is what the Authorization field of a request means to this
@@ -47,15 +36,7 @@ const (
 
 // ParseAuthenticated reads one of the words rfc, bypass and ignore.
 func ParseAuthenticated(word string) (Authenticated, error) {
-	switch word {
-	case "rfc":
-		return RFCAuthenticated, nil
-	case "bypass":
-		return BypassAuthenticated, nil
-	case "ignore":
-		return IgnoreAuthenticated, nil
-	}
-	return 0, fmt.Errorf("%q: want rfc, bypass or ignore", word)
+	return oneOf[Authenticated](word, "rfc", "bypass", "ignore")
 }
 
 // userFields are where authenticating proxies, and forward_auth with its

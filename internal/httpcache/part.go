@@ -1,7 +1,6 @@
 package httpcache
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -21,15 +20,7 @@ const (
 
 // ParseRangesMode reads one of the words auto, full and pass.
 func ParseRangesMode(word string) (Ranges, error) {
-	switch word {
-	case "auto":
-		return AutoRanges, nil
-	case "full":
-		return FullRanges, nil
-	case "pass":
-		return PassRanges, nil
-	}
-	return 0, fmt.Errorf("%q: want auto, full or pass", word)
+	return oneOf[Ranges](word, "auto", "full", "pass")
 }
 
 // Part is which part of a representation a 206 response has.

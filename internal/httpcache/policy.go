@@ -3,6 +3,8 @@ package httpcache
 import (
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -149,15 +151,7 @@ const (
 
 // ParseSetCookie reads one of the words skip, strip and store.
 func ParseSetCookie(word string) (SetCookie, error) {
-	switch word {
-	case "skip":
-		return SkipSetCookie, nil
-	case "strip":
-		return StripSetCookie, nil
-	case "store":
-		return StoreSetCookie, nil
-	}
-	return 0, fmt.Errorf("%q: want skip, strip or store", word)
+	return oneOf[SetCookie](word, "skip", "strip", "store")
 }
 
 // Strip takes out of the header of a response that is stored what the policy
@@ -166,4 +160,14 @@ func (p *Policy) Strip(header http.Header) {
 	if p.SetCookie == StripSetCookie {
 		delete(header, "Set-Cookie")
 	}
+}
+
+// oneOf reads one of the words for the values of a T, which are in order.
+func oneOf[T ~uint8](word string, words ...string) (T, error) {
+	i := slices.Index(words, word)
+	if i < 0 {
+		last := len(words) - 1
+		return 0, fmt.Errorf("%q: want %s or %s", word, strings.Join(words[:last], ", "), words[last])
+	}
+	return T(i), nil
 }
