@@ -101,13 +101,10 @@ func (a *aloneFetch) finish(err error) {
 		return
 	}
 	if err == nil {
-		err = a.writer.complete()
+		err = a.writer.complete(a.part)
 	}
 	if err == nil && a.writer.length() < 0 {
 		err = a.client.Context().Err() // which some handlers take for the end
-	}
-	if err == nil && a.part != nil && a.writer.written != a.part.Length {
-		err = errTruncated
 	}
 	h := a.handler
 	switch content := a.body.End(err); {
@@ -115,10 +112,8 @@ func (a *aloneFetch) finish(err error) {
 		h.metrics.refuse(refusedBroken)
 	case !a.body.Whole():
 		h.metrics.refuse(httpcache.RefusedTooLarge)
-	case a.part != nil:
-		h.storePart(a.want.key, a.asked, a.stored, a.part.First, content, a.generation)
 	default:
-		h.put(h.entry(a.want.key, a.stored.WithLength(len(content)), content), a.generation, time.Now())
+		h.storeFetched(a.want.key, a.asked, a.stored, a.part, content, a.generation)
 	}
 	a.body = nil
 }

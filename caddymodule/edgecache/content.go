@@ -1,10 +1,87 @@
 package edgecache
 
 import (
+	"errors"
+	"io"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/tandem-cdn/tandem/internal/collapse"
+	"github.com/tandem-cdn/tandem/internal/httpcache"
+	"github.com/tandem-cdn/tandem/internal/store"
 )
+
+// content is where the bytes of a representation come from.
+type content interface {
+	// writeTo writes a span to a client. It returns false if the client is
+	// gone, and panics with http.ErrAbortHandler if the content is.
+	writeTo(w http.ResponseWriter, span httpcache.Span) bool
+}
+
+// storedContent is content that is all in one entry.
+type storedContent struct {
+	store *store.Store
+	entry *store.Entry
+}
+
+// writeSize is how much of stored content is written before looking whether
+// its reader has to stop.
+const writeSize = 1 << 20
+
+func (c storedContent) writeTo(w http.ResponseWriter, span httpcache.Span) bool {
+	c.store.Pin(c.entry, 1)
+	defer c.store.Unpin(c.entry)
+	for p := range c.entry.Content(span) {
+		for len(p) > 0 {
+			if c.entry.Cut() {
+				panic(http.ErrAbortHandler) // the client can ask for the rest
+			}
+			n := min(len(p), writeSize)
+			if _, err := w.Write(p[:n]); err != nil {
+				return false
+			}
+			p = p[n:]
+		}
+	}
+	return true
+}
+
+// errLeft is why nothing more is written to a client that is gone.
+var errLeft = errors.New("the client has left")
+
+// pour writes a span of what reader reads to the client of r, as it comes. It
+// returns errLeft if the client is gone, and the reader's error, io.EOF among
+// them, if that comes before the end of the span.
+func pour(w http.ResponseWriter, r *http.Request, reader *collapse.Reader, span httpcache.Span) error {
+	flush := func() { _ = http.NewResponseController(w).Flush() }
+	for off := int64(0); off < span.End(); {
+		piece, err := reader.Next(r.Context(), flush)
+		if err != nil && err != io.EOF && r.Context().Err() != nil {
+			return errLeft
+		}
+		if err != nil {
+			return err
+		}
+		before := off
+		off += int64(len(piece))
+		piece = piece[min(max(span.First-before, 0), int64(len(piece))):min(span.End()-before, int64(len(piece)))]
+		if len(piece) == 0 {
+			continue
+		}
+		if _, err := w.Write(piece); err != nil {
+			return errLeft
+		}
+	}
+	return nil
+}
+
+// breakOff ends a transfer before its end, the only way left to say that the
+// content is not whole. What there is of it arrives.
+func breakOff(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).Flush()
+	panic(http.ErrAbortHandler)
+}
 
 // smallContent is how many bytes the HTTP servers keep back until the handler
 // is done, and then know the length of: 2048 for HTTP/1.1, more for HTTP/2 and

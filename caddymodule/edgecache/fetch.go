@@ -324,31 +324,12 @@ func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, shared *respon
 		return nil
 	}
 	span := h.startPart(w, r, shared, now, status)
-	flush := func() { _ = http.NewResponseController(w).Flush() }
-	for off := int64(0); off < span.End(); {
-		piece, err := reader.Next(r.Context(), flush)
-		before := off
-		off += int64(len(piece))
-		switch {
-		case err == io.EOF:
-			return nil
-		case err != nil && r.Context().Err() != nil:
-			shared.leave(reader)
-			return nil
-		case err != nil:
-			// A broken transfer is the only way left to say that the content is
-			// not whole. What there is of it arrives.
-			flush()
-			panic(http.ErrAbortHandler)
-		}
-		piece = piece[min(max(span.First-before, 0), int64(len(piece))):min(span.End()-before, int64(len(piece)))]
-		if len(piece) == 0 {
-			continue
-		}
-		if _, err := w.Write(piece); err != nil {
-			shared.leave(reader)
-			return nil
-		}
+	switch err := pour(w, r, reader, span); err {
+	case nil, io.EOF:
+	case errLeft:
+		shared.leave(reader)
+	default:
+		breakOff(w)
 	}
 	return nil
 }

@@ -372,46 +372,37 @@ func (f *fill) fail(err error) {
 func (f *fill) commit(err error) {
 	h := f.handler
 	if err == nil {
-		err = f.writer.complete()
+		err = f.writer.complete(f.part)
 	}
 	if err == nil {
 		err = f.ctx.Err() // cancelled, which some handlers take for the end
 	}
-	if err == nil && f.part != nil && f.writer.written != f.part.Length {
-		err = errTruncated
-	}
 	if err == nil && f.part != nil && f.want.partial != nil {
 		f.copyStored(httpcache.Span{First: f.part.End(), Length: f.part.Size - f.part.End()})
 	}
-	if err != nil {
+	content := f.body.End(err)
+	var e *store.Entry // with the content, for the account of who still reads it
+	switch {
+	case err != nil:
 		h.metrics.refuse(refusedBroken)
-		f.body.End(err)
-		f.flight.Done()
 		if c := h.logger.Check(zap.DebugLevel, "response not stored"); c != nil {
 			c.Write(zap.Error(err))
 		}
-		return
-	}
-	content := f.body.End(nil)
-	e := h.entry(f.want.key, f.stored, content)
-	if f.refusal != "" {
-		h.state.keep(f.body, e)
 		f.flight.Done()
 		return
-	}
-	if !f.body.Whole() {
+	case f.refusal != "":
+		e = h.entry(f.want.key, f.stored, content)
+	case !f.body.Whole():
 		h.metrics.refuse(httpcache.RefusedTooLarge)
 		f.flight.Retire(time.Now()) // longer than what is stored
 		return
-	}
-	if f.want.sliced != nil {
+	case f.want.sliced != nil:
 		c := f.want.sliced.Sliced
 		e = h.state.store.PutSlice(c, f.part.First/c.Size, content, time.Now())
-	} else if f.part != nil && f.want.partial == nil {
-		e = h.storePart(f.want.key, f.asked, f.stored, f.part.First, content, f.generation)
-	} else {
-		e.Stored = f.stored.WithLength(len(content))
-		h.put(e, f.generation, time.Now())
+	case f.want.partial != nil: // all of it is there now
+		e = h.storeWhole(f.want.key, f.stored, content, f.generation)
+	default:
+		e = h.storeFetched(f.want.key, f.asked, f.stored, f.part, content, f.generation)
 	}
 	h.state.keep(f.body, e)
 	f.flight.Done()

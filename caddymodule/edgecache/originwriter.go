@@ -13,9 +13,9 @@ import (
 	"github.com/tandem-cdn/tandem/internal/httpcache"
 )
 
-// errTruncated is why a response with less content than it announced is not
-// stored.
-var errTruncated = errors.New("origin server sent less than its Content-Length")
+// errTruncated is why a response with less or more content than it announced
+// is not stored.
+var errTruncated = errors.New("origin server sent another length than it announced")
 
 // errEnded is what a handler gets that writes after it has returned.
 var errEnded = errors.New("the response is over")
@@ -161,9 +161,14 @@ func (o *originWriter) length() int64 {
 	return -1
 }
 
-// complete returns an error if less or more content came than was announced.
-func (o *originWriter) complete() error {
-	if n := o.length(); n >= 0 && n != o.written {
+// complete returns an error if less or more content came than was announced,
+// or than part has if that is not nil.
+func (o *originWriter) complete(part *httpcache.Part) error {
+	n := o.length()
+	if part != nil {
+		n = part.Length
+	}
+	if n >= 0 && n != o.written {
 		return fmt.Errorf("%w: %d of %d bytes", errTruncated, o.written, n)
 	}
 	return nil

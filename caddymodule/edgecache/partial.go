@@ -2,6 +2,7 @@ package edgecache
 
 import (
 	"crypto/rand"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -9,41 +10,6 @@ import (
 	"github.com/tandem-cdn/tandem/internal/httpcache"
 	"github.com/tandem-cdn/tandem/internal/store"
 )
-
-// content is where the bytes of a representation come from.
-type content interface {
-	// writeTo writes a span to a client. It returns false if the client is
-	// gone, and panics with http.ErrAbortHandler if the content is.
-	writeTo(w http.ResponseWriter, span httpcache.Span) bool
-}
-
-// storedContent is content that is all in one entry.
-type storedContent struct {
-	store *store.Store
-	entry *store.Entry
-}
-
-// writeSize is how much of stored content is written before looking whether
-// its reader has to stop.
-const writeSize = 1 << 20
-
-func (c storedContent) writeTo(w http.ResponseWriter, span httpcache.Span) bool {
-	c.store.Pin(c.entry, 1)
-	defer c.store.Unpin(c.entry)
-	for p := range c.entry.Content(span) {
-		for len(p) > 0 {
-			if c.entry.Cut() {
-				panic(http.ErrAbortHandler) // the client can ask for the rest
-			}
-			n := min(len(p), writeSize)
-			if _, err := w.Write(p[:n]); err != nil {
-				return false
-			}
-			p = p[n:]
-		}
-	}
-	return true
-}
 
 // replayRanges answers r with those parts of a stored response that its Range
 // asks for. It returns false, having done nothing, if r gets the whole.
@@ -85,6 +51,39 @@ func (h *Handler) replayRanges(w http.ResponseWriter, r *http.Request, e *store.
 	}
 	_, _ = w.Write(m.tail)
 	return true
+}
+
+// startPart sends the header of a shared response whose content is still
+// coming: that of the part which the body is, of the one range of it that r
+// asks for, or of all. It returns what of the body r gets.
+func (h *Handler) startPart(w http.ResponseWriter, r *http.Request, shared *response, now time.Time, status httpcache.CacheStatus) httpcache.Span {
+	header, s := w.Header(), shared.stored
+	all := httpcache.Span{Length: math.MaxInt64}
+	partOf := func(span httpcache.Span, size int64) {
+		h.writeFields(header, s, now, status, nil)
+		acceptRanges(header)
+		header["Content-Range"] = []string{span.ContentRange(size)}
+		header["Content-Length"] = []string{strconv.FormatInt(span.Length, 10)}
+		w.WriteHeader(http.StatusPartialContent)
+	}
+	if p := shared.part; p != nil {
+		partOf(p.Span, p.Size)
+		return all
+	}
+	if size := s.ContentSize(); size >= 0 && len(r.Header["Range"]) > 0 {
+		switch spans, result := s.SelectRanges(r, size, now); {
+		case result == httpcache.Unsatisfiable:
+			h.writeFields(header, s, now, status, httpcache.UnsatisfiedField)
+			unsatisfied(w, size)
+			return httpcache.Span{}
+		case len(spans) == 1:
+			partOf(spans[0], size)
+			return spans[0]
+		}
+	}
+	h.writeFields(header, s, now, status, nil)
+	w.WriteHeader(s.Status)
+	return all
 }
 
 // unsatisfied sends a 416 whose fields are written but for those about size.

@@ -3,7 +3,6 @@ package edgecache
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -180,7 +179,9 @@ func (s *slicedContent) writeTo(w http.ResponseWriter, span httpcache.Span) bool
 		from := span.First % size
 		to := min(size, from+span.Length)
 		if err := s.open(n); err != nil {
-			s.abort(err)
+			if s.r.Context().Err() == nil {
+				breakOff(w)
+			}
 			return false
 		}
 		if span.Length > to-from {
@@ -202,32 +203,11 @@ func (s *slicedContent) write(w http.ResponseWriter, from, to int64) bool {
 		return storedContent{s.handler.state.store, s.stored}.writeTo(w, httpcache.Span{First: from, Length: to - from})
 	}
 	defer s.close() // a reader goes only forward
-	flush := func() { _ = http.NewResponseController(w).Flush() }
-	for off := int64(0); off < to; {
-		piece, err := s.reader.Next(s.r.Context(), flush)
-		if err != nil {
-			s.abort(err)
-			return false
-		}
-		before := off
-		off += int64(len(piece))
-		piece = piece[min(max(from-before, 0), int64(len(piece))):min(to-before, int64(len(piece)))]
-		if len(piece) == 0 {
-			continue
-		}
-		if _, err := w.Write(piece); err != nil {
-			return false
-		}
+	err := pour(w, s.r, s.reader, httpcache.Span{First: from, Length: to - from})
+	if err != nil && err != errLeft {
+		breakOff(w)
 	}
-	return true
-}
-
-// abort breaks the transfer off: the only way left to say that the content is
-// not whole. If the client has left there is nobody to tell.
-func (s *slicedContent) abort(err error) {
-	if err == io.EOF || s.r.Context().Err() == nil {
-		panic(http.ErrAbortHandler)
-	}
+	return err == nil
 }
 
 func (s *slicedContent) close() {
