@@ -65,7 +65,7 @@ type fill struct {
 	body      *collapse.Body
 	total     int64 // how long the body becomes, -1 if that is not known
 	refusal   httpcache.Refusal
-	ahead     bool             // a slice that nobody waits for yet
+	waits     context.Context  // of the client that waits for this slice, nil if none does yet
 	reader    *collapse.Reader // of the client, taken before anybody else can; nil if there is no body
 
 	watch *time.Timer // runs check

@@ -342,6 +342,7 @@ func TestPartOfWholeUnderWay(t *testing.T) {
 	if r := <-whole; r.body != string(content) {
 		t.Error("the whole is not whole")
 	}
+	stored(t, 1) // which the client of the whole does not wait for
 	if r := e.get("/", "Range", "bytes=-10"); r.status != 206 || !isHit(r) || e.asked.Load() != 1 {
 		t.Errorf("afterwards: %d %s", r.status, r.cacheStatus())
 	}

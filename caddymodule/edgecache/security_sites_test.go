@@ -48,6 +48,7 @@ func TestSecurityOtherListener(t *testing.T) {
 // Behind a port that others see under another number all is as always.
 func TestMappedPort(t *testing.T) {
 	e := newEdge(t, site, echoed)
+	e.addr = freeAddr(t) // where no listener of the configuration before is about to close
 	_, port, _ := net.SplitHostPort(e.addr)
 	if err := e.load("servers {\nprotocols h1 h2c\n}", "http://:"+port+" {\nedgecache\nreverse_proxy %[2]s\n}\n# %[1]s"); err != nil {
 		t.Fatal(err)
@@ -295,6 +296,7 @@ func TestKeyFieldIsForwarded(t *testing.T) {
 // must not be made to fill the store for the one that has the name.
 func TestSecurityFinalDot(t *testing.T) {
 	e := newEdge(t, site, echoed)
+	e.addr = freeAddr(t) // where no listener of the configuration before is about to close
 	_, port, _ := net.SplitHostPort(e.addr)
 	sites := "http://shop.example:" + port + " {\nedgecache\nreverse_proxy %[2]s\n}\n" +
 		"http://:" + port + " {\nedgecache\nreverse_proxy %[2]s {\nheader_up X-Device " + poison + "\n}\n}\n# %[1]s"

@@ -1,6 +1,7 @@
 package edgecache
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -83,7 +84,7 @@ func (f *fill) onSlice(status int, now time.Time) {
 		f.body = h.state.flights.NewBody(f.part.Length)
 		f.body.Expect(f.part.Length)
 		f.writer.body = f.body
-		if !f.ahead {
+		if f.waits != nil {
 			f.reader, _ = f.body.NewReader()
 		}
 		f.flight.Publish(&response{stored: f.stored, body: f.body, part: f.part, decided: now, fill: f.span.SpanContext()}, true)
@@ -248,9 +249,11 @@ func (s *slicedContent) open(n int64) error {
 			flight = h.state.flights.Solo(key, now)
 			fallthrough
 		case collapse.Lead:
-			f := h.newFill(s.r, s.next, want, flight, nil, nil)
-			go f.run()
+			f := s.lead(flight, want, s.r.Context())
 			<-flight.Decided()
+			if f == nil {
+				break
+			}
 			f.carried.cut()
 			if s.reader = f.reader; s.reader != nil {
 				s.n, s.is = n, true
@@ -265,6 +268,9 @@ func (s *slicedContent) open(n int64) error {
 		}
 		shared, _, err := flight.Result()
 		switch {
+		case err == nil && shared.entry != nil:
+			s.n, s.is, s.stored = n, true, shared.entry
+			return nil
 		case err == nil:
 			if reader, ok := shared.attach(); ok {
 				s.n, s.is, s.reader = n, true, reader
@@ -291,10 +297,25 @@ func (s *slicedContent) ahead(n int64) {
 	if flight == nil {
 		return
 	}
+	if f := s.lead(flight, want, nil); f != nil {
+		f.carried.cut()
+	}
+}
+
+// lead starts the fetch of a slice, for a client with this context or, if that
+// is nil, for nobody yet. It returns nil if there is no need: the slice may
+// have been stored between the lookup and the join.
+func (s *slicedContent) lead(flight *collapse.Flight[*response], want want, waits context.Context) *fill {
+	h, now := s.handler, time.Now()
+	if e := h.state.store.Slice(s.entry.Sliced, want.part.First/s.entry.Sliced.Size, now); e != nil {
+		flight.Publish(&response{entry: e, stored: e.Stored, decided: now}, true)
+		flight.Done()
+		return nil
+	}
 	f := h.newFill(s.r, s.next, want, flight, nil, nil)
-	f.ahead = true
-	f.carried.cut()
+	f.waits = waits
 	go f.run()
+	return f
 }
 
 // want is what a fetch of slice n is after.

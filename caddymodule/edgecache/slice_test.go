@@ -6,13 +6,18 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/tandem-cdn/tandem/internal/collapse"
 	"github.com/tandem-cdn/tandem/internal/httpcache"
 )
 
@@ -132,6 +137,79 @@ func TestSlices(t *testing.T) {
 				t.Errorf("%s was asked for %d times", spec, asked.counts[spec])
 			}
 		}
+	})
+}
+
+// slicingHandler is a handler that stores what origin sends in slices, and the
+// handler behind it.
+func slicingHandler(t *testing.T, origin http.HandlerFunc) (*Handler, caddyhttp.HandlerFunc) {
+	h, _, _ := warmHandler(t)
+	h.Slice = &Slice{Size: sliceSize, Above: 2 * sliceSize}
+	return h, func(w http.ResponseWriter, r *http.Request) error {
+		origin(w, r)
+		return nil
+	}
+}
+
+// TestSliceStoredMeanwhile begins a fetch of a slice that another has stored
+// just before.
+func TestSliceStoredMeanwhile(t *testing.T) {
+	var asked rangesAsked
+	origin := &versioned{size: 3 * sliceSize}
+	h, next := slicingHandler(t, asked.count(origin))
+	if w, err := visit(h, next, time.Minute); w.Body.Len() != 3*sliceSize || err != nil {
+		t.Fatalf("%d bytes, %v", w.Body.Len(), err)
+	}
+	eventually(t, "the fetch ends", nothingIsFetched)
+	r := httptest.NewRequest("GET", "http://example.com/visit", nil)
+	entry, _ := h.state.store.Lookup(h.appendKey(nil, r), r.Header, time.Now())
+	s := &slicedContent{handler: h, r: r, next: next, entry: entry}
+	want := s.want(1)
+	flight, _ := h.state.flights.Join(h.flightKey(r, want), h.patience.terms, time.Now())
+	follower, _ := h.state.flights.Join(h.flightKey(r, want), h.patience.terms, time.Now())
+	if f := s.lead(flight, want, t.Context()); f != nil {
+		t.Error("fetched")
+	}
+	shared, outcome, err := follower.Wait(t.Context(), time.Minute)
+	if outcome != collapse.Published || err != nil || len(shared.entry.Body) != sliceSize {
+		t.Errorf("outcome %d, %v", outcome, err)
+	}
+	if n := h.state.flights.Len(); n != 0 {
+		t.Errorf("%d fetches left", n)
+	}
+	asked.once(t, 1+3)
+}
+
+// TestSilentSlice has an origin server that takes longer for a slice than a
+// fetch may stand still that nobody waits for. The client that caused it does.
+func TestSilentSlice(t *testing.T) {
+	origin := &versioned{size: 3 * sliceSize}
+	var last time.Time // when the last request to the origin server ended
+	h, next := slicingHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Range") != "" {
+			select {
+			case <-time.After(3 * idleTimeout):
+			case <-r.Context().Done():
+				last = time.Now()
+				panic(http.ErrAbortHandler)
+			}
+		}
+		origin.ServeHTTP(w, r)
+	})
+	content := string(versionedContent(0, origin.size))
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		if _, err := visit(h, next, idleTimeout/2, "Range", "bytes=0-9"); err == nil {
+			t.Error("no error")
+		}
+		synctest.Wait()
+		if d := last.Sub(began); d < idleTimeout || d > 2*idleTimeout {
+			t.Errorf("goes on for nobody: %v", d)
+		}
+		if w, err := visit(h, next, time.Hour); w.Body.String() != content || err != nil {
+			t.Errorf("%d bytes, %v", w.Body.Len(), err)
+		}
+		time.Sleep(time.Hour)
 	})
 }
 

@@ -28,6 +28,6 @@ func (f *fill) awaited() bool {
 		shared, _, _ := f.flight.Result()
 		return shared != nil && shared.body != nil && shared.body.Readers() > 0
 	default:
-		return false
+		return f.waits != nil && f.waits.Err() == nil
 	}
 }
