@@ -421,6 +421,26 @@ func TestStreamingIsNotHeldBack(t *testing.T) {
 	}
 }
 
+// A field that switches nothing is no way past the cache, and goes no further.
+func TestUpgradeThatIsNone(t *testing.T) {
+	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {
+		cacheable(w, fmt.Sprint(r.Header["Upgrade"], r.Header["Http2-Settings"]))
+	})
+	ask := func(version, fields string) string {
+		return e.raw("GET / HTTP/" + version + "\r\nHost: " + e.addr + "\r\n" + fields + "\r\n\r\n")
+	}
+	const websocket, h2c = "Upgrade: websocket", "Upgrade: h2c\r\nHTTP2-Settings: AAAA\r\nConnection: HTTP2-Settings"
+	if got := ask("1.0", websocket+"\r\nConnection: upgrade"); !strings.Contains(got, "[] []") || !strings.Contains(got, "fwd=uri-miss; stored") {
+		t.Error(got)
+	}
+	stored(t, 1)
+	for _, fields := range []string{websocket + "\r\nConnection: close", h2c + ", close", h2c + "\r\nConnection: upgrade, close"} {
+		if got := ask("1.1", fields); !strings.Contains(got, "; hit") {
+			t.Errorf("%s: %s", fields, got)
+		}
+	}
+}
+
 func TestUpgradePassesThrough(t *testing.T) {
 	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {
 		c, buf, err := w.(http.Hijacker).Hijack()

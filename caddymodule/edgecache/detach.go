@@ -23,6 +23,10 @@ var contentFields = []string{
 	"Content-Range", "Content-Type", "Expect",
 }
 
+// connectionFields are about the client's connection and end there (RFC 9110
+// §7.6.1). Who may go over to another protocol passes by the cache.
+var connectionFields = []string{"Connection", "Http2-Settings", "Upgrade"}
+
 // forwardingFields are what proxies say about the request as it reached them.
 // Some origin servers build links and redirections of them. reverse_proxy
 // settles X-Forwarded-For, -Host and -Proto; these it passes on from anybody.
@@ -48,6 +52,7 @@ func (h *Handler) forStoring(ctx context.Context, r *http.Request) *http.Request
 	}
 	drop(unsafeOverrides)
 	drop(contentFields)
+	drop(connectionFields)
 	if trusted, _ := caddyhttp.GetVar(ctx, caddyhttp.TrustedProxyVarKey).(bool); !trusted {
 		drop(forwardingFields)
 	}

@@ -167,7 +167,7 @@ func (h *Handler) inKey(matcher any) bool {
 	case *caddyhttp.MatchHeader:
 		for name := range *m {
 			switch name = http.CanonicalHeaderKey(name); name {
-			case "Connection", "Upgrade": // requests that these tell from others are not for the cache
+			case "Connection", "Upgrade": // who may switch protocols passes by the cache, and no fetch for it has these
 			case "Cookie":
 				if h.policy.Cookies != httpcache.BypassCookies {
 					return false

@@ -129,7 +129,7 @@ func bypass(r *http.Request) (Decision, bool) {
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		return Decision{Bypass, ForwardMethod, ""}, true
-	case len(r.Header["Upgrade"]) > 0:
+	case mayUpgrade(r):
 		return Decision{Bypass, ForwardBypass, "upgrade"}, true
 	case r.ContentLength > 0, r.ContentLength < 0 && r.ProtoMajor < 3:
 		// Content in a GET has no meaning, yet some servers give it one. In
@@ -151,22 +151,43 @@ func bypass(r *http.Request) (Decision, bool) {
 	return Decision{}, false
 }
 
-// namesFields reports whether a Connection field has more in it than the
-// options that say nothing about other fields.
-func namesFields(lines []string) bool {
+// mayUpgrade reports whether the response to r may be the beginning of another
+// protocol: only HTTP/1.1 can go over to one, and only if Connection says so
+// too (RFC 9110 §7.8). HTTP/2 is not begun like that any more (RFC 9113 §3.1).
+func mayUpgrade(r *http.Request) bool {
+	lines := r.Header["Upgrade"]
+	return len(lines) > 0 && r.ProtoMajor == 1 && r.ProtoMinor == 1 &&
+		anyMember(lines, func(protocol string) bool { return protocol != "h2c" }) &&
+		anyMember(r.Header["Connection"], func(option string) bool { return option == "upgrade" })
+}
+
+// anyMember reports whether one of the members of a list, in small letters,
+// is like that.
+func anyMember(lines []string, is func(string) bool) bool {
 	for _, line := range lines {
-		if line == "keep-alive" || line == "close" {
-			continue
-		}
-		for option := range strings.SplitSeq(line, ",") {
-			switch strings.ToLower(trimOWS(option)) {
-			case "", "close", "keep-alive", "te":
-			default:
+		for member := range strings.SplitSeq(line, ",") {
+			if member = strings.ToLower(trimOWS(member)); member != "" && is(member) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// namesFields reports whether a Connection field has more in it than the
+// options that say nothing about other fields, or only about fields that no
+// response depends on.
+func namesFields(lines []string) bool {
+	if len(lines) == 1 && (lines[0] == "keep-alive" || lines[0] == "close") {
+		return false // as nearly always
+	}
+	return anyMember(lines, func(option string) bool {
+		switch option {
+		case "close", "keep-alive", "te", "upgrade", "http2-settings":
+			return false
+		}
+		return true
+	})
 }
 
 func acceptsEventStream(lines []string) bool {

@@ -28,6 +28,12 @@ func get(fields ...string) *http.Request {
 	return r
 }
 
+// version makes r a request of another version of HTTP.
+func version(major, minor int, r *http.Request) *http.Request {
+	r.ProtoMajor, r.ProtoMinor = major, minor
+	return r
+}
+
 func date(t time.Time) string { return t.Format(http.TimeFormat) }
 
 func TestAgeAndLifetime(t *testing.T) {
@@ -150,7 +156,14 @@ func TestDecide(t *testing.T) {
 		{"post", method("POST"), stored("max-age=60"), fresh, Decision{Bypass, ForwardMethod, ""}},
 		{"made-up-method", method("FROBNICATE"), nil, fresh, Decision{Bypass, ForwardMethod, ""}},
 		{"content", upload, stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "content"}},
-		{"upgrade", get("Upgrade", "websocket"), stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "upgrade"}},
+		{"upgrade", get("Connection", "keep-alive, Upgrade", "Upgrade", "websocket"), stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "upgrade"}},
+		{"upgrade-one-of-two", get("Connection", "upgrade", "Upgrade", "h2c, websocket"), stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "upgrade"}},
+		{"upgrade-h2c", get("Connection", "Upgrade, HTTP2-Settings", "Upgrade", "h2c", "Http2-Settings", "AAAA"), stored("max-age=60"), fresh, Decision{Verdict: Hit}},
+		{"upgrade-not-meant", get("Upgrade", "websocket"), stored("max-age=60"), fresh, Decision{Verdict: Hit}},
+		{"upgrade-to-nothing", get("Connection", "upgrade", "Upgrade", " ,"), stored("max-age=60"), fresh, Decision{Verdict: Hit}},
+		{"upgrade-and-more", get("Connection", "upgrade, Cookie", "Upgrade", "h2c"), stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "connection"}},
+		{"upgrade-http/1.0", version(1, 0, get("Connection", "upgrade", "Upgrade", "websocket")), stored("max-age=60"), fresh, Decision{Verdict: Hit}},
+		{"upgrade-http/3", version(3, 0, get("Connection", "upgrade", "Upgrade", "websocket")), stored("max-age=60"), fresh, Decision{Verdict: Hit}},
 		{"if-match", get("If-Match", "*"), stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "precondition"}},
 		{"connection", get("Connection", "keep-alive, Origin"), stored("max-age=60"), fresh, Decision{Bypass, ForwardBypass, "connection"}},
 		{"connection-plain", get("Connection", "Keep-Alive, TE", "Connection", "close"), stored("max-age=60"), fresh, Decision{Verdict: Hit}},
