@@ -65,10 +65,7 @@ type aloneFetch struct {
 func (a *aloneFetch) onHeader(status int) {
 	h, now := a.handler, time.Now()
 	if a.writer.abandoned() {
-		a.refused = caddyhttp.Error(http.StatusBadGateway, errAbandoned)
-		if a.client.Context().Err() != nil {
-			a.refused = caddyhttp.Error(statusClientClosed, context.Cause(a.client.Context()))
-		}
+		a.refused = abandonment(a.client)
 		a.writer.client = nil // the content goes nowhere
 		return
 	}
@@ -92,6 +89,14 @@ func (a *aloneFetch) onHeader(status int) {
 	h.count(a.client, account{result(a.want.forward), a.want.key, a.stored, now})
 	a.writer.sendHeader(status, httpcache.CacheStatus{
 		Cache: h.id, Forward: a.want.forward, Stored: refusal == "", Detail: string(refusal)})
+}
+
+// abandonment is the error in place of a response that is none to r.
+func abandonment(r *http.Request) error {
+	if r.Context().Err() != nil {
+		return caddyhttp.Error(statusClientClosed, context.Cause(r.Context()))
+	}
+	return caddyhttp.Error(http.StatusBadGateway, errAbandoned)
 }
 
 func (a *aloneFetch) finish(err error) {

@@ -172,12 +172,11 @@ func updateBehaviours() (all []behaviour) {
 		{"says-nothing", []string{cacheControl, fresh, "Content-Length", ""}, validated, nil},
 		{"error", nil, validated, nil},
 	} {
-		status := 200
+		asked := step{method: "HEAD", say: c.say}
 		if c.id == "error" {
-			status = 500
+			asked.status, asked.want = 500, stood
 		}
-		all = append(all, behaviour{"head-" + c.id, head, should, []step{
-			{say: stored}, {method: "HEAD", status: status, say: c.say}, {want: c.want, say: stored, get: c.get}}})
+		all = append(all, behaviour{"head-" + c.id, head, should, []step{{say: stored}, asked, {want: c.want, say: stored, get: c.get}}})
 	}
 	return append(all,
 		behaviour{"update-drops-no-store", "RFC 9111 §3", must, []step{{say: stale}, {want: origin, status: 200, say: []string{cacheControl, "no-store", "Etag", `"abc"`}}, {}}},

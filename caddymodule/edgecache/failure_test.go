@@ -240,6 +240,44 @@ func wantEach(t *testing.T, e *edge, path, want string) {
 	}
 }
 
+// A server error answers a HEAD no more than a GET, if there is something
+// stale that may stand in.
+func TestHeadOfServerError(t *testing.T) {
+	var broken atomic.Bool
+	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", lasting)
+		if r.URL.Path == "/strict" {
+			w.Header().Set("Cache-Control", "max-age=0, must-revalidate")
+			w.Header().Set("Etag", `"1"`)
+		}
+		if broken.Load() {
+			w.Header().Set("X-Broken", "yes")
+			w.WriteHeader(500)
+			return
+		}
+		_, _ = io.WriteString(w, "good")
+	})
+	e.get("/")
+	e.get("/strict")
+	stored(t, 2)
+	broken.Store(true)
+	for _, tc := range []struct {
+		path, cacheStatus string
+		status            int
+	}{
+		{"/", "; detail=stale-if-error", 200},
+		{"/strict", "; fwd=stale; detail=head", 500},
+		{"/new", "; fwd=uri-miss; detail=head", 500},
+	} {
+		r := e.send("HEAD", tc.path)
+		if r.status != tc.status || !strings.HasSuffix(r.cacheStatus(), tc.cacheStatus) ||
+			(r.header.Get("X-Broken") != "") != (tc.status == 500) || tc.status == 200 && r.header.Get("Content-Length") != "4" {
+			t.Errorf("%s: %d %v", tc.path, r.status, r.header)
+		}
+	}
+	stored(t, 2)
+}
+
 // nothingIsLeft waits until no fill runs, and looks for what one may have left
 // behind.
 func nothingIsLeft(t *testing.T, s *state) {

@@ -138,9 +138,8 @@ func (f *fill) run() {
 	}
 }
 
-// exchange is one call of the next handler. A panic of it comes back as an
-// error.
-func (f *fill) exchange() (err error) {
+// serve is one call of the next handler. A panic of it comes back as an error.
+func (h *Handler) serve(next caddyhttp.Handler, w http.ResponseWriter, r *http.Request) (err error) {
 	defer func() {
 		switch p := recover(); p {
 		case nil:
@@ -148,12 +147,17 @@ func (f *fill) exchange() (err error) {
 			err = http.ErrAbortHandler
 		default:
 			err = fmt.Errorf("panic: %v: %w", p, http.ErrAbortHandler)
-			f.handler.logger.Error("panic while filling the cache",
+			h.logger.Error("panic while filling the cache",
 				zap.Any("error", p), zap.ByteString("stack", debug.Stack()))
 		}
 	}()
+	return next.ServeHTTP(w, r)
+}
+
+// exchange runs the next handler.
+func (f *fill) exchange() error {
 	f.requested = time.Now()
-	if err := f.next.ServeHTTP(f.writer, f.request); err != nil {
+	if err := f.handler.serve(f.next, f.writer, f.request); err != nil {
 		return err
 	}
 	if !f.writer.wrote && f.ctx.Err() == nil {

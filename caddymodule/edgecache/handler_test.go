@@ -214,6 +214,9 @@ http://%s {
 	if got := e.get("/").header.Get("X-Cache"); got != "hit" {
 		t.Errorf("got %q", got)
 	}
+	if got := e.send("HEAD", "/other").header.Get("X-Cache"); got != "uri-miss" {
+		t.Errorf("got %q", got)
+	}
 	if got := e.send("POST", "/").header.Get("X-Cache"); got != "method" {
 		t.Errorf("got %q", got)
 	}

@@ -1,6 +1,8 @@
 package edgecache
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -12,7 +14,8 @@ import (
 
 // head forwards a HEAD request that nothing stored answers. Its response says
 // what a GET would have got: it freshens what is stored, or shows that it has
-// changed (RFC 9111 §4.3.5). So it is asked for like one that may be stored.
+// changed (RFC 9111 §4.3.5). So it is asked for like one that may be stored, and
+// something stale stands in for an error as it does for a GET.
 func (h *Handler) head(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, key string, entry *store.Entry, d httpcache.Decision) error {
 	if h.state.passes(r.Header) >= maxPasses {
 		return h.loop(r, d.Forward)
@@ -20,24 +23,51 @@ func (h *Handler) head(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	if entry != nil && !entry.Stored.Shareable(r) {
 		entry = nil // nothing that this request may see, or says anything about
 	}
-	p := h.passWriter(w, r, d)
-	req := h.accompanied(r, p)
-	req.Method = http.MethodHead
-	if entry != nil && !conditional(r) {
-		asked, generation := h.askedBy(r), h.generation(key)
-		p.onHeader = func(status int, header http.Header) {
-			if status == http.StatusOK && entry.Stored.Status == http.StatusOK {
-				h.freshenByHead(entry, asked, header, generation, p.began)
-			}
+	want := want{key: key, entry: entry, forward: d.Forward, next: next}
+	asked, generation, began := h.askedBy(r), h.generation(key), time.Now()
+	var o *originWriter
+	var refused error // why the response is not given to the client, or nil
+	o = newOriginWriter(w.Header(), func(status int) {
+		now := time.Now()
+		h.metrics.upstream.Observe(now.Sub(began).Seconds())
+		switch {
+		case o.abandoned():
+			refused = abandonment(r)
+		case httpcache.IsServerError(status) && want.mayBeStale(now):
+			refused = caddyhttp.Error(status, fmt.Errorf("origin server answered %d", status))
 		}
+		if refused != nil {
+			o.client = nil
+			return
+		}
+		if entry != nil && !conditional(r) && status == http.StatusOK && entry.Stored.Status == http.StatusOK {
+			h.freshenByHead(entry, asked, o.header, generation, began)
+		}
+		h.count(r, want.account())
+		o.sendHeader(status, httpcache.CacheStatus{Cache: h.id, Forward: d.Forward, Detail: d.Detail})
+	})
+	o.client = w
+	req := h.accompanied(r, o)
+	req.Method = http.MethodHead
+	err := h.serve(next, o, req)
+	if err == nil && !o.wrote {
+		o.WriteHeader(http.StatusOK) // as net/http would
 	}
-	err := next.ServeHTTP(p, req)
-	p.end(err)
-	if err != nil && !p.wrote {
-		return h.failed(w, r, want{key: key, entry: entry, forward: d.Forward, next: next}, err)
+	o.end()
+	switch broken := errors.Is(err, http.ErrAbortHandler); {
+	case refused != nil:
+		err = refused
+	case o.wrote:
+		h.metrics.exchange.Observe(time.Since(began).Seconds())
+		if broken {
+			panic(http.ErrAbortHandler)
+		}
+		o.sendTrailers()
+		return err
+	case broken:
+		err = caddyhttp.Error(http.StatusBadGateway, err)
 	}
-	h.count(r, account{result: result(d.Forward), key: key})
-	return err
+	return h.failed(w, r, want, err)
 }
 
 func (h *Handler) freshenByHead(e *store.Entry, asked *http.Request, header http.Header, generation uint64, began time.Time) {

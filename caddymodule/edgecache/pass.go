@@ -49,7 +49,6 @@ type passWriter struct {
 	target   *http.Request // as it came; later handlers may rewrite theirs
 	decision httpcache.Decision
 	began    time.Time
-	onHeader func(status int, header http.Header) // may be nil
 	wrote    bool
 }
 
@@ -115,9 +114,6 @@ func (p *passWriter) finish(status int) {
 	h := p.handler
 	h.metrics.upstream.Observe(time.Since(p.began).Seconds())
 	header := p.Header()
-	if p.onHeader != nil {
-		p.onHeader(status, header)
-	}
 	p.setStatus()
 	if httpcache.Invalidates(p.target.Method, status) {
 		for _, target := range httpcache.InvalidatedTargets(p.target, header) {

@@ -155,6 +155,10 @@ func TestOriginIsStopped(t *testing.T) {
 	if err := origin.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	var status syscall.WaitStatus // it stops a little later
+	if _, err := syscall.Wait4(origin.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		t.Fatal(err, status)
+	}
 	for range 3 {
 		if r := e.get("/known"); r.body != "good" || !strings.HasSuffix(r.cacheStatus(), "detail=slow") {
 			t.Errorf("%q %s", r.body, r.cacheStatus())
