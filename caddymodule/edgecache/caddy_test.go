@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -39,10 +41,8 @@ http://%s {
 	reverse_proxy %s
 }`
 
-// newEdge starts an edge for the given site and origin.
-// It speaks HTTP/2 without TLS as well, so that very many clients can share few
-// connections: from the first configuration on, because a connection that the
-// listener of an earlier one has not accepted is reset when that one closes.
+// newEdge starts an edge for the given site and origin. It speaks HTTP/2 without
+// TLS as well, so that very many clients can share few connections.
 func newEdge(t *testing.T, site string, origin http.HandlerFunc) *edge {
 	t.Helper()
 	e := &edge{t: t, client: &http.Client{
@@ -77,7 +77,44 @@ func (e *edge) originAddr() string { return e.origin.Listener.Addr().String() }
 // load makes Caddy run the site with these global options.
 func (e *edge) load(options, site string) error {
 	site = fmt.Sprintf(site, e.addr, e.originAddr())
-	return loadCaddyfile("{\nadmin off\npersist_config off\ngrace_period 1s\nlog {\noutput discard\n}\n" + options + "\n}\n" + site)
+	return e.takeOver(func() error {
+		return loadCaddyfile("{\nadmin off\npersist_config off\ngrace_period 1s\nlog {\noutput discard\n}\n" + options + "\n}\n" + site)
+	})
+}
+
+// loadJSON makes Caddy run the configuration.
+func (e *edge) loadJSON(config string) error {
+	return e.takeOver(func() error { return caddy.Load([]byte(config), true) })
+}
+
+// takeOver loads a configuration and waits until the listeners of the one
+// before are closed. Caddy opens second sockets on the same ports first, so
+// that for a moment a connection may meet the former site, or be reset because
+// nobody has accepted it.
+func (e *edge) takeOver(load func() error) error {
+	former := e.listening()
+	if err := load(); err != nil {
+		return err
+	}
+	remain := func(socket string) bool { return slices.Contains(former, socket) }
+	eventually(e.t, "the listeners before are closed", func() bool { return !slices.ContainsFunc(e.listening(), remain) })
+	return nil
+}
+
+// listening are the sockets that listen on the port of the edge, by inode; none
+// on a system that does not tell.
+func (e *edge) listening() (inodes []string) {
+	port := ":" + fmt.Sprintf("%04X", netip.MustParseAddrPort(e.addr).Port())
+	for _, table := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
+		text, _ := os.ReadFile(table)
+		for line := range strings.Lines(string(text)) {
+			const listen = "0A"
+			if f := strings.Fields(line); len(f) > 9 && strings.HasSuffix(f[1], port) && f[3] == listen {
+				inodes = append(inodes, f[9])
+			}
+		}
+	}
+	return inodes
 }
 
 func loadCaddyfile(text string) error {

@@ -481,7 +481,7 @@ func newEdgeBefore(t *testing.T, do func(http.ResponseWriter, *http.Request) err
 	config := fmt.Sprintf(`{"admin": {"disabled": true}, "logging": {"logs": {"default": {"writer": {"output": "discard"}}}},
 		"apps": {"http": {"servers": {"s": {"listen": [%q], "automatic_https": {"disable": true}, "routes": [
 			{"handle": [{"handler": "edgecache"}, {"handler": "edgecache_test_next"}]}]}}}}}`, e.addr)
-	if err := caddy.Load([]byte(config), true); err != nil {
+	if err := e.loadJSON(config); err != nil {
 		t.Fatal(err)
 	}
 	return e

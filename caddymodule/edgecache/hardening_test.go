@@ -38,7 +38,7 @@ func TestPanicInAFill(t *testing.T) {
 	config := fmt.Sprintf(`{"admin": {"disabled": true}, "logging": {"logs": {"default": {"writer": {"output": "discard"}}}},
 		"apps": {"http": {"servers": {"s": {"listen": [%q], "automatic_https": {"disable": true}, "routes": [
 			{"handle": [{"handler": "edgecache"}, {"handler": "edgecache_test_panicky"}]}]}}}}}`, e.addr)
-	if err := caddy.Load([]byte(config), true); err != nil {
+	if err := e.loadJSON(config); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

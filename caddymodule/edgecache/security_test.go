@@ -89,9 +89,7 @@ func TestSecurityUnkeyedHeaders(t *testing.T) {
 
 func TestSecurityHostForms(t *testing.T) {
 	e := newEdge(t, site, reflects())
-	// A site for every host; on a port of its own, because a connection may meet
-	// the listener of the configuration before, which is about to close.
-	e.addr = freeAddr(t)
+	// A site for every host.
 	_, port, _ := net.SplitHostPort(e.addr)
 	if err := e.load("servers {\nprotocols h1 h2c\n}", "http://:"+port+" {\nedgecache\nreverse_proxy %[2]s\n}\n# %[1]s"); err != nil {
 		t.Fatal(err)
