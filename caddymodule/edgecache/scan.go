@@ -28,8 +28,9 @@ type finding struct {
 	what string // the directive
 	text string // what is wrong, and the words that mend it
 
-	cache  *Handler // that a handler is behind, or nil
-	choice bool     // the handler answers one way or another, and denies nothing
+	cache   *Handler // that a handler is behind, or nil
+	because []string // what decides whether a request comes there, though it is not in the key
+	choice  bool     // the handler answers one way or another, and denies nothing
 }
 
 // scanRoutes returns what is wrong in the routes of all servers.
@@ -41,7 +42,11 @@ func scanRoutes(app *caddyhttp.App) []finding {
 	}
 	all := slices.Clone(s.found)
 	s.found = slices.DeleteFunc(s.found, func(f finding) bool { // the other side of a rule is no news
-		return f.choice && slices.ContainsFunc(all, func(g finding) bool { return !g.choice && g.cache == f.cache })
+		return f.choice && !slices.ContainsFunc(f.because, func(why string) bool {
+			return !slices.ContainsFunc(all, func(g finding) bool {
+				return !g.choice && g.cache == f.cache && slices.Contains(g.because, why)
+			})
+		})
 	})
 	s.withoutHost()
 	s.inBranches()

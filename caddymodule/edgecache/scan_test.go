@@ -102,6 +102,8 @@ func TestScan(t *testing.T) {
 		{"two-origins-by-cookie", "@beta header_regexp Cookie beta=1\nedgecache\nhandle @beta {\nreverse_proxy a:1\n}\nhandle {\nreverse_proxy a:2\n}", "reverse_proxy reverse_proxy"},
 		{"two-origins-by-a-key-field", "@beta header X-Beta 1\nedgecache {\nkey {\nheader X-Beta\n}\n}\nreverse_proxy @beta a:1\nreverse_proxy a:2", ""},
 		{"two-origins-by-path", "edgecache\nreverse_proxy /api/* a:1\nreverse_proxy a:2", ""},
+		{"rule-and-choice", "@out remote_ip 192.0.2.1\n@phone header User-Agent *Phone*\nedgecache\nrespond @out 403\nreverse_proxy @phone a:1\nreverse_proxy a:2", "respond order reverse_proxy"},
+		{"rule-and-upstream", "@out remote_ip 192.0.2.1\nedgecache\nrespond @out 403\nreverse_proxy {header.X-Up}:80", "respond order reverse_proxy"},
 		{"cache-in-each-branch", "@in remote_ip 10.0.0.0/8\nhandle @in {\nedgecache\nreverse_proxy a:1\n}\nhandle {\nedgecache\nreverse_proxy a:2\n}", "store store"},
 		{"cache-deep-in-each-branch", "@in remote_ip 10.0.0.0/8\nhandle @in {\nroute {\nedgecache\nreverse_proxy a:1\n}\n}\nhandle {\nhandle /a* {\nedgecache\nreverse_proxy a:2\n}\n}", "store store"},
 		{"store-for-each-branch", "@in remote_ip 10.0.0.0/8\nhandle @in {\nedgecache {\nstore other\n}\nreverse_proxy a:1\n}\nhandle {\nedgecache\nreverse_proxy a:2\n}", ""},

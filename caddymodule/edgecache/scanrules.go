@@ -63,10 +63,16 @@ func (s *scan) rule(handler caddyhttp.MiddlewareHandler, at string, p position) 
 	default:
 		return
 	}
-	elsewhere := func(sets caddyhttp.MatcherSets) bool {
-		return p.cache.looksElsewhere(sets) && describe(sets) != p.under
+	var because []string
+	for _, sets := range p.guard {
+		if matchers := describe(sets); p.cache.looksElsewhere(sets) && matchers != p.under {
+			because = append(because, matchers)
+		}
 	}
-	if !always && !slices.ContainsFunc(p.guard, elsewhere) && !dialsElsewhere(handler, p.cache) {
+	if dialsElsewhere(handler, p.cache) {
+		because = append(because, at)
+	}
+	if !always && len(because) == 0 {
 		return
 	}
 	mend := "a route block that has " + what + " before edgecache"
@@ -78,7 +84,7 @@ func (s *scan) rule(handler caddyhttp.MiddlewareHandler, at string, p position) 
 		text = "of requests with one key some come here and some do not, and the first decides for all: " +
 			"have `key` name what the matchers look at, or `bypass` them, or use a cache with a store of its own for each"
 	}
-	s.found = append(s.found, finding{at, what, text, p.cache, choice})
+	s.found = append(s.found, finding{at: at, what: what, text: text, cache: p.cache, because: because, choice: choice})
 }
 
 // describe is the same for the same matchers.
