@@ -2,7 +2,11 @@ package edgecache
 
 import (
 	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -10,6 +14,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/tandem-cdn/tandem/internal/httpcache"
 )
 
 // TestREADME provisions every configuration that the README shows.
@@ -92,5 +98,65 @@ func TestREADMEComparison(t *testing.T) {
 	}
 	if checked < 15 {
 		t.Errorf("only %d are there", checked)
+	}
+}
+
+// TestREADMEDetails compares what is said of the words in detail of
+// Cache-Status with those in the code.
+func TestREADMEDetails(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := make(map[string]bool)
+	for _, refusal := range httpcache.Refusals {
+		words[string(refusal)] = true
+	}
+	note := func(e ast.Expr) {
+		if lit, ok := e.(*ast.BasicLit); ok && lit.Kind == token.STRING && lit.Value != `""` {
+			words[strings.Trim(lit.Value, `"`)] = true
+		}
+	}
+	for _, dir := range []string{".", "../../internal/httpcache"} {
+		files, err := filepath.Glob(dir + "/*.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.KeyValueExpr: // Detail: "…"
+					if key, ok := n.Key.(*ast.Ident); ok && key.Name == "Detail" {
+						note(n.Value)
+					}
+				case *ast.CompositeLit: // Decision{…, …, "…"}
+					if typ, ok := n.Type.(*ast.Ident); ok && typ.Name == "Decision" && len(n.Elts) == 3 {
+						note(n.Elts[2])
+					}
+				case *ast.CallExpr: // h.standIn(…, "…")
+					if f, ok := n.Fun.(*ast.SelectorExpr); ok && f.Sel.Name == "standIn" {
+						note(n.Args[len(n.Args)-1])
+					}
+				}
+				return true
+			})
+		}
+	}
+	for _, word := range []string{"head", "matcher", "too-early", "slow", "set-cookie"} { // one of each kind
+		if !words[word] {
+			t.Errorf("%s is not found in the code", word)
+		}
+	}
+	for word := range words {
+		if !strings.Contains(string(readme), "`"+word+"`") {
+			t.Errorf("README says nothing of the detail %s", word)
+		}
 	}
 }
