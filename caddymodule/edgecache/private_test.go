@@ -294,3 +294,47 @@ func TestBrokenAloneGivesItsMemoryBack(t *testing.T) {
 		t.Errorf("%d bytes still accounted", n)
 	}
 }
+
+// What comes back for a client with cookies or credentials may be for nobody
+// else. To learn that, those without do not wait, and having learnt it is no
+// reason for them not to wait for each other.
+func TestTheAnonymousDoNotWaitForOthers(t *testing.T) {
+	for _, field := range []string{"Cookie", "Authorization"} {
+		t.Run(field, func(t *testing.T) {
+			personal, public := make(chan struct{}), make(chan struct{})
+			e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get(field) != "" {
+					<-personal
+				} else {
+					<-public
+				}
+				w.Header().Set("Content-Type", "text/html")
+				cacheable(w, r.Header.Get(field))
+			})
+			var wg sync.WaitGroup
+			ask := func(status, body string, fields ...string) {
+				wg.Go(func() {
+					if r := e.get("/", fields...); r.body != body || r.cacheStatus() != status {
+						t.Errorf("%v: %q, %s", fields, r.body, r.cacheStatus())
+					}
+				})
+			}
+			ask("edgecache; fwd=uri-miss; detail="+strings.ToLower(field), "a=b", field, "a=b")
+			eventually(t, "the first is forwarded", func() bool { return e.asked.Load() == 1 })
+			ask("edgecache; fwd=uri-miss; stored", "")
+			eventually(t, "the second is forwarded, or waits", func() bool { return e.asked.Load() == 2 || followers(e) > 0 })
+			if followers(e) > 0 {
+				t.Error("who has none waits for who has")
+			}
+			close(personal)
+			eventually(t, "the first is answered", func() bool { return theState(t).flights.Memos() == 1 })
+			ask("edgecache; fwd=uri-miss; collapsed", "")
+			eventually(t, "the third waits, or is forwarded", func() bool { return e.asked.Load() == 3 || followers(e) > 0 })
+			close(public)
+			wg.Wait()
+			if n := e.asked.Load(); n != 2 {
+				t.Errorf("the origin server was asked %d times", n)
+			}
+		})
+	}
+}
