@@ -9,19 +9,6 @@ import (
 	"time"
 )
 
-const (
-	// window is how far the writer of a body that is no longer kept whole may
-	// be ahead of its slowest reader. Not counted anywhere, so it is small.
-	window = 64 << 10
-
-	// stallTimeout is how long one reader may hold up all others.
-	stallTimeout = 30 * time.Second
-
-	// pieceSize bounds what a reader takes at a time, so that one who is slow
-	// but not stuck is seen to move.
-	pieceSize = window / 2
-)
-
 // Errors of bodies.
 var (
 	// ErrNoReaders ends a fetch that is neither stored nor read.
@@ -35,7 +22,7 @@ var (
 // It is kept whole, so that it can be stored in the end, and the writer never
 // waits, until it proves longer than its limit. From then on only a window of
 // it is kept: the writer waits for the slowest reader, and whoever holds up
-// the others for 30 s is dropped.
+// the others for too long is dropped.
 type Body struct {
 	// Set at construction.
 	max     int64
@@ -54,7 +41,9 @@ type Body struct {
 	readers   map[*Reader]struct{}
 	keeper    *Keeper
 	grown     chan struct{} // closed when buf grows or the body ends; nil if nobody waits
-	moved     chan struct{} // closed when a reader moves or leaves; nil if nobody waits
+	waiting   int           // readers that wait for grown
+	moved     chan struct{} // closed when a reader moves, leaves or waits; nil if nobody waits
+	resumed   time.Time     // when the writer last stopped waiting
 }
 
 func newBody(max int64, reserve func(int64) bool, release func(int64)) *Body {
@@ -96,6 +85,7 @@ func (b *Body) Write(p []byte) (int, error) {
 	}
 	b.buf = append(b.buf, p...)
 	b.wake(&b.grown)
+	b.waiting = 0
 	return len(p), nil
 }
 
@@ -200,71 +190,6 @@ func (b *Body) NewReader() (*Reader, bool) {
 	return r, true
 }
 
-// makeRoom waits until the slowest reader is within the window, and lets go
-// of what all have read. The caller holds mu.
-func (b *Body) makeRoom() error {
-	var timer *time.Timer
-	var seen int64
-	for {
-		slowest, ok := b.slowest()
-		if !ok {
-			return ErrNoReaders
-		}
-		if done := slowest - b.base; done >= window {
-			b.buf = append(make([]byte, 0, 2*window), b.buf[done:]...)
-			b.base = slowest
-			gone := max(b.reserved-int64(len(b.buf)), 0)
-			b.release(gone)
-			b.reserved -= gone
-		}
-		if int64(len(b.buf)) < window {
-			return nil
-		}
-		if timer == nil {
-			timer, seen = time.NewTimer(stallTimeout), slowest
-			defer timer.Stop()
-		} else if slowest > seen {
-			timer.Reset(stallTimeout)
-			seen = slowest
-		}
-		if b.moved == nil {
-			b.moved = make(chan struct{})
-		}
-		moved := b.moved
-		b.mu.Unlock()
-		expired := false
-		select {
-		case <-moved:
-		case <-timer.C:
-			expired = true
-		}
-		b.mu.Lock()
-		if expired {
-			b.dropSlowest()
-			timer.Reset(stallTimeout)
-		}
-	}
-}
-
-func (b *Body) slowest() (off int64, ok bool) {
-	for r := range b.readers {
-		if !ok || r.off < off {
-			off, ok = r.off, true
-		}
-	}
-	return off, ok
-}
-
-func (b *Body) dropSlowest() {
-	off, _ := b.slowest()
-	for r := range b.readers {
-		if r.off == off {
-			r.dropped = true
-			delete(b.readers, r)
-		}
-	}
-}
-
 // wake closes a channel that somebody waits on. The caller holds mu.
 func (b *Body) wake(c *chan struct{}) {
 	if *c != nil {
@@ -279,6 +204,7 @@ type Reader struct {
 	off     int64 // body.mu; what has been taken and, but for the last piece, used
 	last    int   // length of the piece taken last
 	dropped bool  // body.mu
+	debt    debt  // body.mu
 }
 
 // Next returns the next piece of content, valid until the following call, or
@@ -290,7 +216,7 @@ func (r *Reader) Next(ctx context.Context, idle func()) ([]byte, error) {
 	defer b.mu.Unlock()
 	if r.last > 0 {
 		r.off += int64(r.last)
-		r.last = 0
+		r.last, r.debt.moved = 0, true
 		b.wake(&b.moved)
 	}
 	told := false
@@ -320,6 +246,8 @@ func (r *Reader) Next(ctx context.Context, idle func()) ([]byte, error) {
 			b.grown = make(chan struct{})
 		}
 		grown := b.grown
+		b.waiting++
+		b.wake(&b.moved)
 		b.mu.Unlock()
 		var err error
 		select {
@@ -329,6 +257,9 @@ func (r *Reader) Next(ctx context.Context, idle func()) ([]byte, error) {
 		}
 		b.mu.Lock()
 		if err != nil {
+			if b.grown == grown {
+				b.waiting--
+			}
 			return nil, err
 		}
 	}
