@@ -12,12 +12,10 @@ import (
 	"github.com/tandem-cdn/tandem/internal/store"
 )
 
-// content is where the bytes of a representation come from.
-type content interface {
-	// writeTo writes a span to a client. It returns false if the client is
-	// gone, and panics with http.ErrAbortHandler if the content is.
-	writeTo(w http.ResponseWriter, span httpcache.Span) bool
-}
+// content writes a span of a representation to a client. It returns false if
+// the client is gone, and panics with http.ErrAbortHandler if the content is.
+// (It is no interface because what is in one is on the heap.)
+type content func(w http.ResponseWriter, span httpcache.Span) bool
 
 // storedContent is content that is all in one entry.
 type storedContent struct {

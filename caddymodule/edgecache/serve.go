@@ -101,7 +101,7 @@ func (h *Handler) replay(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if e.Sliced != nil && r.Method != http.MethodHead {
 		return h.replaySlices(w, r, next, e, now, status)
 	}
-	if len(r.Header["Range"]) > 0 && h.replayRanges(w, r, e, now, status, storedContent{h.state.store, e}) {
+	if len(r.Header["Range"]) > 0 && h.replayRanges(w, r, e, now, status, storedContent{h.state.store, e}.writeTo) {
 		return nil
 	}
 	if knownLength(r, e.Body) {

@@ -148,7 +148,7 @@ func (h *Handler) replaySlices(w http.ResponseWriter, r *http.Request, next cadd
 			return err
 		}
 	}
-	if h.replayRanges(w, r, e, now, status, s) {
+	if h.replayRanges(w, r, e, now, status, s.writeTo) {
 		return nil
 	}
 	h.writeFields(w.Header(), e.Stored, now, status, nil)

@@ -55,12 +55,18 @@ func (r RangeSpec) String() string {
 // ParseRanges reads a Range field. It returns false for one that is to be
 // ignored: another unit than bytes, not well-formed, or with more ranges than
 // are answered.
+//
+// Like SelectRanges it is small enough to be inlined, so that what it returns
+// may be on the stack of its caller.
 func ParseRanges(field string) ([]RangeSpec, bool) {
+	return parseRanges(make([]RangeSpec, 0, maxRanges), field)
+}
+
+func parseRanges(specs []RangeSpec, field string) ([]RangeSpec, bool) {
 	unit, set, ok := strings.Cut(field, "=")
 	if !ok || !strings.EqualFold(trimOWS(unit), "bytes") {
 		return nil, false
 	}
-	specs := make([]RangeSpec, 0, 1)
 	empty := 0
 	for member := range strings.SplitSeq(set, ",") {
 		member = trimOWS(member)
@@ -129,6 +135,10 @@ const (
 // Range that asks for more than is good for it: here more than five, more
 // than two that overlap, or together more than there is.
 func (s *Stored) SelectRanges(r *http.Request, size int64, now time.Time) ([]Span, RangeResult) {
+	return s.selectRanges(make([]Span, 0, maxRanges), r, size, now)
+}
+
+func (s *Stored) selectRanges(spans []Span, r *http.Request, size int64, now time.Time) ([]Span, RangeResult) {
 	lines := r.Header["Range"]
 	if len(lines) != 1 || r.Method != http.MethodGet || s.Status != http.StatusOK || !s.ifRange(r, now) {
 		return nil, WholeContent
@@ -137,7 +147,6 @@ func (s *Stored) SelectRanges(r *http.Request, size int64, now time.Time) ([]Spa
 	if !ok {
 		return nil, WholeContent
 	}
-	spans := make([]Span, 0, len(specs))
 	sum := int64(0)
 	for _, spec := range specs {
 		if span, ok := spec.Of(size); ok {
@@ -168,9 +177,13 @@ func overlapping(spans []Span) (n int) {
 }
 
 // ContentRange renders the Content-Range of the span (RFC 9110 §14.4).
-func (p Span) ContentRange(size int64) string {
-	return "bytes " + strconv.FormatInt(p.First, 10) + "-" +
-		strconv.FormatInt(p.End()-1, 10) + "/" + strconv.FormatInt(size, 10)
+func (p Span) ContentRange(size int64) string { return string(p.AppendContentRange(nil, size)) }
+
+// AppendContentRange appends it to dst.
+func (p Span) AppendContentRange(dst []byte, size int64) []byte {
+	dst = strconv.AppendInt(append(dst, "bytes "...), p.First, 10)
+	dst = strconv.AppendInt(append(dst, '-'), p.End()-1, 10)
+	return strconv.AppendInt(append(dst, '/'), size, 10)
 }
 
 // UnsatisfiedRange renders the Content-Range of a 416 (RFC 9110 §15.5.17).
