@@ -116,7 +116,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	want.next = next
 	passes := h.state.passes(r.Header)
 	if passes >= maxPasses {
-		return h.loop(r, want.forward)
+		return h.loop(w, r, want.forward)
 	}
 	base := h.flightKey(r, want)
 	flightKey := h.variantKey(base, r, want)
@@ -216,8 +216,9 @@ func (h *Handler) own(w http.ResponseWriter, r *http.Request, next caddyhttp.Han
 }
 
 // loop answers a request that went through this store too often.
-func (h *Handler) loop(r *http.Request, forward httpcache.Forward) error {
+func (h *Handler) loop(w http.ResponseWriter, r *http.Request, forward httpcache.Forward) error {
 	h.count(r, account{result: result(forward)})
+	setStatus(w.Header(), httpcache.CacheStatus{Cache: h.id, Detail: "loop"}, "")
 	return caddyhttp.Error(http.StatusLoopDetected, errors.New("the request goes round in a loop"))
 }
 

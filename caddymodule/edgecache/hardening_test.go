@@ -88,8 +88,8 @@ func TestProxyToItself(t *testing.T) {
 	e := newEdge(t, "http://%[1]s {\nedgecache\nreverse_proxy %[1]s\n}\n# %[2]s", nil)
 	began := time.Now()
 	for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS"} {
-		if r := e.send(method, "/"); r.status != 508 {
-			t.Errorf("%s: status %d", method, r.status)
+		if r := e.send(method, "/"); r.status != 508 || !strings.HasPrefix(r.cacheStatus(), "edgecache; detail=loop, ") {
+			t.Errorf("%s: status %d, %s", method, r.status, r.cacheStatus())
 		}
 	}
 	if r := e.get("/", "Cache-Control", "no-store"); r.status != 508 {

@@ -18,7 +18,7 @@ import (
 // something stale stands in for an error as it does for a GET.
 func (h *Handler) head(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, key string, entry *store.Entry, d httpcache.Decision) error {
 	if h.state.passes(r.Header) >= maxPasses {
-		return h.loop(r, d.Forward)
+		return h.loop(w, r, d.Forward)
 	}
 	if entry != nil && !entry.Stored.Shareable(r) {
 		entry = nil // nothing that this request may see, or says anything about

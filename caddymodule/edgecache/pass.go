@@ -17,7 +17,7 @@ import (
 // and, for unsafe methods, removes what the response makes invalid.
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, d httpcache.Decision) error {
 	if h.state.passes(r.Header) >= maxPasses {
-		return h.loop(r, d.Forward)
+		return h.loop(w, r, d.Forward)
 	}
 	h.state.mark(r.Header)
 	h.count(r, account{result: result(d.Forward)})

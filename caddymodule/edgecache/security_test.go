@@ -140,7 +140,11 @@ func TestSecurityTwoHosts(t *testing.T) {
 		if tc.field != "" {
 			q.Header["Host"] = []string{tc.field}
 		}
-		err := h.ServeHTTP(httptest.NewRecorder(), q, next)
+		w := httptest.NewRecorder()
+		err := h.ServeHTTP(w, q, next)
+		if got := w.Header().Get("Cache-Status"); tc.refused && got != "edgecache; detail=hosts" {
+			t.Errorf("Host: %s, target %s: Cache-Status %s", tc.field, tc.target, got)
+		}
 		if refused := err != nil && strings.Contains(err.Error(), "400"); refused != tc.refused {
 			t.Errorf("Host: %s, target %s: %v", tc.field, tc.target, err)
 		}

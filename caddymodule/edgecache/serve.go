@@ -30,6 +30,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	var buf [512]byte
 	if contradicts(r) {
+		setStatus(w.Header(), httpcache.CacheStatus{Cache: h.id, Detail: "hosts"}, "")
 		return caddyhttp.Error(http.StatusBadRequest, errors.New("the request names two hosts"))
 	}
 	key := h.appendKey(buf[:0], r)
