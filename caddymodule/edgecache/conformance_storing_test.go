@@ -49,6 +49,10 @@ func directiveBehaviours() []behaviour {
 		{"no-cache-field", noCache, must, []step{
 			{say: []string{cacheControl, `max-age=100, no-cache="X-User"`, "X-User", "bob", "X-Other", "1"}, get: []string{"X-User", "bob"}},
 			{want: cache, get: []string{"X-User", "", "X-Other", "1"}}}},
+		{"no-cache-field-of-304", noCache, must, []step{ // validated just now, for this client
+			{say: []string{cacheControl, `max-age=100, no-cache="X-User"`, "Age", "150", "Etag", `"a"`, "X-User", "bob"}},
+			{want: validated, say: []string{"Etag", `"a"`, "X-User", "eve"}, get: []string{"X-User", "eve"}},
+			{want: cache, get: []string{"X-User", ""}}}},
 		reuse("must-revalidate-fresh", "RFC 9111 §5.2.2.2", should, cc("max-age=100, must-revalidate")...),
 		reuse("proxy-revalidate-fresh", "RFC 9111 §5.2.2.8", should, cc("max-age=100, proxy-revalidate")...),
 		reuse("public", "RFC 9111 §5.2.2.9", should, cc("public, max-age=100")...),

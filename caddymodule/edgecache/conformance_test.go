@@ -149,7 +149,7 @@ func (s *scripted) serve(w http.ResponseWriter, r *http.Request) {
 	status := max(step.status, http.StatusOK)
 	content := step.content(b, i)
 	// As an origin server of static files would.
-	if conditional := r.Header.Get("If-None-Match") != "" || r.Header.Get("If-Modified-Since") != ""; conditional && (step.want == validated || step.want == mismatched) {
+	if conditional := r.Header.Get("If-None-Match") != "" || r.Header.Get("If-Modified-Since") != ""; conditional && (step.want == validated || step.safe == validated || step.want == mismatched) {
 		status = http.StatusNotModified
 	}
 	if bodyAllowed(status) {

@@ -252,7 +252,7 @@ func (f *fill) publish(status, fwdStatus int, now time.Time) {
 	} else {
 		length, fwdStatus = f.stored.PartSize(), status
 	}
-	f.withheld = h.policy.Withheld(f.writer.header)
+	f.withheld = h.policy.Withheld(f.writer.header, f.writer.header)
 	f.body = h.state.flights.NewBody(h.maxObject())
 	f.body.Expect(length)
 	f.total = length
@@ -286,6 +286,7 @@ func (f *fill) notModified(entry *store.Entry, now time.Time) {
 		f.fail(errMismatch)
 		return
 	}
+	f.withheld = h.policy.Withheld(fresh.Header(), f.writer.header)
 	e := h.successor(entry, fresh)
 	h.putFreshened(e, f.generation, now)
 	f.flight.Publish(&response{entry: e, stored: fresh, decided: now, fwdStatus: http.StatusNotModified, fill: f.span.SpanContext()}, fresh.Fresh(now))

@@ -484,6 +484,7 @@ func FuzzModel(f *testing.F) {
 			f.Fatal(err)
 		}
 		p.Heuristic = false // the model knows of none
+		p.BareHead = false  // its origin server answers HEAD for something new
 		policies[strict] = &p
 	}
 	runs := 0

@@ -34,7 +34,7 @@ func (f *fill) slices(status, fwdStatus int, now time.Time) bool {
 	if !s.Sliceable() || s.ContentSize() <= c.Above || !f.carried.complete() {
 		return false
 	}
-	f.withheld = h.policy.Withheld(f.writer.header)
+	f.withheld = h.policy.Withheld(f.writer.header, f.writer.header)
 	e := h.putSliced(f.want.key, f.asked, s.All(), f.generation, now)
 	f.flight.Publish(&response{entry: e, stored: e.Stored, decided: now, fwdStatus: fwdStatus, fill: f.span.SpanContext()}, e.Stored.Fresh(now))
 	f.flight.Done()

@@ -75,6 +75,11 @@ type Policy struct {
 	// is not marked as shareable.
 	PersonalPages bool
 
+	// BareHead takes a response to HEAD that has no validator for one about what
+	// is stored, if nothing in it says otherwise (RFC 9111 §4.3.5). Any client
+	// could then keep that from ever being fetched anew.
+	BareHead bool
+
 	// UnorderedLanguages makes no difference between Accept-Language fields
 	// that name languages of equal weight in another order, although some
 	// servers do (RFC 9110 §12.5.4).
@@ -106,7 +111,8 @@ func orDefault(d, byDefault time.Duration) time.Duration {
 //   - safe is the zero Policy.
 //   - conformance does all that RFC 9111 allows, whether or not it is wise in
 //     front of strangers: it stores Set-Cookie, pages for requests with
-//     cookies, and 400, 406 and such, guesses lifetimes, and heeds what clients ask for.
+//     cookies, and 400, 406 and such, guesses lifetimes, heeds what clients ask for, and
+//     takes the response to a HEAD at its word.
 //   - nginx does what proxy_cache does with no further words: no targeted
 //     fields, every status with a lifetime whatever cookies the request had,
 //     nothing stale unless the origin server allows it.
@@ -122,6 +128,7 @@ func Preset(name string) (Policy, error) {
 			PersonalPages: true,
 			RequestErrors: true,
 			StrictSMaxAge: true,
+			BareHead:      true,
 			EarlyRefresh:  -1,
 
 			UnorderedLanguages: true,

@@ -239,11 +239,12 @@ func namedByConnection(header http.Header, name string) bool {
 	return false
 }
 
-// Withheld are the fields of a response that private="field" or
-// no-cache="field" keeps from being stored. The client whose request it
-// answers gets them nevertheless.
-func (p *Policy) Withheld(header http.Header) http.Header {
-	cc, _ := p.responseDirectives(header)
+// Withheld are the fields in the header of a response that private="field" or
+// no-cache="field" in said keeps from being stored. The client whose request
+// it answers gets them nevertheless. said is that header too, or for a 304
+// what is stored as it updates that.
+func (p *Policy) Withheld(said, header http.Header) http.Header {
+	cc, _ := p.responseDirectives(said)
 	if cc.Withheld == "" {
 		return nil
 	}

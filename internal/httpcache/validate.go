@@ -42,7 +42,7 @@ func (p *Policy) Freshen(s *Stored, req *http.Request, header http.Header, reque
 // (RFC 9111 §4.3.5). If that response describes another representation than
 // s, by its validators or length, it returns nil and changed is true: s is to
 // go. It returns nil and false for a response that says too little for
-// either, or that may not be stored.
+// either, unless the policy is to take a BareHead, or that may not be stored.
 func (p *Policy) FreshenByHead(s *Stored, req *http.Request, header http.Header, requested, received time.Time) (fresh *Stored, changed bool) {
 	etag, modified := header["Etag"], header["Last-Modified"]
 	length, known := s.field("Content-Length")
@@ -51,7 +51,7 @@ func (p *Policy) FreshenByHead(s *Stored, req *http.Request, header http.Header,
 		len(modified) > 0 && modified[0] != s.lastModified,
 		known && len(header["Content-Length"]) > 0 && header["Content-Length"][0] != length[0]:
 		return nil, true
-	case len(etag) == 0 && len(modified) == 0:
+	case len(etag) == 0 && len(modified) == 0 && !p.BareHead:
 		return nil, false // may be the same, may be another
 	case received.Before(s.received):
 		return nil, false

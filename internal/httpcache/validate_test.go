@@ -86,6 +86,19 @@ func TestFreshenByHead(t *testing.T) {
 			t.Errorf("%s: ttl %v, %v", tc.name, fresh.TTL(later), fresh.Header())
 		}
 	}
+	bare := &Policy{BareHead: true}
+	for _, tc := range []struct {
+		length         string
+		fresh, changed bool
+	}{{"", true, false}, {"5", true, false}, {"6", false, true}} {
+		h := header("X-A", "2")
+		if tc.length != "" {
+			h.Set("Content-Length", tc.length)
+		}
+		if fresh, changed := bare.FreshenByHead(s, get(), h, later, later); (fresh != nil) != tc.fresh || changed != tc.changed {
+			t.Errorf("bare, length %q: %v, changed %v", tc.length, fresh != nil, changed)
+		}
+	}
 }
 
 func TestSupersedes(t *testing.T) {
@@ -112,7 +125,7 @@ func TestWithheld(t *testing.T) {
 		t.Fatal(refusal)
 	}
 	s := p.NewStored(get(), 200, h, t0, t0)
-	withheld := p.Withheld(h)
+	withheld := p.Withheld(h, h)
 	for _, name := range []string{"X-User", "Set-Cookie", "X-Token"} {
 		if s.Header().Get(name) != "" || withheld.Get(name) == "" {
 			t.Errorf("%s: stored %q, withheld %q", name, s.Header().Get(name), withheld.Get(name))
@@ -121,9 +134,13 @@ func TestWithheld(t *testing.T) {
 	if s.Header().Get("X-Other") == "" || len(withheld) != 3 || s.noCache {
 		t.Errorf("%v %v", s.Header(), withheld)
 	}
-	// A 304 does not bring them in either.
-	f, ok := p.Freshen(s, get(), header("X-User", "eve", "Etag", `"a"`), t0, t0)
+	// A 304 does not bring them in either, nor does it have to say again what is withheld.
+	again := header("X-User", "eve", "X-Other", "2", "Etag", `"a"`)
+	f, ok := p.Freshen(s, get(), again, t0, t0)
 	if !ok || f.Header().Get("X-User") != "" {
 		t.Errorf("%v %v", ok, f)
+	}
+	if withheld := p.Withheld(f.Header(), again); withheld.Get("X-User") != "eve" || len(withheld) != 1 {
+		t.Errorf("of a 304: %v", withheld)
 	}
 }
