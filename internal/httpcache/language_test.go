@@ -75,3 +75,28 @@ func FuzzVaryByLanguage(f *testing.F) {
 		}
 	})
 }
+
+// Two that read the same field in different ways have no secondary key in
+// common, whichever way that is.
+func TestAlike(t *testing.T) {
+	vary := func(p Policy, names string) Vary {
+		v, _ := p.NewVary([]string{names}, header("Accept-Language", "fr, en", "Accept-Encoding", "gzip"))
+		return v
+	}
+	const both = "Accept-Language, Accept-Encoding"
+	safe := vary(Policy{}, both)
+	for _, tc := range []struct {
+		name string
+		v    Vary
+		want bool
+	}{
+		{"same", vary(Policy{}, "accept-encoding, accept-language"), true},
+		{"fewer-names", vary(Policy{}, "Accept-Language"), false},
+		{"other-codings", vary(Policy{Codings: []string{"br"}}, both), false},
+		{"unordered-languages", vary(Policy{UnorderedLanguages: true}, both), false},
+	} {
+		if got := tc.v.Alike(safe); got != tc.want {
+			t.Errorf("%s: got %v, want %v", tc.name, got, tc.want)
+		}
+	}
+}

@@ -50,7 +50,7 @@ func (v Vary) Has(key []byte) bool { return string(key) == v.key }
 
 // Alike reports whether a request has the same secondary key under v and u.
 func (v Vary) Alike(u Vary) bool {
-	return slices.Equal(v.names, u.names) && slices.Equal(v.codings, u.codings)
+	return v.unordered == u.unordered && slices.Equal(v.names, u.names) && slices.Equal(v.codings, u.codings)
 }
 
 // AppendVariant appends what a request with these fields has in common with
