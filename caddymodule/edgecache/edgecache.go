@@ -1,21 +1,38 @@
 // Package edgecache is a shared HTTP cache for Caddy, in front of whatever
-// handler comes next, usually reverse_proxy:
+// handler comes next, usually reverse_proxy. One request through it:
 //
-//	request ──► key ──► store ──► Policy.Decide
-//	                                │
-//	            Hit, StaleHit ◄─────┼─────► Bypass ──► next
-//	           from memory          │
-//	                                ▼
-//	                        Miss, Validate ──► collapse ──► one detached fill
-//	                                             │              │ runs next
-//	                            client and followers ◄── body ──┤
-//	                                                            └──► store
+//	ServeHTTP:  key ──► store ──► Policy.Decide
+//	                                   │
+//	    ┌─────────────────┬────────────┴─────┬─────────────┬────────────┐
+//	Hit, StaleHit   Miss, Validate         Head         Bypass     OnlyIfCached
+//	    │                 │                  │             │            │
+//	    │               fetch                └─► next ◄────┘           504
+//	    │                 │
+//	    │              collapse ── Lead ──► fill ──► next   detached: its client may leave
+//	    │                 │                  │
+//	    │               Follow          at the header
+//	    │                 │                  ├─ storable ───► body ──► store
+//	    │                 │                  ├─ 304 ────────► store
+//	    │                 │                  ├─ failed ─────► what is stale, or the error
+//	    │                 │                  └─ not to share ► its client; the others alone
+//	  replay           deliver ◄─────────────┘
+//	    └────────┬────────┘
+//	          client
 //
 // The rules live in internal/httpcache, the memory in internal/store and the
 // sharing of fetches in internal/collapse; this package joins them to Caddy.
 // What outlives a configuration, the stored responses and the fetches under
 // way, is in a pool by store name; everything else belongs to one
 // configuration and is constant once provisioned.
+//
+// Where to read on: serve.go is the switch, fetch.go who waits for what,
+// fill.go one exchange with the origin server, alone.go, pass.go and head.go
+// those that nobody shares. part.go and slice.go are about what is not stored
+// as a whole, partial.go and content.go about what goes to the client. Each
+// group of options has a file with its fields, its words and what it makes of
+// the policy: freshness, stale, key, variants, storing, ranges, coalesce,
+// abort, exempt, statusheader. account, metrics, trace, admin and command show
+// what the cache does; scan and dangers warn of what it should not be told.
 package edgecache
 
 import (

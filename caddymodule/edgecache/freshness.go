@@ -25,8 +25,8 @@ type Freshness struct {
 	// The lifetime, by status, of a response that names none. Default: none.
 	TTL map[int]caddy.Duration `json:"ttl,omitempty"`
 
-	// The least that is made of a lifetime the origin server names.
-	// Default: no limit.
+	// The least that is made of a lifetime the origin server names, for a
+	// status that has one by default. Default: no limit.
 	MinTTL caddy.Duration `json:"min_ttl,omitempty"`
 
 	// The longest lifetime. Default: no limit.

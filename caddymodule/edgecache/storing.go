@@ -22,7 +22,7 @@ type Storing struct {
 	SetCookie string `json:"set_cookie,omitempty"`
 
 	// What the cookies of a request mean. `auto`: they are forwarded, and
-	// HTML is then stored only if it is marked `public` or `s-maxage`.
+	// HTML is then stored only if it is `public`, `s-maxage` or targeted.
 	// `ignore`: what is fetched for the cache is fetched without them.
 	// `bypass`: requests with cookies are not for this cache. `key`: those
 	// that `key` names count, and only those are forwarded. Default: `auto`.
@@ -38,8 +38,9 @@ type Storing struct {
 }
 
 // askedBy copies of r what decides about storing: handlers further on change
-// the header of theirs. The target is the one that the client named. It has the credentials that the origin server sees,
-// and those that an earlier handler took instead.
+// the header of theirs. The target is the one that the client named. It has
+// the credentials that the origin server sees, and those that an earlier
+// handler took instead.
 func (h *Handler) askedBy(r *http.Request) *http.Request {
 	target := *r.URL
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
