@@ -3,6 +3,7 @@ package httpcache
 import (
 	"cmp"
 	"encoding/binary"
+	"iter"
 	"net/http"
 	"net/url"
 	"strings"
@@ -45,20 +46,20 @@ func (p *Policy) AppendKey(dst []byte, r *http.Request) []byte {
 	scheme, port := schemeOf(r)
 	dst = append(dst, 'G')
 	if !k.NoScheme {
-		dst = AppendKeyPart(dst, 's', scheme)
+		dst = appendKeyPart(dst, 's', scheme)
 		for _, line := range r.Header["X-Forwarded-Proto"] {
-			dst = AppendKeyPart(dst, 'p', line)
+			dst = appendKeyPart(dst, 'p', line)
 		}
 	}
 	if !k.NoHost {
 		dst = appendHost(append(dst, 'a'), r.Host, port)
 		for _, line := range r.Header["X-Forwarded-Host"] {
-			dst = AppendKeyPart(dst, 'h', line)
+			dst = appendKeyPart(dst, 'h', line)
 		}
 	}
 	dst = k.appendTarget(dst, '/', '?', r.URL)
 	for _, name := range k.Headers {
-		dst = AppendKeyPart(dst, 'x', name)
+		dst = appendKeyPart(dst, 'x', name)
 		dst = binary.AppendUvarint(dst, uint64(len(r.Header[name])))
 		for _, line := range r.Header[name] {
 			dst = appendPart(dst, line)
@@ -67,7 +68,7 @@ func (p *Policy) AppendKey(dst []byte, r *http.Request) []byte {
 	for _, name := range k.Cookies {
 		for pair := range cookies(r.Header) {
 			if cookieName(pair) == name {
-				dst = AppendKeyPart(dst, 'c', pair)
+				dst = appendKeyPart(dst, 'c', pair)
 			}
 		}
 	}
@@ -82,20 +83,19 @@ func (p *Policy) AppendOriginal(dst []byte, u *url.URL) []byte {
 
 func (k *Recipe) appendTarget(dst []byte, pathKind, queryKind byte, u *url.URL) []byte {
 	path := cmp.Or(normalPath(u.EscapedPath()), "/") // RFC 9110 §4.2.3: the same
-	dst = AppendKeyPart(dst, pathKind, path)
+	dst = appendKeyPart(dst, pathKind, path)
 	if query, present := k.query(u); present { // "/a" and "/a?" are not the same target
-		dst = AppendKeyPart(dst, queryKind, query)
+		dst = appendKeyPart(dst, queryKind, query)
 	}
 	return dst
 }
 
 // AppendListener appends to a key of AppendKey the port, or the name of the
 // socket, that a request came to.
-func AppendListener(dst []byte, listener string) []byte { return AppendKeyPart(dst, 'l', listener) }
+func AppendListener(dst []byte, listener string) []byte { return appendKeyPart(dst, 'l', listener) }
 
-// AppendKeyPart appends to a key of AppendKey something else that the
-// response depends on; kind tells what, and is none that AppendKey uses.
-func AppendKeyPart(dst []byte, kind byte, part string) []byte {
+// appendKeyPart appends what a response depends on; kind tells what.
+func appendKeyPart(dst []byte, kind byte, part string) []byte {
 	return appendPart(append(dst, kind), part)
 }
 
@@ -152,35 +152,60 @@ func appendLower(dst []byte, s string) []byte {
 	return dst
 }
 
+// keyPart is one part of a key.
+type keyPart struct {
+	kind  byte
+	text  string
+	lines []string // of a field, whose name is the text
+	raw   []byte   // all of it as it stands in the key
+}
+
+// keyParts are the parts of a key. What is no key ends early.
+func keyParts(key []byte) iter.Seq[keyPart] {
+	return func(yield func(keyPart) bool) {
+		rest := key[min(1, len(key)):]
+		number := func() uint64 {
+			n, used := binary.Uvarint(rest)
+			if rest = rest[max(used, 0):]; used <= 0 {
+				rest = nil
+			}
+			return n
+		}
+		text := func() string {
+			n := number()
+			if n > uint64(len(rest)) {
+				rest = nil
+				return ""
+			}
+			part := rest[:n]
+			rest = rest[n:]
+			return string(part)
+		}
+		for len(rest) > 0 {
+			from := rest
+			rest = rest[1:]
+			part := keyPart{kind: from[0], text: text()}
+			if part.kind == 'x' {
+				for n := number(); n > 0 && len(rest) > 0; n-- {
+					part.lines = append(part.lines, text())
+				}
+			}
+			part.raw = from[:len(from)-len(rest)]
+			if !yield(part) {
+				return
+			}
+		}
+	}
+}
+
 // KeyTarget returns a key of AppendKey without the fields and cookies that
 // count beside the target. An unsafe request makes invalid what is stored for
 // all of their values (RFC 9111 §4.4).
 func KeyTarget(key []byte) []byte {
-	if len(key) == 0 {
-		return nil
-	}
-	target, rest := key[:1:1], key[1:]
-	number := func() (n uint64) {
-		n, used := binary.Uvarint(rest)
-		rest = rest[max(used, 0):]
-		return n
-	}
-	part := func() {
-		n := number()
-		rest = rest[min(n, uint64(len(rest))):]
-	}
-	for len(rest) > 0 {
-		from := rest
-		rest = rest[1:]
-		part()
-		switch from[0] {
-		case 'x':
-			for n := number(); n > 0 && len(rest) > 0; n-- {
-				part()
-			}
-		case 'c':
-		default:
-			target = append(target, from[:len(from)-len(rest)]...)
+	target := key[:min(1, len(key)):min(1, len(key))]
+	for part := range keyParts(key) {
+		if part.kind != 'x' && part.kind != 'c' {
+			target = append(target, part.raw...)
 		}
 	}
 	return target
@@ -193,53 +218,30 @@ func KeyText(key []byte) string {
 		return ""
 	}
 	var target, more strings.Builder
-	key = key[1:]
-	next := func() string {
-		n, used := binary.Uvarint(key)
-		if used <= 0 || n > uint64(len(key)-used) {
-			key = nil
-			return ""
-		}
-		part := string(key[used : used+int(n)])
-		key = key[used+int(n):]
-		return part
-	}
-	for len(key) > 0 {
-		kind := key[0]
-		key = key[1:]
-		switch part := next(); kind {
+	for part := range keyParts(key) {
+		switch part.kind {
 		case 's':
-			target.WriteString(part + ":")
+			target.WriteString(part.text + ":")
 		case 'a':
-			target.WriteString("//" + part)
+			target.WriteString("//" + part.text)
 		case '/':
-			target.WriteString(part)
+			target.WriteString(part.text)
 		case '?':
-			target.WriteString("?" + part)
+			target.WriteString("?" + part.text)
 		case 'x':
-			n, used := binary.Uvarint(key)
-			key = key[max(used, 0):]
-			more.WriteString("; " + strings.ToLower(part) + "=")
-			for i := uint64(0); i < n && key != nil; i++ {
-				if i > 0 {
-					more.WriteString(", ")
-				}
-				more.WriteString(next())
-			}
+			more.WriteString("; " + strings.ToLower(part.text) + "=" + strings.Join(part.lines, ", "))
 		case 'o':
-			more.WriteString("; original=" + part)
+			more.WriteString("; original=" + part.text)
 		case 'q': // behind it
-			more.WriteString("?" + part)
+			more.WriteString("?" + part.text)
 		case 'l':
-			more.WriteString("; listener=" + part)
+			more.WriteString("; listener=" + part.text)
 		case 'p':
-			more.WriteString("; x-forwarded-proto=" + part)
+			more.WriteString("; x-forwarded-proto=" + part.text)
 		case 'h':
-			more.WriteString("; x-forwarded-host=" + part)
+			more.WriteString("; x-forwarded-host=" + part.text)
 		case 'c':
-			more.WriteString("; cookie " + part)
-		default:
-			more.WriteString("; " + string(kind) + "=" + part)
+			more.WriteString("; cookie " + part.text)
 		}
 	}
 	return target.String() + more.String()
