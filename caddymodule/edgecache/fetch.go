@@ -142,26 +142,11 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		case collapse.Alone:
 			return h.own(w, r, next, want, flightKey, now)
 		case collapse.Refuse:
-			h.metrics.turnedAway.Inc()
-			if h.patience.stale && want.mayBeStale(now) {
-				return h.standIn(w, r, want, now, "too-many-waiters")
-			}
-			h.count(r, want.account())
-			w.Header().Set("Retry-After", "1")
-			setStatus(w.Header(), httpcache.CacheStatus{
-				Cache: h.id, Forward: want.forward, Detail: "too-many-waiters"}, "")
-			return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("too many requests wait for this response"))
+			return h.turnAway(w, r, want, now)
 		}
-		// Who has nothing stale waits until the fetch is taken for stuck. Then
-		// one of them starts another and the rest follow that one, instead of
-		// all at once going where already one was too many.
-		patience, stale := h.patience.terms.LockAge-flight.Idle(now), h.patience.stale && want.mayBeStale(now)
-		if stale {
-			patience = h.patience.wait - flight.Age(now)
-		}
-		shared, outcome, err := flight.Wait(r.Context(), max(patience, 0))
+		stale := h.patience.stale && want.mayBeStale(now)
+		shared, outcome, err := h.wait(r, flight, stale, now)
 		now = time.Now()
-		h.metrics.waited[outcome].Inc()
 		switch outcome {
 		case collapse.Gone:
 			w.WriteHeader(statusClientClosed)
@@ -181,25 +166,51 @@ func (h *Handler) fetch(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 			return h.own(w, r, next, want, flightKey, now)
 		}
 		linkTo(r.Context(), shared.fill)
-		if shared.stored.Shareable(r) {
-			switch {
-			case shared.stored.Fresh(now):
-			case h.hasCredentials(r):
-				return h.own(w, r, next, want, flightKey, now) // as above
-			case shared.decided.Before(joined):
-				flight.Done() // stale by now, though its content still comes
-				continue
-			}
-			if reader, ok := shared.attach(); ok {
-				h.count(r, account{resultCollapsed, want.key, shared.stored, now})
-				return h.deliver(w, r, shared, reader, want, true)
-			}
-			return h.own(w, r, next, want, flightKey, now)
+		if !shared.stored.Shareable(r) {
+			// Another variant: wait, or fetch, with those who want the same one.
+			flightKey = string(shared.stored.Vary.AppendVariant([]byte(base), r.Header))
+			continue
 		}
-		// Another variant: wait, or fetch, with those who want the same one.
-		flightKey = string(shared.stored.Vary.AppendVariant([]byte(base), r.Header))
+		switch {
+		case shared.stored.Fresh(now):
+		case h.hasCredentials(r):
+			return h.own(w, r, next, want, flightKey, now) // as above
+		case shared.decided.Before(joined):
+			flight.Done() // stale by now, though its content still comes
+			continue
+		}
+		if reader, ok := shared.attach(); ok {
+			h.count(r, account{resultCollapsed, want.key, shared.stored, now})
+			return h.deliver(w, r, shared, reader, want, true)
+		}
+		return h.own(w, r, next, want, flightKey, now)
 	}
 	return h.own(w, r, next, want, flightKey, now)
+}
+
+// wait waits for a fetch. Who has nothing stale waits until it is taken for
+// stuck. Then one of them starts another and the rest follow that one, instead
+// of all at once going where already one was too many.
+func (h *Handler) wait(r *http.Request, flight *collapse.Flight[*response], stale bool, now time.Time) (*response, collapse.Outcome, error) {
+	patience := h.patience.terms.LockAge - flight.Idle(now)
+	if stale {
+		patience = h.patience.wait - flight.Age(now)
+	}
+	shared, outcome, err := flight.Wait(r.Context(), max(patience, 0))
+	h.metrics.waited[outcome].Inc()
+	return shared, outcome, err
+}
+
+// turnAway answers a request that is one too many to wait.
+func (h *Handler) turnAway(w http.ResponseWriter, r *http.Request, want want, now time.Time) error {
+	h.metrics.turnedAway.Inc()
+	if h.patience.stale && want.mayBeStale(now) {
+		return h.standIn(w, r, want, now, "too-many-waiters")
+	}
+	h.count(r, want.account())
+	w.Header().Set("Retry-After", "1")
+	setStatus(w.Header(), httpcache.CacheStatus{Cache: h.id, Forward: want.forward, Detail: "too-many-waiters"}, "")
+	return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("too many requests wait for this response"))
 }
 
 // own fetches for r alone: what is stored is validated in a fill that nobody
