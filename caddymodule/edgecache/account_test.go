@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -51,7 +50,7 @@ http://%s {
 
 // The access log has the cache's word for every request, and what answered it.
 func TestAccessLog(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "access.log")
+	file, release := filepath.Join(t.TempDir(), "access.log"), make(chan struct{})
 	e := newEdge(t, `
 http://%s {
 	log {
@@ -61,7 +60,7 @@ http://%s {
 	reverse_proxy %s
 }`, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/slow" {
-			time.Sleep(200 * time.Millisecond)
+			<-release
 		}
 		cacheable(w, "x")
 	})
@@ -76,6 +75,8 @@ http://%s {
 			done <- r
 		}()
 	}
+	eventually(t, "one waits for the other", func() bool { return followers(e) == 1 })
+	close(release)
 	<-done
 	<-done
 	type line struct {

@@ -290,11 +290,6 @@ func reuse(id, section string, l level, say ...string) behaviour {
 	return behaviour{id, section, l, []step{{say: say}, {want: cache, say: say}}}
 }
 
-// reuseUnsafe is one that the safe preset does without.
-func reuseUnsafe(id, section string, l level, say ...string) behaviour {
-	return behaviour{id, section, l, []step{{say: say}, {want: cache, safe: origin, say: say}}}
-}
-
 // noReuse is a behaviour of two requests, both forwarded.
 func noReuse(id, section string, l level, say ...string) behaviour {
 	return behaviour{id, section, l, []step{{say: say}, {say: say}}}

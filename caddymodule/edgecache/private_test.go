@@ -172,7 +172,7 @@ func TestFieldsNamedByConnection(t *testing.T) {
 		cacheable(w, "for "+r.Header.Get("Origin"))
 	})
 	e.get("/", "Origin", "https://app.example", "Connection", "Origin")
-	time.Sleep(20 * time.Millisecond)
+	eventually(t, "over", func() bool { return theState(t).flights.Len() == 0 })
 	if r := e.get("/", "Origin", "https://app.example"); r.body != "for https://app.example" {
 		t.Errorf("got %q", r.body)
 	}
@@ -244,7 +244,7 @@ func TestHeadRefreshesWithGet(t *testing.T) {
 func TestOpaqueTarget(t *testing.T) {
 	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) { cacheable(w, r.RequestURI) })
 	_ = rawGet(t, e.addr, "x:evil", e.addr)
-	time.Sleep(20 * time.Millisecond)
+	eventually(t, "over", func() bool { return theState(t).flights.Len() == 0 })
 	if got := rawGet(t, e.addr, "http://"+e.addr, e.addr); !strings.HasSuffix(got, "\r\n\r\n/") {
 		t.Errorf("got %q", got)
 	}
