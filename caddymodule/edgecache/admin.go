@@ -187,7 +187,7 @@ func serveObject(w http.ResponseWriter, r *http.Request) error {
 			}
 			seen[h.Store+"\x00"+key] = true
 			if variants := h.state.variants(key, asked, now); len(variants) > 0 {
-				answer = append(answer, objectJSON{h.Store, httpcache.KeyText([]byte(key)), keyHash(key), variants})
+				answer = append(answer, objectJSON{h.Store, httpcache.KeyText(key), keyHash(key), variants})
 			}
 		}
 	}
@@ -310,7 +310,7 @@ func serveFlights(w http.ResponseWriter, r *http.Request) error {
 			key := keyInFlight(f.Key())
 			j := flightJSON{
 				Store:   s.name,
-				Key:     httpcache.KeyText([]byte(key)),
+				Key:     httpcache.KeyText(key),
 				KeyHash: keyHash(key),
 				State:   "waiting",
 				AgeMS:   f.Age(now).Milliseconds(),

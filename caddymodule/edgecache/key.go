@@ -215,7 +215,7 @@ func (h *Handler) target(key string) string {
 	if k := &h.policy.Key; len(k.Headers) == 0 && len(k.Cookies) == 0 {
 		return key
 	}
-	return string(httpcache.KeyTarget([]byte(key)))
+	return httpcache.KeyTarget(key)
 }
 
 // generation is what to hand the store with what is fetched from now on.

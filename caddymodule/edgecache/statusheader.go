@@ -99,7 +99,7 @@ func (s *StatusHeader) debugged(w http.ResponseWriter, r *http.Request, key []by
 	}
 	return &debugWriter{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
-		param:                 "; key=" + quoted(httpcache.KeyText(key)),
+		param:                 "; key=" + quoted(httpcache.KeyText(string(key))),
 	}
 }
 

@@ -157,36 +157,32 @@ type keyPart struct {
 	kind  byte
 	text  string
 	lines []string // of a field, whose name is the text
-	raw   []byte   // all of it as it stands in the key
+	raw   string   // all of it as it stands in the key
 }
 
 // keyParts are the parts of a key. What is no key ends early.
-func keyParts(key []byte) iter.Seq[keyPart] {
+func keyParts(key string) iter.Seq[keyPart] {
 	return func(yield func(keyPart) bool) {
 		rest := key[min(1, len(key)):]
 		number := func() uint64 {
-			n, used := binary.Uvarint(rest)
+			n, used := binary.Uvarint([]byte(rest[:min(binary.MaxVarintLen64, len(rest))]))
 			if rest = rest[max(used, 0):]; used <= 0 {
-				rest = nil
+				rest = ""
 			}
 			return n
 		}
 		text := func() string {
-			n := number()
-			if n > uint64(len(rest)) {
-				rest = nil
-				return ""
-			}
+			n := min(number(), uint64(len(rest)))
 			part := rest[:n]
 			rest = rest[n:]
-			return string(part)
+			return part
 		}
-		for len(rest) > 0 {
+		for rest != "" {
 			from := rest
 			rest = rest[1:]
 			part := keyPart{kind: from[0], text: text()}
 			if part.kind == 'x' {
-				for n := number(); n > 0 && len(rest) > 0; n-- {
+				for n := number(); n > 0 && rest != ""; n-- {
 					part.lines = append(part.lines, text())
 				}
 			}
@@ -201,20 +197,21 @@ func keyParts(key []byte) iter.Seq[keyPart] {
 // KeyTarget returns a key of AppendKey without the fields and cookies that
 // count beside the target. An unsafe request makes invalid what is stored for
 // all of their values (RFC 9111 §4.4).
-func KeyTarget(key []byte) []byte {
-	target := key[:min(1, len(key)):min(1, len(key))]
+func KeyTarget(key string) string {
+	var target strings.Builder
+	target.WriteString(key[:min(1, len(key))])
 	for part := range keyParts(key) {
 		if part.kind != 'x' && part.kind != 'c' {
-			target = append(target, part.raw...)
+			target.WriteString(part.raw)
 		}
 	}
-	return target
+	return target.String()
 }
 
 // KeyText renders a key of AppendKey for people: the target URI and, behind
 // it, everything else that counts. It is empty if key is no such key.
-func KeyText(key []byte) string {
-	if len(key) == 0 || key[0] != 'G' {
+func KeyText(key string) string {
+	if key == "" || key[0] != 'G' {
 		return ""
 	}
 	var target, more strings.Builder
