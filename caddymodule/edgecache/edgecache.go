@@ -26,13 +26,14 @@
 // configuration and is constant once provisioned.
 //
 // Where to read on: serve.go is the switch, fetch.go who waits for what,
-// fill.go one exchange with the origin server, alone.go, pass.go and head.go
-// those that nobody shares. part.go and slice.go are about what is not stored
-// as a whole, partial.go and content.go about what goes to the client. Each
-// group of options has a file with its fields, its words and what it makes of
-// the policy: freshness, stale, key, variants, storing, ranges, coalesce,
-// abort, exempt, statusheader. account, metrics, trace, admin and command show
-// what the cache does; scan and dangers warn of what it should not be told.
+// fill.go and commit.go one exchange with the origin server, alone.go, pass.go
+// and head.go those that nobody shares. part.go and slice.go are about what is
+// not stored as a whole, partial.go, content.go and slicedcontent.go about what
+// goes to the client. Each group of options has a file with its fields, its
+// words and what it makes of the policy: freshness, stale, key, variants,
+// storing, ranges, coalesce, abort, exempt, statusheader. account, metrics,
+// trace, admin and command show what the cache does; scan and dangers warn of
+// what it should not be told.
 package edgecache
 
 import (

@@ -142,3 +142,33 @@ func FuzzTargeted(f *testing.F) {
 		}
 	})
 }
+
+// What permits does so only as true, what prohibits with any value but false.
+func TestTargetedValues(t *testing.T) {
+	for value, want := range map[string]struct{ permits, prohibits bool }{
+		"": {true, true}, "=?1": {true, true}, "=?0": {false, false}, "=1": {false, true}, "=()": {false, true}, "=1.5": {false, true},
+	} {
+		permits := map[string]func(*Directives) bool{
+			"public":          func(d *Directives) bool { return d.Public },
+			"must-understand": func(d *Directives) bool { return d.MustUnderstand },
+			"immutable":       func(d *Directives) bool { return d.Immutable },
+		}
+		prohibits := map[string]func(*Directives) bool{
+			"no-store":         func(d *Directives) bool { return d.NoStore },
+			"no-cache":         func(d *Directives) bool { return d.NoCache },
+			"private":          func(d *Directives) bool { return d.Private },
+			"must-revalidate":  func(d *Directives) bool { return d.MustRevalidate },
+			"proxy-revalidate": func(d *Directives) bool { return d.ProxyRevalidate },
+		}
+		for name, is := range permits {
+			if d, ok := parseTargeted([]string{name + value}); !ok || is(&d) != want.permits {
+				t.Errorf("%s%s: %v %v", name, value, ok, is(&d))
+			}
+		}
+		for name, is := range prohibits {
+			if d, ok := parseTargeted([]string{name + value}); !ok || is(&d) != want.prohibits {
+				t.Errorf("%s%s: %v %v", name, value, ok, is(&d))
+			}
+		}
+	}
+}
