@@ -16,7 +16,7 @@ func early(r *http.Request) bool {
 }
 
 // tooEarly refuses a request in early data that may change something
-// (RFC 8470 §5.1). Its client sends it again after the handshake. Safe ones
+// (RFC 8470 §5.2). Its client sends it again after the handshake. Safe ones
 // are answered as always: from the store, or by the origin server, which
 // reverse_proxy tells with Early-Data and which may refuse by itself.
 func (h *Handler) tooEarly(w http.ResponseWriter, r *http.Request) error {

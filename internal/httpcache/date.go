@@ -12,7 +12,7 @@ const (
 	asctime    = "Mon Jan _2 15:04:05 2006"
 )
 
-// ParseDate reads an HTTP-date strictly: exactly one of the three shapes of
+// parseDate reads an HTTP-date strictly: exactly one of the three shapes of
 // RFC 9110 §5.6.7, two-digit hours, single spaces, names in any case. net/http
 // accepts more than that, and a field that is not a date has to make its
 // response stale (RFC 9111 §5.3). Which day of the week it is, which many who
@@ -20,7 +20,7 @@ const (
 //
 // now decides the century of a two-digit year: a date more than 50 years
 // ahead is taken to be in the past.
-func ParseDate(s string, now time.Time) (time.Time, bool) {
+func parseDate(s string, now time.Time) (time.Time, bool) {
 	if len(s) < len(asctime) || len(s) > len("Wednesday, 02-Jan-06 15:04:05 GMT") {
 		return time.Time{}, false
 	}

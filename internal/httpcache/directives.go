@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// MaxDelta is the largest number of seconds this cache believes. A larger one
-// is read as MaxDelta (RFC 9111 §1.2.2).
-const MaxDelta = 1<<31 - 1
+// maxDelta is the largest number of seconds this cache believes. A larger one
+// is read as maxDelta (RFC 9111 §1.2.2).
+const maxDelta = 1<<31 - 1
 
 // Delta is the argument of a directive that counts seconds.
 type Delta struct {
@@ -81,7 +81,7 @@ func (d *Directives) set(name, arg string) {
 		d.MinFresh.set(arg)
 	case "max-stale":
 		if arg == "" && !d.MaxStale.Present {
-			d.MaxStale = Delta{MaxDelta * time.Second, true}
+			d.MaxStale = Delta{maxDelta * time.Second, true}
 		}
 		d.MaxStale.set(arg)
 	case "must-revalidate":
@@ -171,7 +171,7 @@ func parseDelta(s string) (time.Duration, bool) {
 		if c < '0' || c > '9' {
 			return 0, false
 		}
-		n = min(n*10+int64(c-'0'), MaxDelta)
+		n = min(n*10+int64(c-'0'), maxDelta)
 	}
 	return time.Duration(n) * time.Second, true
 }

@@ -30,7 +30,7 @@ func TestParseDirectives(t *testing.T) {
 		{"qualified-by-what-matters", []string{`private="content-encoding", no-cache="x, vary"`}, Directives{Private: true, NoCache: true}},
 		{"qualified-and-not", []string{`no-cache="x", no-cache`}, Directives{NoCache: true, Withheld: "x"}},
 		{"request", []string{"min-fresh=5, max-stale=6"}, Directives{MinFresh: seconds(5), MaxStale: seconds(6)}},
-		{"max-stale-by-any", []string{"max-stale"}, Directives{MaxStale: seconds(MaxDelta)}},
+		{"max-stale-by-any", []string{"max-stale"}, Directives{MaxStale: seconds(maxDelta)}},
 		{"max-stale-by-nonsense", []string{"max-stale=x"}, Directives{MaxStale: seconds(0)}},
 		{"immutable", []string{"max-age=5,immutable"}, Directives{MaxAge: seconds(5), Immutable: true}},
 		{"space-before-equals", []string{"max-age =5"}, Directives{MaxAge: seconds(0)}},
@@ -46,7 +46,7 @@ func TestParseDirectives(t *testing.T) {
 		{"first-counts", []string{"max-age=1, max-age=2"}, Directives{MaxAge: seconds(1)}},
 		{"not-a-number", []string{"max-age=1.5, s-maxage=-1"}, Directives{MaxAge: seconds(0), SMaxAge: seconds(0)}},
 		{"no-argument", []string{"max-age, s-maxage="}, Directives{MaxAge: seconds(0), SMaxAge: seconds(0)}},
-		{"huge", []string{"max-age=" + strings.Repeat("9", 100)}, Directives{MaxAge: seconds(MaxDelta)}},
+		{"huge", []string{"max-age=" + strings.Repeat("9", 100)}, Directives{MaxAge: seconds(maxDelta)}},
 		{"not-a-prefix", []string{"no-storefront, xmax-age=5"}, Directives{}},
 		{"stale", []string{"stale-while-revalidate=5, stale-if-error=6"},
 			Directives{StaleWhileRevalidate: seconds(5), StaleIfError: seconds(6)}},
@@ -66,7 +66,7 @@ func FuzzParseDirectives(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string) {
 		d := ParseDirectives([]string{line})
 		for _, v := range []Delta{d.MaxAge, d.SMaxAge, d.StaleIfError, d.StaleWhileRevalidate} {
-			if v.Duration < 0 || v.Duration > MaxDelta*time.Second || !v.Present && v.Duration != 0 {
+			if v.Duration < 0 || v.Duration > maxDelta*time.Second || !v.Present && v.Duration != 0 {
 				t.Fatalf("%+v", d)
 			}
 		}
@@ -93,11 +93,11 @@ func TestParseDate(t *testing.T) {
 		"Tue Feb 03 04:05:06 2026",
 		"Mon, 03 Feb 2026 04:05:06 GMT", "Sunday, 03-Feb-26 04:05:06 GMT", "Wednesday, 03-Feb-26 04:05:06 GMT", "Fri Feb  3 04:05:06 2026",
 	} {
-		if got, ok := ParseDate(s, now); !ok || !got.Equal(want) {
+		if got, ok := parseDate(s, now); !ok || !got.Equal(want) {
 			t.Errorf("%q: got %v %v", s, got, ok)
 		}
 	}
-	if got, ok := ParseDate("Sunday, 06-Nov-94 08:49:37 GMT", now); !ok || got.Year() != 1994 {
+	if got, ok := parseDate("Sunday, 06-Nov-94 08:49:37 GMT", now); !ok || got.Year() != 1994 {
 		t.Errorf("two digits: %v %v", got, ok)
 	}
 	for _, s := range []string{
@@ -108,7 +108,7 @@ func TestParseDate(t *testing.T) {
 		"Tue, 03 Feb 2026 24:05:06 GMT", "Tue, 03 Feb 2026 04:65:06 GMT", "Tue Feb 003 04:05:06 2026", "Tue Feb 00 04:05:06 2026", "Tue Feb  0 04:05:06 2026",
 		"Tue, 03 Feb 2026 04.05.06 GMT", "2026-02-03T04:05:06Z", "Tuesday, 03 Feb 2026 04:05:06 GMT",
 	} {
-		if got, ok := ParseDate(s, now); ok {
+		if got, ok := parseDate(s, now); ok {
 			t.Errorf("%q: accepted as %v", s, got)
 		}
 	}
@@ -120,7 +120,7 @@ func FuzzParseDate(f *testing.F) {
 	}
 	now := time.Date(2026, 8, 1, 0, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, s string) {
-		got, ok := ParseDate(s, now)
+		got, ok := parseDate(s, now)
 		if !ok {
 			return
 		}

@@ -72,12 +72,12 @@ func (c *caching) named(header http.Header, received time.Time) (lifetime time.D
 	}
 	// Two Expires lines contradict each other and a malformed one, "0" above
 	// all, means already expired (RFC 9111 §5.3).
-	at, ok := ParseDate(expires[0], received)
+	at, ok := parseDate(expires[0], received)
 	if !ok || len(expires) > 1 {
 		return 0, true
 	}
 	lifetime = at.Sub(dateOf(header, received))
-	return min(max(lifetime, 0), MaxDelta*time.Second), true
+	return min(max(lifetime, 0), maxDelta*time.Second), true
 }
 
 // implicit is the lifetime of a response whose origin server named none.
@@ -110,7 +110,7 @@ func heuristic(header http.Header, received time.Time) time.Duration {
 	if len(v) != 1 {
 		return 0
 	}
-	modified, ok := ParseDate(v[0], received)
+	modified, ok := parseDate(v[0], received)
 	if !ok {
 		return 0
 	}
@@ -159,14 +159,14 @@ func initialAge(header http.Header, requested, received time.Time) time.Duration
 	apparent := received.Sub(dateOf(header, received))
 	age, _ := ageOf(header)
 	corrected := age + received.Sub(requested)
-	return min(max(apparent, corrected, 0), MaxDelta*time.Second)
+	return min(max(apparent, corrected, 0), maxDelta*time.Second)
 }
 
 // dateOf is the time of generation, or the time of receipt if the response
 // does not tell (RFC 9110 §6.6.1).
 func dateOf(header http.Header, received time.Time) time.Time {
 	if v := header["Date"]; len(v) == 1 {
-		if t, ok := ParseDate(v[0], received); ok {
+		if t, ok := parseDate(v[0], received); ok {
 			return t
 		}
 	}

@@ -245,7 +245,7 @@ func TestAgeOfVeryOldResponses(t *testing.T) {
 	for _, old := range []string{"Mon, 01 Jan 0001 00:00:00 GMT", "Sat, 01 Jan 1700 00:00:00 GMT"} {
 		s := p.NewStored(get(), 200, header("Cache-Control", "max-age=60", "Etag", `"a"`, "Date", old), t0, t0)
 		for _, after := range []time.Duration{0, time.Second, time.Minute, time.Hour, 10 * 365 * 24 * time.Hour} {
-			if now := t0.Add(after); s.Fresh(now) || s.Age(now) < MaxDelta*time.Second {
+			if now := t0.Add(after); s.Fresh(now) || s.Age(now) < maxDelta*time.Second {
 				t.Errorf("%s, after %v: fresh %v, age %v", old, after, s.Fresh(now), s.Age(now))
 			}
 		}
@@ -266,7 +266,7 @@ func FuzzAge(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value string) {
 		age, _ := ageOf(http.Header{"Age": {value}})
-		if age < 0 || age > MaxDelta*time.Second || age%time.Second != 0 {
+		if age < 0 || age > maxDelta*time.Second || age%time.Second != 0 {
 			t.Fatalf("%q: %v", value, age)
 		}
 		h := http.Header{"Age": {value}, "Date": {date(t0.Add(-time.Minute))}}

@@ -18,7 +18,7 @@ type Policy struct {
 	// response varies by them.
 	VaryIgnore []string
 	// Codings are the content codings that Accept-Encoding is reduced to, the
-	// one to prefer first, at most MaxCodings. nil stands for zstd, br and gzip.
+	// one to prefer first, at most maxCodings. nil stands for zstd, br and gzip.
 	Codings []string
 
 	// Cookies is what the cookies of a request mean.

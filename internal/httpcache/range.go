@@ -214,7 +214,7 @@ func (s *Stored) ifRange(r *http.Request, now time.Time) bool {
 	if strings.HasPrefix(v, `"`) {
 		return v == s.etag // equal and strong, since v has no W/
 	}
-	t, ok := ParseDate(v, now)
+	t, ok := parseDate(v, now)
 	return ok && t.Equal(s.lastModifiedTime) && s.strongDate(now)
 }
 
@@ -227,7 +227,7 @@ func (s *Stored) strongDate(now time.Time) bool {
 	date, _ := s.field("Date")
 	generated, ok := time.Time{}, false
 	if len(date) == 1 {
-		generated, ok = ParseDate(date[0], now)
+		generated, ok = parseDate(date[0], now)
 	}
 	return ok && generated.Sub(s.lastModifiedTime) >= time.Second
 }

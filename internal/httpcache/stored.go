@@ -65,7 +65,7 @@ func (p *Policy) NewStored(req *http.Request, status int, header http.Header, re
 	_, s.aged = ageOf(header)
 	s.Vary, _ = p.NewVary(header["Vary"], req.Header)
 	s.etag, s.lastModified = validators(header)
-	s.lastModifiedTime, _ = ParseDate(s.lastModified, received)
+	s.lastModifiedTime, _ = parseDate(s.lastModified, received)
 	s.stale = p.windows(status, &c, s.etag != "" || s.lastModified != "")
 	s.Fields = fieldsOf(header, &c.Directives)
 	if _, ok := s.field("Date"); !ok {

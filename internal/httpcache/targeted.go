@@ -107,7 +107,7 @@ func (d *Directives) setMember(name string, m member) {
 // as an argument that is not a number is in Cache-Control.
 func memberDelta(value any) Delta {
 	n, _ := value.(int64)
-	return Delta{time.Duration(min(max(n, 0), MaxDelta)) * time.Second, true}
+	return Delta{time.Duration(min(max(n, 0), maxDelta)) * time.Second, true}
 }
 
 // memberFields are the field names of private or no-cache, comma-separated:

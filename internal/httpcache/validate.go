@@ -12,20 +12,16 @@ import (
 // (RFC 9110 §13.1, §14.2).
 var ConditionalFields = []string{"If-None-Match", "If-Modified-Since", "If-Range", "Range"}
 
-// Condition makes header the header of a request that validates s (RFC 9111
-// §4.3.1). It returns false, header being unconditional, if s has no
-// validator.
-func (s *Stored) Condition(header http.Header) bool {
-	for _, name := range ConditionalFields {
-		header.Del(name)
-	}
+// Condition adds to header, which has none of ConditionalFields, what makes it
+// the header of a request that validates s (RFC 9111 §4.3.1). Without a
+// validator that is nothing.
+func (s *Stored) Condition(header http.Header) {
 	if s.etag != "" {
 		header["If-None-Match"] = []string{s.etag}
 	}
 	if s.lastModified != "" {
 		header["If-Modified-Since"] = []string{s.lastModified}
 	}
-	return s.etag != "" || s.lastModified != ""
 }
 
 // Freshen returns s as a 304 response to req updates it (RFC 9111 §4.3.4), or
@@ -136,7 +132,7 @@ func (s *Stored) NotModified(r *http.Request, now time.Time) bool {
 		return slices.ContainsFunc(lines, func(line string) bool { return s.matchesETag(line) })
 	}
 	if lines := r.Header["If-Modified-Since"]; len(lines) == 1 {
-		since, ok := ParseDate(lines[0], now)
+		since, ok := parseDate(lines[0], now)
 		modified := s.lastModifiedTime
 		if s.lastModified == "" {
 			modified = s.generated // it cannot have been modified later (RFC 9111 §4.3.2)

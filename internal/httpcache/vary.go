@@ -191,8 +191,8 @@ func appendNormalised(dst []byte, lines []string) []byte {
 	return dst
 }
 
-// MaxCodings is how many content codings a policy can tell apart.
-const MaxCodings = 8
+// maxCodings is how many content codings a policy can tell apart.
+const maxCodings = 8
 
 // defaultCodings are the content codings this cache tells apart unless the
 // policy names others. Everything else a client lists counts as identity, so
@@ -205,8 +205,8 @@ func ParseCodings(words []string) ([]string, error) {
 	if len(words) == 1 && words[0] == "identity" {
 		return []string{}, nil
 	}
-	if len(words) > MaxCodings {
-		return nil, fmt.Errorf("%q: want at most %d codings", words[MaxCodings], MaxCodings)
+	if len(words) > maxCodings {
+		return nil, fmt.Errorf("%q: want at most %d codings", words[maxCodings], maxCodings)
 	}
 	for i, word := range words {
 		if !isToken(word) || word == "identity" || word == "*" || word != strings.ToLower(word) || slices.Contains(words[:i], word) {
@@ -234,7 +234,7 @@ func appendAcceptEncoding(dst []byte, lines, codings []string) []byte {
 	if codings == nil {
 		codings = defaultCodings
 	}
-	var accepted [MaxCodings]bool
+	var accepted [maxCodings]bool
 	for _, line := range lines {
 		for member := range strings.SplitSeq(line, ",") {
 			coding, params, _ := strings.Cut(member, ";")

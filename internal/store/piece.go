@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// MaxSpans bounds the separate parts that are kept of one response, so
+	// maxSpans bounds the separate parts that are kept of one response, so
 	// that a client who asks for every other byte does not fill the store with
 	// bookkeeping.
-	MaxSpans = 64
+	maxSpans = 64
 
 	// mergeSize is up to what length two pieces that meet become one. Larger
 	// ones stay as they are, since copying them again and again would cost
@@ -70,7 +70,7 @@ func (e *Entry) ContentSize() int64 {
 
 // Combine returns one entry with the content of both, which are of the same
 // representation. It returns false if that were more than limit bytes, or more
-// than MaxSpans separate parts.
+// than maxSpans separate parts.
 func (e *Entry) Combine(other *Entry, limit int64) (*Entry, bool) {
 	s := e.Stored.Combine(other.Stored)
 	both := &Entry{Key: e.Key, Target: e.Target, Stored: s, MaxVariants: e.MaxVariants}
@@ -89,7 +89,7 @@ func (e *Entry) Combine(other *Entry, limit int64) (*Entry, bool) {
 			sum += span.Length
 		}
 	}
-	if sum > limit || len(s.Have()) > MaxSpans {
+	if sum > limit || len(s.Have()) > maxSpans {
 		return nil, false
 	}
 	pieces := slices.Clone(e.Pieces)

@@ -62,7 +62,7 @@ func FuzzCombine(f *testing.F) {
 				e = added
 			} else if both, ok := e.Combine(added, size); ok {
 				e = both
-			} else if len(e.Stored.Have()) < MaxSpans {
+			} else if len(e.Stored.Have()) < maxSpans {
 				t.Fatal("not combined")
 			} else {
 				return
@@ -128,13 +128,13 @@ func TestCombineLimits(t *testing.T) {
 	for i := int64(1); ; i++ {
 		both, ok := e.Combine(part(content, httpcache.Span{First: 4 * i * 2, Length: 1}), 1000)
 		if !ok {
-			if n := len(e.Stored.Have()); n != MaxSpans {
+			if n := len(e.Stored.Have()); n != maxSpans {
 				t.Errorf("refused beyond %d spans", n)
 			}
 			break
 		}
 		e = both
-		if len(e.Stored.Have()) > MaxSpans {
+		if len(e.Stored.Have()) > maxSpans {
 			t.Fatal("too many spans")
 		}
 	}
