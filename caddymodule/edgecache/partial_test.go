@@ -368,3 +368,20 @@ func TestPartTruncated(t *testing.T) {
 		t.Errorf("%d objects", n)
 	}
 }
+
+// A part without a length of its own has that of its Content-Range.
+func TestPartShorterThanItSays(t *testing.T) {
+	e := newEdge(t, site, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Etag", `"a"`)
+		w.Header().Set("Content-Range", "bytes 0-999/5000")
+		w.WriteHeader(206)
+		_ = http.NewResponseController(w).Flush() // so in chunks
+		_, _ = io.WriteString(w, "only this")
+	})
+	e.get("/", "Range", "bytes=0-999")
+	eventually(t, "the fetch ends", nothingIsFetched)
+	if n := theState(t).store.Objects(); n != 0 {
+		t.Errorf("%d objects", n)
+	}
+}
