@@ -137,14 +137,15 @@ func TestVary(t *testing.T) {
 		{"en", "gzip", "en/gzip", "fwd=uri-miss; stored"},
 		{"de", "gzip", "de/gzip", "fwd=vary-miss; stored"},
 		{"de", "br;q=0.5, gzip", "de/br, gzip", "fwd=vary-miss; stored"},
-		{"en", "gzip;q=0.1, junk", "en/gzip", "hit; ttl=60"},
-		{"de", "gzip, br;q=0", "de/gzip", "hit; ttl=60"},
+		{"en", "gzip;q=0.1, junk", "en/gzip", "hit"},
+		{"de", "gzip, br;q=0", "de/gzip", "hit"},
 		{"de", "junk", "de/identity", "fwd=vary-miss; stored"},
-		{"de", "identity", "de/identity", "hit; ttl=60"},
+		{"de", "identity", "de/identity", "hit"},
 	} {
 		before := theState(t).store.Objects()
 		r := e.get("/", "Accept-Language", tc.language, "Accept-Encoding", tc.coding)
-		if r.body != tc.body || strings.TrimPrefix(strings.Replace(r.cacheStatus(), "ttl=59", "ttl=60", 1), "edgecache; ") != tc.status {
+		status, _, _ := strings.Cut(r.cacheStatus(), "; ttl=")
+		if r.body != tc.body || strings.TrimPrefix(status, "edgecache; ") != tc.status {
 			t.Errorf("%d: got %q %s, want %q %s", i, r.body, r.cacheStatus(), tc.body, tc.status)
 		}
 		if strings.HasSuffix(tc.status, "stored") {
